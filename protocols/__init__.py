@@ -1,0 +1,1 @@
+"""The rules of the mesh: deterministic, without I/O, clock or randomness."""
