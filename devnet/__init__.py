@@ -1,0 +1,1 @@
+"""A network on one machine: chain, cluster, simulator, scenarios and benches."""

@@ -1,0 +1,1 @@
+"""The network: the ``Link`` seam, libp2p behind it, and how peers are found."""
