@@ -1,0 +1,1 @@
+"""A whole network under a virtual clock: links, faults, invariants."""
