@@ -1,0 +1,1 @@
+"""What every part of the shell stands on: configuration, errors, the clock, entropy, keys, logs and counters."""
