@@ -1,0 +1,203 @@
+"""How is a development chain started and stopped? anvil when it is installed, else the pip-only py-evm server.
+
+Both are child processes on loopback with the same mnemonic, chain id and control methods, so a test or a scenario does
+not ask which one it got.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import httpx
+import trio
+
+from devnet.chain.accounts import DEV_MNEMONIC, DevAccount, dev_accounts
+from devnet.chain.started import Started
+
+__all__ = ["ChainHandle", "ChainKind", "ChainStartError", "find_anvil", "run_chain"]
+
+ChainKind = Literal["anvil", "pyevm"]
+
+START_TIMEOUT_S: Final = 60.0
+"""py-evm imports for 1.1 s on an idle core; eight builds on two cores take ten times that."""
+STOP_GRACE_S: Final = 2.0
+"""From SIGTERM to SIGKILL. A chain holds nothing worth saving."""
+_PROBE_S: Final = 0.02
+_TAIL_BYTES: Final = 4000
+
+
+class ChainStartError(Exception):
+    """The development chain did not start; its own last words follow.
+
+    Try ``python -m devnet.chain.server`` to see it directly; the pip-only chain needs ``requirements/devnet.txt``.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHandle:
+    """A running development chain."""
+
+    rpc_url: str
+    chain_id: int
+    kind: ChainKind
+    pid: int
+    accounts: tuple[DevAccount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    kind: ChainKind
+    command: list[str]
+    ready: Callable[[], Awaitable[str | None]]
+
+
+def find_anvil() -> Path | None:
+    """The anvil binary on PATH or in ``./node_modules/.bin``, None where there is neither."""
+    on_path = shutil.which("anvil")
+    if on_path is not None:
+        return Path(on_path)
+    local = Path("node_modules/.bin/anvil")
+    return local.resolve() if local.exists() else None
+
+
+async def run_chain(
+    *,
+    kind: ChainKind | Literal["auto"] = "auto",
+    chain_id: int = 31337,
+    accounts: int = 10,
+    block_time_s: float = 1.0,
+    mnemonic: str = DEV_MNEMONIC,
+    log: Path | None = None,
+    task_status: Started[ChainHandle] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a chain until cancelled; ``started`` with its handle once it answers.
+
+    ``block_time_s``: seconds between empty blocks of the pip-only chain, 0 for none; anvil always mines each 0.25 s
+    (its automine runs away under load: research/evm.md 1.2). ``log``: where the child's output goes, nowhere if None.
+    Raises ``ChainStartError``, also when the chain ends by itself later. Cancelling ends the child within
+    ``STOP_GRACE_S``; if this process is killed, the child ends by itself.
+    """
+    funded = dev_accounts(accounts, mnemonic)
+    anvil = find_anvil() if kind in ("auto", "anvil") else None
+    if kind == "anvil" and anvil is None:
+        raise ChainStartError("anvil is neither on PATH nor in ./node_modules/.bin; ask for kind 'pyevm' instead")
+    with tempfile.TemporaryDirectory(prefix="mesh-chain-") as folder:
+        output = log or Path(folder) / "output"
+        if anvil is None:
+            plan = _pyevm_plan(Path(folder) / "ready.json", chain_id, accounts, mnemonic, block_time_s)
+        else:
+            plan = _anvil_plan(anvil, chain_id, accounts, mnemonic)
+        async with trio.open_nursery() as nursery:
+            with output.open("ab") as sink:
+                process = await nursery.start(partial(_supervise, plan.command, sink.fileno()))
+            try:
+                url = await _wait_ready(process, plan, output)
+                task_status.started(ChainHandle(url, chain_id, plan.kind, process.pid, funded))
+                code = await process.wait()
+            finally:
+                nursery.cancel_scope.cancel()
+            raise ChainStartError(f"the chain ended by itself with code {code}:\n{_tail(output)}")
+
+
+async def _supervise(
+    command: list[str], output: int, *, task_status: Started[trio.Process] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """The child's whole life. Its standard input is a pipe that closes when this process ends, however it ends."""
+    await trio.run_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
+        check=False,
+        deliver_cancel=_end,
+        task_status=cast(Any, task_status),
+    )
+
+
+async def _end(process: trio.Process) -> None:
+    process.terminate()
+    with trio.CancelScope(shield=True), trio.move_on_after(STOP_GRACE_S):
+        await process.wait()
+    if process.poll() is None:
+        process.kill()
+
+
+async def _wait_ready(process: trio.Process, plan: _Plan, output: Path) -> str:
+    with trio.move_on_after(START_TIMEOUT_S):
+        while process.poll() is None:
+            url = await plan.ready()
+            if url is not None:
+                return url
+            await trio.sleep(_PROBE_S)
+        raise ChainStartError(f"the chain ended with code {process.returncode}:\n{_tail(output)}")
+    raise ChainStartError(f"the chain did not answer within {START_TIMEOUT_S:g} s:\n{_tail(output)}")
+
+
+def _pyevm_plan(ready_file: Path, chain_id: int, accounts: int, mnemonic: str, block_time_s: float) -> _Plan:
+    async def ready() -> str | None:
+        try:
+            return str(json.loads(await trio.Path(ready_file).read_text())["rpc_url"])
+        except FileNotFoundError:
+            return None
+
+    flags = {
+        "--port": "0",
+        "--ready-file": str(ready_file),
+        "--chain-id": str(chain_id),
+        "--accounts": str(accounts),
+        "--mnemonic": mnemonic,
+        "--block-time": str(block_time_s),
+    }
+    command = [sys.executable, "-m", "devnet.chain.server", "--watch-stdin", *_flat(flags)]
+    return _Plan("pyevm", command, ready)
+
+
+def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str) -> _Plan:
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    async def ready() -> str | None:
+        try:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
+        except httpx.TransportError:
+            return None
+        return url if int(answer.json()["result"], 16) == chain_id else None
+
+    flags = {
+        "--port": str(port),
+        "--block-time": "0.25",
+        "--slots-in-an-epoch": "1",
+        "--hardfork": "prague",
+        "--base-fee": "20000000",
+        "--gas-limit": "32000000",
+        "--chain-id": str(chain_id),
+        "--accounts": str(accounts),
+        "--mnemonic": mnemonic,
+    }
+    # anvil does not watch its parent; util-linux can ask the kernel to.
+    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    command = [*guard, str(anvil), "--silent", "--host", "127.0.0.1", "--prune-history", *_flat(flags)]
+    return _Plan("anvil", command, ready)
+
+
+def _flat(flags: dict[str, str]) -> list[str]:
+    return [word for pair in flags.items() for word in pair]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tail(output: Path) -> str:
+    return output.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
