@@ -1,0 +1,202 @@
+"""How does a provider answer requests for quotes? It is the single writer of its slots.
+
+A firm quote holds a slot for a few seconds, one live hold per funded client; everything else is indicative or refused with
+a reason. Holds are volatile: a restart forgets them, and a proposal that then arrives is refused, which costs a round.
+"""
+
+from typing import Final
+
+import msgspec
+
+from protocols.canonical import content_id
+from protocols.deals import eip712
+from protocols.env import Env
+from protocols.errors import RemoteProtocolError
+from protocols.hashing import keccak256
+from protocols.job.canonical import CanonicalJob, job_id_of
+from protocols.limits import MAX_HOLDS, MAX_REASON_CHARS
+from protocols.messages.negotiation import DealProposal, Quote, Refusal, Rfq
+from protocols.offers.matching import match
+from protocols.offers.pricing import price_of
+from protocols.offers.records import ResourceOffer
+from protocols.signing import address_of_peer
+from protocols.units import ZERO_HASH, Address, Hash32, JobId, Millis, PeerId, Seconds, Tokens, UnixSeconds
+
+__all__ = ["ASK_AGAIN", "Desk", "Hold", "check_proposal", "deal_of_quote", "judge", "quote_for"]
+
+ASK_AGAIN: Final = Seconds(2)
+"""What a ``busy`` refusal suggests when the provider cannot tell when it is free."""
+COMMIT_SLACK: Final = Seconds(30)
+"""How far a client's idea of chain time may run ahead of the provider's."""
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A quote that was given out."""
+
+    rfq: Rfq
+    client: PeerId
+    job: CanonicalJob
+    job_id: JobId
+    quote: Quote
+    expires: Millis
+
+
+class Desk:
+    """The provider's side of every negotiation under way. Volatile."""
+
+    def __init__(self) -> None:
+        self.offer: ResourceOffer | None = None
+        self.slots = 0
+        self.queue = 0
+        self.draining = False
+        self.holds: dict[Hash32, Hold] = {}
+        self.parked: dict[Address, list[tuple[PeerId, Rfq]]] = {}
+        """RFQs that wait for the client's escrow balance."""
+
+    def expire(self, now: Millis) -> None:
+        """Drop the holds whose time is over."""
+        for rfq_id in [key for key, hold in self.holds.items() if hold.expires <= now]:
+            del self.holds[rfq_id]
+
+    def firm(self) -> int:
+        """Slots that live holds occupy."""
+        return sum(hold.quote.firm for hold in self.holds.values())
+
+    def hold_of(self, client: PeerId) -> Hold | None:
+        """The firm hold a client has here, if any."""
+        return next((hold for hold in self.holds.values() if hold.client == client and hold.quote.firm), None)
+
+
+def judge(desk: Desk, client: PeerId, rfq: Rfq, env: Env, *, busy: int, free_in: Seconds) -> CanonicalJob | Refusal:
+    """Would this provider take the job? ``busy`` counts deals and firm holds; ``free_in`` is when the next one ends.
+
+    Returns the decoded job, or the refusal to send. Raises ``RemoteProtocolError`` when the request itself is malformed.
+    """
+
+    def no(code: str, detail: str, free_in_s: int = 0) -> Refusal:
+        return Refusal(rfq_id=rfq.rfq_id, code=code, detail=detail[:MAX_REASON_CHARS], free_in_s=free_in_s)
+
+    if desk.offer is None:
+        return no("not-a-provider", "this node offers nothing at the moment")
+    if desk.draining:
+        return no("draining", "this node takes no new jobs until its owner resumes it")
+    job = CanonicalJob.decode(rfq.job)
+    if rfq.token != env.params.token:
+        return no("token", f"prices here are in the token 0x{env.params.token.hex()}")
+    if rfq.enforcement != eip712.Enforcement.SELF:
+        return no("enforcement", "deals judged by a panel are not supported by this version")
+    if client == env.me:
+        return no("self", "a node does not sell to itself")
+    reasons = match(desk.offer, job)
+    if reasons:
+        return no(reasons[0].code, "; ".join(reason.sentence for reason in reasons))
+    if desk.hold_of(client):
+        return no("busy", "you already hold a slot here; sign or release it first", ASK_AGAIN)
+    if busy >= desk.slots + desk.queue or len(desk.holds) >= MAX_HOLDS:
+        return no("busy", f"all {desk.slots} slots and {desk.queue} waiting places are taken", max(free_in, 1))
+    ask = price_of(desk.offer, job)
+    if ask > rfq.max_price:
+        return no("price", f"asks {ask} wei for this job, your limit is {rfq.max_price} wei")
+    return job
+
+
+def quote_for(
+    desk: Desk, client: PeerId, rfq: Rfq, job: CanonicalJob, env: Env, *, funds: Tokens, stake: Tokens, wait: Seconds
+) -> Quote:
+    """The quote for a job this provider would take: firm when the client's free escrow covers it.
+
+    ``stake`` is what this provider has unlocked; a stake above the price puts the price itself up as collateral, so that
+    vanishing costs as much as the job was worth.
+    """
+    if desk.offer is None:
+        raise RemoteProtocolError("no offer to quote from", code="not-a-provider", penalty=0)
+    price = price_of(desk.offer, job)
+    exec_seconds = job.limits.wall_s + env.params.exec_margin + wait
+    secret = env.signer.derive("provider-secret", rfq.rfq_id)
+    firm = funds >= price
+    return Quote(
+        rfq_id=rfq.rfq_id,
+        firm=firm,
+        hold_ms=env.params.hold if firm else 0,
+        price=price,
+        collateral=Tokens(price if stake >= price else 0),
+        provider_secret_hash=keccak256(secret),
+        exec_seconds=exec_seconds,
+        claim_seconds=env.params.claim_seconds,
+        window_seconds=env.params.window_seconds(exec_seconds),
+        starts_in_s=wait,
+        gpus=(),
+        numeric_class=ZERO_HASH,
+        detail="" if firm else f"your free escrow holds {funds} wei, this job asks {price} wei: deposit, then ask again",
+    )
+
+
+def deal_of_quote(
+    rfq: Rfq,
+    quote: Quote,
+    job: CanonicalJob,
+    env: Env,
+    *,
+    client: PeerId,
+    provider: PeerId,
+    client_secret_hash: Hash32,
+    audit_ppm: int,
+    commit_by: UnixSeconds,
+) -> eip712.Deal:
+    """The deal that a quote offers. Both sides build it from the same messages, so they cannot differ by accident."""
+    return eip712.Deal(
+        client=address_of_peer(client),
+        provider=address_of_peer(provider),
+        token=rfq.token,
+        run_nonce=rfq.run_nonce,
+        index=rfq.index,
+        job_id=job_id_of(job),
+        image=Hash32(job.module[-32:]),
+        gpus=quote.gpus,
+        price=quote.price,
+        metering=eip712.Metering.FIXED,
+        collateral=quote.collateral,
+        level=eip712.Level[job.verify.level.upper()],
+        level_params=content_id("level/1", job.verify),
+        numeric_class=quote.numeric_class,
+        enforcement=eip712.Enforcement(rfq.enforcement),
+        audit_ppm=audit_ppm,
+        seat_fee=Tokens(0),
+        seat_class=0,
+        seat_snapshot=0,
+        client_secret_hash=client_secret_hash,
+        provider_secret_hash=quote.provider_secret_hash,
+        commit_by=commit_by,
+        exec_seconds=Seconds(quote.exec_seconds),
+        claim_seconds=Seconds(quote.claim_seconds),
+        window_seconds=Seconds(quote.window_seconds),
+        settlement=eip712.SettlementMode.COMMIT,
+    )
+
+
+def check_proposal(hold: Hold, proposal: DealProposal, env: Env, *, now: UnixSeconds) -> None:
+    """Is this the deal that was quoted, signed by the client that holds it?
+
+    Raises ``RemoteProtocolError``: ``other_terms`` when a term differs, ``bad_signature``, ``bad_terms``.
+    """
+    deal = proposal.deal
+    expected = deal_of_quote(
+        hold.rfq,
+        hold.quote,
+        hold.job,
+        env,
+        client=hold.client,
+        provider=env.me,
+        client_secret_hash=deal.client_secret_hash,
+        audit_ppm=deal.audit_ppm,
+        commit_by=deal.commit_by,
+    )
+    if deal != expected:
+        fields = [f for f in deal.__struct_fields__ if getattr(deal, f) != getattr(expected, f)]
+        raise RemoteProtocolError(f"the deal differs from the quote in {', '.join(fields)}", code="other_terms")
+    latest = now + env.params.commit_within + COMMIT_SLACK
+    if not now < deal.commit_by <= latest:
+        raise RemoteProtocolError(f"commitBy {deal.commit_by} is not in ({now}, {latest}]", code="bad_terms", penalty=0)
+    signer = env.signer.recover(eip712.digest(env.domain, deal), proposal.signature)
+    if signer != hold.client:
+        raise RemoteProtocolError("the deal is signed by another key than its client's", code="bad_signature")

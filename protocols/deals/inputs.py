@@ -1,0 +1,192 @@
+"""What moves a deal? The inputs both halves of the deal machine understand, and the effects they share."""
+
+import msgspec
+
+from protocols.deals import eip712
+from protocols.deals.states import Commitment, DealTerms, LocalResult
+from protocols.effects import Notify, PostTx, SendDurably
+from protocols.env import Env
+from protocols.messages.deal import CancelConsent, Delivered, ResultNotice, SignOff
+from protocols.messages.registry import tag_of
+from protocols.units import ZERO_HASH, Hash32, PeerId, Signature, Tokens, UnixSeconds
+
+__all__ = [
+    "AuditFinished",
+    "CancelProposed",
+    "CancelWanted",
+    "ChainMoved",
+    "ChainRetracted",
+    "Countersigned",
+    "Ctx",
+    "DealDeclined",
+    "DealInput",
+    "DeliveryConfirmed",
+    "FetchFailed",
+    "Fetched",
+    "JobFinished",
+    "ResultArrived",
+    "ResultDisowned",
+    "SignedOff",
+    "TimePassed",
+    "TxRefused",
+    "outcome_name",
+    "post_tx",
+    "say",
+    "send",
+    "sold",
+]
+
+
+class Ctx(msgspec.Struct, frozen=True):
+    """What a step may look at besides state and input: the environment and the chain's time."""
+
+    env: Env
+    now: UnixSeconds
+
+
+class DealInput(msgspec.Struct, frozen=True):
+    """Something that happened to one deal; signatures in it are already checked."""
+
+
+class Countersigned(DealInput, frozen=True):
+    """Client: the provider signed too."""
+
+    signature: Signature
+
+
+class DealDeclined(DealInput, frozen=True):
+    """Client: the provider will not sign."""
+
+    code: str
+    detail: str
+
+
+class Fetched(DealInput, frozen=True):
+    """Provider: inputs are here. Client: the result is here."""
+
+
+class FetchFailed(DealInput, frozen=True):
+    """A pull gave up for good."""
+
+    code: str
+    detail: str
+
+
+class JobFinished(DealInput, frozen=True):
+    """Provider: the executor is done."""
+
+    result: LocalResult
+
+
+class AuditFinished(DealInput, frozen=True):
+    """Client: the re-execution is done."""
+
+    result: LocalResult
+
+
+class ResultArrived(DealInput, frozen=True):
+    """Client: the provider's result commit."""
+
+    message: ResultNotice
+
+
+class DeliveryConfirmed(DealInput, frozen=True):
+    """Provider: the client holds all bytes."""
+
+    message: Delivered
+
+
+class SignedOff(DealInput, frozen=True):
+    """Provider: the client accepted."""
+
+    message: SignOff
+
+
+class ResultDisowned(DealInput, frozen=True):
+    """Provider: the client refuses to sign off."""
+
+    code: str
+    detail: str
+
+
+class CancelWanted(DealInput, frozen=True):
+    """Client: its owner wants out."""
+
+
+class CancelProposed(DealInput, frozen=True):
+    """The other side signed a cancellation."""
+
+    message: CancelConsent
+
+
+class ChainMoved(DealInput, frozen=True):
+    """The escrow logged a transition of this deal."""
+
+    to: str
+    tx: Hash32
+    block: int
+    at: UnixSeconds
+    paid: Tokens
+
+
+class ChainRetracted(DealInput, frozen=True):
+    """A reorganisation took a transition back."""
+
+    was: str
+    tx: Hash32
+
+
+class TimePassed(DealInput, frozen=True):
+    """This state's deadline has passed on the chain's clock."""
+
+
+class TxRefused(DealInput, frozen=True):
+    """A transaction of ours cannot succeed."""
+
+    purpose: str
+    reason: str
+
+
+def say(terms: DealTerms, name: str, **fields: str) -> Notify:
+    """A line for the run's trace."""
+    return Notify(subject=terms.run_id, name=name, fields={"deal": terms.deal_id.hex(), **fields})
+
+
+def send(ctx: Ctx, terms: DealTerms, to: PeerId, message: msgspec.Struct) -> SendDurably:
+    """Send a deal message until the other node has it. One message of each type per deal: the key is their pair."""
+    protocol, data = ctx.env.seal(message)
+    return SendDurably(key=f"send:{terms.deal_id.hex()}:{tag_of(message)}", peer=to, protocol=protocol, data=data)
+
+
+def post_tx(
+    terms: DealTerms,
+    purpose: str,
+    *,
+    amount: Tokens = Tokens(0),
+    signature: Signature = Signature(b""),
+    result_hash: Hash32 = ZERO_HASH,
+    attempt: Hash32 | None = None,
+) -> PostTx:
+    """One escrow call. ``attempt`` makes the key new when a reorganisation undid an earlier one."""
+    suffix = f":{attempt.hex()[:16]}" if attempt else ""
+    return PostTx(
+        key=f"tx:{terms.deal_id.hex()}:{purpose}{suffix}",
+        deal_id=terms.deal_id,
+        purpose=purpose,
+        deal=terms.deal,
+        amount=amount,
+        signature=signature,
+        result_hash=result_hash,
+    )
+
+
+def sold(terms: DealTerms, commitment: Commitment, now: UnixSeconds) -> Tokens:
+    """What a cancellation owes the provider: the share of the execution time that has passed, at least a tenth."""
+    passed = min(max(now - commitment.at, 0), terms.deal.exec_seconds)
+    share = terms.deal.price * passed // max(terms.deal.exec_seconds, 1)
+    return Tokens(max(share, terms.deal.price // 10))
+
+
+def outcome_name(code: int) -> str:
+    """The outcome's word for people."""
+    return eip712.OutcomeCode(code).name.lower()

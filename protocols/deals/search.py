@@ -1,0 +1,155 @@
+"""How does a client find a provider for one attempt of a run?
+
+Rounds: draw a few at random from all acceptable offers, ask them all at once, close when everybody has answered or the
+bid window is over, take the best. The search is volatile: after a restart it starts anew, and old holds lapse.
+"""
+
+import msgspec
+
+from protocols.canonical import tagged_digest
+from protocols.job.canonical import CanonicalJob
+from protocols.limits import MAX_CANDIDATES
+from protocols.messages.negotiation import Quote, Refusal, Rfq
+from protocols.offers.matching import match
+from protocols.offers.ranking import score
+from protocols.offers.records import ResourceOffer
+from protocols.runs import Candidate, Run
+from protocols.units import Hash32, Millis, PeerId, Tokens, UnixSeconds
+
+__all__ = ["Asked", "Search", "best_quote", "explain", "round_entropy"]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """An RFQ under way."""
+
+    provider: PeerId
+    rfq: Rfq
+    at: Millis
+
+
+class Search:
+    """One search under way. Volatile, changed in place by the node."""
+
+    def __init__(self, run: Run, job: CanonicalJob, *, started: Millis, quote_only: bool) -> None:
+        self.run = run
+        self.job = job
+        self.quote_only = quote_only
+        self.started = started
+        self.round = 0
+        self.asked: dict[Hash32, Asked] = {}
+        self.quotes: dict[Hash32, tuple[Quote, Millis]] = {}
+        self.resting: dict[PeerId, Millis] = {}
+        """Providers not to be asked again before that time."""
+        self.candidates: dict[tuple[PeerId, int], Candidate] = {}
+        self.announced = False
+
+    @property
+    def open(self) -> bool:
+        """A round is under way."""
+        return bool(self.asked)
+
+    @property
+    def complete(self) -> bool:
+        """Everybody who was asked has answered."""
+        return self.open and all(rfq_id in self.quotes for rfq_id in self.asked)
+
+    def note(self, candidate: Candidate) -> None:
+        """Remember what came of an offer; the oldest are forgotten first."""
+        key = (candidate.provider, candidate.round)
+        self.candidates.pop(key, None)
+        self.candidates[key] = candidate
+        while len(self.candidates) > MAX_CANDIDATES:
+            del self.candidates[next(iter(self.candidates))]
+
+    def acceptable(self, offers: list[ResourceOffer], now: Millis) -> list[ResourceOffer]:
+        """The offers that fit the job; why the others do not is noted once."""
+        fitting = []
+        for offer in offers:
+            reasons = match(offer, self.job)
+            if reasons:
+                self._unsuitable(offer, reasons[0].code, "; ".join(reason.sentence for reason in reasons))
+            elif self.run.market.target in (None, offer.provider) and self.resting.get(offer.provider, Millis(0)) <= now:
+                fitting.append(offer)
+        untried = [offer for offer in fitting if offer.provider not in self.run.tried]
+        return untried or fitting
+
+    def _unsuitable(self, offer: ResourceOffer, code: str, detail: str) -> None:
+        key = (offer.provider, 0)
+        if key not in self.candidates:
+            self.note(
+                Candidate(provider=offer.provider, round=0, verdict="unsuitable", price=None, code=code, detail=detail)
+            )
+
+    def answered(self, message: Quote | Refusal, at: Millis) -> bool:
+        """Take in an answer; False when nobody asked for it."""
+        asked = self.asked.get(message.rfq_id)
+        if asked is None or message.rfq_id in self.quotes:
+            return False
+        match message:
+            case Quote():
+                self.quotes[message.rfq_id] = (message, at)
+                verdict = "quoted" if message.firm else "indicative"
+                self._remember(asked, verdict, message.price, "", message.detail)
+            case Refusal():
+                del self.asked[message.rfq_id]
+                rest = max(message.free_in_s, 1) * 1000 if message.code == "busy" else 10_000
+                self.resting[asked.provider] = Millis(at + min(rest, 10_000))
+                self._remember(asked, "refused", None, message.code, message.detail)
+        return True
+
+    def _remember(self, asked: Asked, verdict: str, price: Tokens | None, code: str, detail: str) -> None:
+        self.note(
+            Candidate(
+                provider=asked.provider, round=self.round, verdict=verdict, price=price, code=code, detail=detail
+            )
+        )
+
+    def give_up_silent(self, now: Millis) -> None:
+        """The bid window is over: those who did not answer are left out for a while."""
+        for rfq_id, asked in list(self.asked.items()):
+            if rfq_id not in self.quotes:
+                del self.asked[rfq_id]
+                self.resting[asked.provider] = Millis(now + 10_000)
+                self._remember(asked, "silent", None, "silent", "did not answer within the bid window")
+
+
+def round_entropy(run: Run, round_number: int) -> Hash32:
+    """What decides whom a round asks: the run's own entropy, unknown to everybody else."""
+    return tagged_digest("round/1", run.entropy, run.next_index.to_bytes(4, "big"), round_number.to_bytes(4, "big"))
+
+
+def best_quote(
+    search: Search, limit: Tokens, reliability: dict[PeerId, int], *, deadline_s: int, now: UnixSeconds
+) -> tuple[Asked, Quote] | None:
+    """The firm quote to sign: the best score, or in fixed mode the lowest price, both at or under ``limit``.
+
+    ``reliability`` is the lower bound in ppm per provider; one who is not in it is a newcomer.
+    """
+    firm = [
+        (search.asked[rfq_id], quote)
+        for rfq_id, (quote, _) in search.quotes.items()
+        if quote.firm and quote.price <= limit and rfq_id in search.asked
+    ]
+    if not firm:
+        return None
+    if search.run.market.mode == "fixed":
+        return min(firm, key=lambda pair: (pair[1].price, pair[1].rfq_id))
+
+    def rank(pair: tuple[Asked, Quote]) -> tuple[int, bytes]:
+        asked, quote = pair
+        finish_s = quote.starts_in_s + quote.exec_seconds
+        return score(quote.price, finish_s, deadline_s, reliability.get(asked.provider)), quote.rfq_id
+
+    return min(firm, key=rank)
+
+
+def explain(search: Search) -> str:
+    """Why nothing was found, in one sentence: the commonest reasons first."""
+    if not search.candidates:
+        return "no offer on the network has been seen"
+    counts: dict[str, int] = {}
+    for candidate in search.candidates.values():
+        what = candidate.code or candidate.verdict
+        counts[what] = counts.get(what, 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} x {what}" for what, count in ranked[:4])

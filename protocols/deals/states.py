@@ -1,0 +1,216 @@
+"""Which states can a deal be in, seen from one of its parties?
+
+Both halves share these types; `protocols.deals.table` says who moves between them. A state is a frozen value that holds
+everything needed to go on after a restart.
+"""
+
+import msgspec
+
+from protocols.deals.eip712 import Deal
+from protocols.messages.deal import Delivered as DeliveredMessage
+from protocols.messages.deal import ResultNotice, SignOff
+from protocols.messages.negotiation import InputRoot
+from protocols.units import Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
+
+__all__ = [
+    "FINAL_STATES",
+    "Abandoned",
+    "Accepted",
+    "Claimed",
+    "Commitment",
+    "Committed",
+    "DealState",
+    "DealTerms",
+    "Delivered",
+    "Expired",
+    "LocalResult",
+    "Proposed",
+    "Ready",
+    "Rejected",
+    "Resulted",
+    "Running",
+    "Settled",
+    "Signed",
+    "phase_of",
+]
+
+
+class DealTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What was agreed and between whom. The job body lives in its own row, once per deal."""
+
+    deal_id: DealId
+    deal: Deal
+    client: PeerId
+    provider: PeerId
+    run_id: RunId
+    rfq_id: Hash32
+    inputs: tuple[InputRoot, ...]
+    client_signature: Signature
+    provider_signature: Signature | None
+    """None while only the client has signed."""
+
+
+class Commitment(msgspec.Struct, frozen=True):
+    """The `commit` transaction as the chain shows it; every later deadline runs from ``at``."""
+
+    tx: Hash32
+    block: int
+    at: UnixSeconds
+
+
+class LocalResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What this node's own executor produced: the root of the outcome folder and how the job ended."""
+
+    outcome: int
+    exit_code: int
+    fuel: int
+    wall_ms: int
+    root: Cid
+    size: int
+    log_head: Hash32
+    detail: str
+
+
+class Proposed(msgspec.Struct, frozen=True, tag=True):
+    """Client: signed and sent, not yet countersigned. PROTOCOL.md calls it QUOTED."""
+
+    terms: DealTerms
+
+
+class Signed(msgspec.Struct, frozen=True, tag=True):
+    """Both have signed. Before `commit` either side may leave freely."""
+
+    terms: DealTerms
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Provider: module and inputs are here and verified, `commit` is on its way."""
+
+    terms: DealTerms
+
+
+class Committed(msgspec.Struct, frozen=True, tag=True):
+    """The chain holds the price and the collateral."""
+
+    terms: DealTerms
+    commitment: Commitment
+    leaving: bool = False
+    """Provider: a cancellation is under way, so the job must not start (again)."""
+
+
+class Running(msgspec.Struct, frozen=True, tag=True):
+    """Provider: the job runs."""
+
+    terms: DealTerms
+    commitment: Commitment
+
+
+class Resulted(msgspec.Struct, frozen=True, tag=True):
+    """The provider has committed to a result; the client does not hold its bytes yet."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice
+    at: UnixSeconds
+    """Chain time when this party learned of it."""
+    claiming: bool = False
+    """Provider: `claim` is on its way, because the client is silent."""
+
+
+class Delivered(msgspec.Struct, frozen=True, tag=True):
+    """The client holds and has verified every byte."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice
+    at: UnixSeconds
+    receipt: DeliveredMessage
+    audited: bool = False
+    """Client: a re-execution is under way. Provider: unused."""
+    claiming: bool = False
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """The client has signed off; `settle` follows."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice
+    sign_off: SignOff
+    checked: str
+    """``bytes`` or ``audited``; what the client did before it signed."""
+
+
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """The client refuses to sign off; evidence is kept. Under ``enforcement: self`` the provider may still claim."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice
+    code: str
+    detail: str
+
+
+class Claimed(msgspec.Struct, frozen=True, tag=True):
+    """The provider has claimed without its client; the window runs from ``at``."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice | None
+    at: UnixSeconds
+    tx: Hash32
+    rejected: str = ""
+    """Client: why it had refused to sign off, if it had."""
+    sign_off: SignOff | None = None
+
+
+class Settled(msgspec.Struct, frozen=True, tag=True):
+    """Final: the chain has paid ``paid`` to the provider. ``how`` is ``settled``, ``finalized`` or ``cancelled``."""
+
+    terms: DealTerms
+    tx: Hash32
+    paid: Tokens
+    how: str
+    result: ResultNotice | None
+    checked: str
+    commitment: Commitment | None = None
+    sign_off: SignOff | None = None
+
+
+class Expired(msgspec.Struct, frozen=True, tag=True):
+    """Final: no claim in time; price back, penalty taken."""
+
+    terms: DealTerms
+    tx: Hash32
+    commitment: Commitment | None = None
+
+
+class Abandoned(msgspec.Struct, frozen=True, tag=True):
+    """Final: it never reached the chain, and no longer can."""
+
+    terms: DealTerms
+    code: str
+    detail: str
+
+
+DealState = (
+    Proposed
+    | Signed
+    | Ready
+    | Committed
+    | Running
+    | Resulted
+    | Delivered
+    | Accepted
+    | Rejected
+    | Claimed
+    | Settled
+    | Expired
+    | Abandoned
+)
+FINAL_STATES = (Settled, Expired, Abandoned)
+
+
+def phase_of(state: DealState) -> str:
+    """The state's name for people: ``committed``, ``running`` ..."""
+    return type(state).__name__.lower()

@@ -1,0 +1,152 @@
+"""What can a node do to the world? Every effect is imperative; the shell performs it and holds no rules.
+
+A **durable** effect carries a ``key``: it goes through the outbox, is performed again after a crash until the event that
+answers it is durable, and performing it twice is harmless. Effects without a key are performed at most once.
+"""
+
+import msgspec
+
+from protocols.deals.eip712 import Deal
+from protocols.messages.negotiation import InputRoot
+from protocols.units import Address, Cid, DealId, Hash32, PeerId, Signature, Tokens
+
+__all__ = [
+    "CancelFetch",
+    "CancelJob",
+    "DropEffects",
+    "DurableEffect",
+    "Effect",
+    "FetchBlobs",
+    "Notify",
+    "Penalise",
+    "PostTx",
+    "Publish",
+    "ReadAccount",
+    "RunJob",
+    "Send",
+    "SendDurably",
+    "ServeBlobs",
+    "StopServing",
+]
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something to do."""
+
+
+class DurableEffect(Effect, frozen=True, kw_only=True):
+    """Something to do even if this process dies now. ``key`` names it; the same key is the same effect."""
+
+    key: str
+
+
+class Publish(Effect, frozen=True):
+    """Gossip a record."""
+
+    topic: str
+    data: bytes
+
+
+class Send(Effect, frozen=True):
+    """Send an envelope to a peer, once; losing it costs a round, never money."""
+
+    peer: PeerId
+    protocol: str
+    data: bytes
+
+
+class SendDurably(DurableEffect, frozen=True):
+    """Send an envelope to a peer until its node has made it durable, or `DropEffects` ends it."""
+
+    peer: PeerId
+    protocol: str
+    data: bytes
+
+
+class Penalise(Effect, frozen=True):
+    """Take score from a peer."""
+
+    peer: PeerId
+    code: str
+    penalty: int
+
+
+class ReadAccount(Effect, frozen=True):
+    """Ask the escrow what it holds for an operator; answered by `AccountRead`."""
+
+    operator: Address
+
+
+class FetchBlobs(DurableEffect, frozen=True):
+    """Pull and verify everything below ``roots`` from a peer; answered by `BlobsArrived` or `BlobsFailed`."""
+
+    deal_id: DealId
+    purpose: str
+    """``inputs`` or ``result``."""
+    peer: PeerId
+    roots: tuple[InputRoot, ...]
+
+
+class CancelFetch(Effect, frozen=True):
+    """Stop the fetches of a deal; what has arrived stays."""
+
+    deal_id: DealId
+
+
+class ServeBlobs(DurableEffect, frozen=True):
+    """Let a peer pull everything below ``roots`` for this deal; acknowledged by `StopServing` alone."""
+
+    deal_id: DealId
+    peer: PeerId
+    roots: tuple[Cid, ...]
+
+
+class StopServing(Effect, frozen=True):
+    """End every grant of a deal."""
+
+    deal_id: DealId
+
+
+class RunJob(DurableEffect, frozen=True):
+    """Execute a job; answered by `JobEnded`, or by `AuditCompleted` when ``audit``."""
+
+    deal_id: DealId
+    job: bytes
+    audit: bool
+
+
+class CancelJob(Effect, frozen=True):
+    """Stop the job of a deal; everything it started is dead before the next effect of this deal."""
+
+    deal_id: DealId
+
+
+class PostTx(DurableEffect, frozen=True):
+    """Post one escrow call for a deal: commit, settle, claim, finalize, expire or cancel.
+
+    Answered by `DealMovedOnChain` or `TxFailed`. ``amount`` is for settle and cancel, ``signature`` the counterparty's,
+    ``result_hash`` for claim.
+    """
+
+    deal_id: DealId
+    purpose: str
+    deal: Deal
+    amount: Tokens
+    signature: Signature
+    result_hash: Hash32
+
+
+class DropEffects(Effect, frozen=True):
+    """Forget unacknowledged durable effects whose key starts with ``prefix``: they no longer matter."""
+
+    prefix: str
+
+
+class Notify(Effect, frozen=True):
+    """Tell people: goes to the trace, the log and whoever follows the run. Never decides anything."""
+
+    subject: bytes
+    """A RunId or a DealId."""
+    name: str
+    """Dotted, past tense: ``deal.committed``."""
+    fields: dict[str, str]

@@ -1,0 +1,214 @@
+"""What can happen to a node? Every event is past tense, and time, randomness and identity arrive in it.
+
+``at`` is the monotonic clock in milliseconds when the shell saw it; durable machines never read it.
+"""
+
+import msgspec
+
+from protocols.deals.states import LocalResult
+from protocols.messages.negotiation import InputRoot
+from protocols.offers.records import ResourceOffer
+from protocols.runs import MarketTerms
+from protocols.units import Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
+
+__all__ = [
+    "AccountRead",
+    "AuditCompleted",
+    "BlobsArrived",
+    "BlobsFailed",
+    "CancelRequested",
+    "ChainTimeMoved",
+    "DealMovedOnChain",
+    "DealRetractedOnChain",
+    "DrainRequested",
+    "Event",
+    "GossipArrived",
+    "JobEnded",
+    "JobProgressed",
+    "MessageArrived",
+    "NodeStarted",
+    "PeerCameUp",
+    "PeerWentDown",
+    "ProviderChanged",
+    "QuoteRequested",
+    "RetryRequested",
+    "RunSubmitted",
+    "Ticked",
+    "TxFailed",
+]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something that happened."""
+
+    at: Millis
+
+
+class NodeStarted(Event, frozen=True):
+    """The node came up, or came back. ``wall`` is the wall clock, for expiries of gossip records."""
+
+    wall: UnixSeconds
+    incarnation: Hash32
+    """Fresh entropy: seeds choices that need not survive a restart."""
+
+
+class Ticked(Event, frozen=True):
+    """A timer the core asked for is due, or simply time has passed."""
+
+    wall: UnixSeconds
+
+
+class PeerCameUp(Event, frozen=True):
+    """The first connection to a peer was made."""
+
+    peer: PeerId
+
+
+class PeerWentDown(Event, frozen=True):
+    """The last connection to a peer is gone."""
+
+    peer: PeerId
+
+
+class GossipArrived(Event, frozen=True):
+    """A record that the validator accepted."""
+
+    topic: str
+    data: bytes
+
+
+class MessageArrived(Event, frozen=True):
+    """A signed envelope on a direct stream from ``peer``."""
+
+    peer: PeerId
+    data: bytes
+
+
+class ProviderChanged(Event, frozen=True):
+    """What this node offers, from its probes and configuration; None withdraws the offer."""
+
+    offer: ResourceOffer | None
+    slots: int
+    queue: int
+
+
+class RunSubmitted(Event, frozen=True):
+    """The owner asks for a run. The job body and its inputs are in the blob store."""
+
+    job: bytes
+    inputs: tuple[InputRoot, ...]
+    market: MarketTerms
+    run_nonce: int
+    entropy: Hash32
+    """Decides which providers are asked and which results are audited; nobody else knows it."""
+    wall: UnixSeconds
+
+
+class QuoteRequested(Event, frozen=True):
+    """The owner asks what a job would cost. Nothing is signed; every hold is released."""
+
+    quote_id: RunId
+    job: bytes
+    inputs: tuple[InputRoot, ...]
+    market: MarketTerms
+    entropy: Hash32
+
+
+class CancelRequested(Event, frozen=True):
+    """The owner cancels a run."""
+
+    run_id: RunId
+
+
+class RetryRequested(Event, frozen=True):
+    """The owner tries a failed run again, as the next attempt of the same run."""
+
+    run_id: RunId
+
+
+class DrainRequested(Event, frozen=True):
+    """The owner stops (or resumes) taking new deals; running ones go on."""
+
+    draining: bool
+
+
+class AccountRead(Event, frozen=True):
+    """What the escrow holds for an operator's owner. ``known`` is False when the chain could not be asked."""
+
+    operator: Address
+    free: Tokens
+    stake: Tokens
+    known: bool
+
+
+class BlobsArrived(Event, frozen=True):
+    """Every block below the roots of a `FetchBlobs` is here and verified."""
+
+    deal_id: DealId
+    purpose: str
+
+
+class BlobsFailed(Event, frozen=True):
+    """A fetch gave up. ``code`` is ``refused``, ``too_large``, ``malformed`` or ``timeout``."""
+
+    deal_id: DealId
+    purpose: str
+    code: str
+    detail: str
+
+
+class JobProgressed(Event, frozen=True):
+    """Where a pull or a run stands; a hint for people."""
+
+    deal_id: DealId
+    phase: str
+    done: int
+    total: int
+
+
+class JobEnded(Event, frozen=True):
+    """Our executor ran the job of a deal, as its provider."""
+
+    deal_id: DealId
+    result: LocalResult
+
+
+class AuditCompleted(Event, frozen=True):
+    """Our executor re-ran the job of a deal, as its client."""
+
+    deal_id: DealId
+    result: LocalResult
+
+
+class ChainTimeMoved(Event, frozen=True):
+    """The chain's latest block."""
+
+    block: int
+    timestamp: UnixSeconds
+
+
+class DealMovedOnChain(Event, frozen=True):
+    """The escrow logged a transition. ``to`` is committed, claimed, settled, finalized, expired, cancelled or burned."""
+
+    deal_id: DealId
+    to: str
+    tx: Hash32
+    block: int
+    timestamp: UnixSeconds
+    paid: Tokens
+
+
+class DealRetractedOnChain(Event, frozen=True):
+    """A reorganisation took a logged transition back."""
+
+    deal_id: DealId
+    was: str
+    tx: Hash32
+
+
+class TxFailed(Event, frozen=True):
+    """A transaction of ours cannot succeed: it reverted or was refused for good."""
+
+    deal_id: DealId
+    purpose: str
+    reason: str

@@ -1,0 +1,215 @@
+"""What happens to a deal when the chain, the executor or the clock moves, whichever half this node plays?"""
+
+from typing import Final
+
+from protocols import events as ev
+from protocols.deals import client as client_half
+from protocols.deals import provider as provider_half
+from protocols.deals.inputs import (
+    AuditFinished,
+    ChainMoved,
+    ChainRetracted,
+    Ctx,
+    DealInput,
+    FetchFailed,
+    Fetched,
+    JobFinished,
+    TimePassed,
+    TxRefused,
+)
+from protocols.deals.provider import Step
+from protocols.deals.states import (
+    Committed,
+    DealState,
+    Delivered,
+    Expired,
+    Ready,
+    Rejected,
+    Running,
+    Settled,
+    Signed,
+)
+from protocols.effects import Effect
+from protocols.env import Env
+from protocols.handlers import runs
+from protocols.reputation import Record
+from protocols.state import CLIENT, PROVIDER, Half, NodeState
+from protocols.units import DealId, PeerId, Seconds
+
+__all__ = [
+    "audit_completed",
+    "blobs_arrived",
+    "blobs_failed",
+    "busy_slots",
+    "context",
+    "deal_moved",
+    "deal_retracted",
+    "free_in",
+    "job_ended",
+    "live_deals",
+    "place",
+    "started",
+    "step",
+    "time_moved",
+    "tx_failed",
+]
+
+_HALVES: Final = {CLIENT: client_half, PROVIDER: provider_half}
+_OCCUPYING: Final = (Signed, Ready, Committed, Running)
+
+
+def context(state: NodeState, env: Env) -> Ctx:
+    """What deal machines may look at."""
+    return Ctx(env, state.chain_now)
+
+
+def step(state: NodeState, deal_id: DealId, event: DealInput, env: Env) -> list[Effect]:
+    """Move one deal. A deal this node does not know is somebody else's: nothing happens."""
+    half = state.durable.deals.get(deal_id)
+    if half is None:
+        return []
+    moved = _HALVES[half.role].advance(half.state, event, context(state, env))
+    if moved[0] is half.state and not moved[1]:
+        return []
+    return place(state, half.role, moved, env)
+
+
+def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
+    """Put a deal's new state in its row, arm its deadline, and let the run and the slots follow."""
+    new, effects = moved
+    deal_id = new.terms.deal_id
+    before = state.durable.deals.get(deal_id)
+    if before is None or before.state is not new:
+        state.durable.put_deal(deal_id, Half(role, new))
+        _arm(state, role, new, env)
+        _record(state, role, before.state if before else None, new)
+    out = list(effects)
+    if role == CLIENT:
+        if isinstance(new, Delivered) and not new.audited:
+            out += place(state, role, runs.check(state, new, env), env)
+        else:
+            out += runs.follow(state, new, env)
+    else:
+        out += _start_waiting(state, env)
+    return out
+
+
+def _arm(state: NodeState, role: str, new: DealState, env: Env) -> None:
+    due = _HALVES[role].deadline(new, context(state, env))
+    name = new.terms.deal_id.hex()
+    if due is None:
+        state.deadlines.clear(name)
+    else:
+        state.deadlines.set(name, due)
+
+
+def _record(state: NodeState, role: str, before: DealState | None, new: DealState) -> None:
+    """A client keeps its own record of every provider."""
+    if role != CLIENT or type(before) is type(new):
+        return
+    peer = new.terms.provider
+    old = state.records.get(peer, Record())
+    match new:
+        case Settled(result=result, how=how) if result is not None and how != "cancelled":
+            audited = old.audited + (new.checked == "audited")
+            state.records[peer] = Record(old.kept + 1, old.broken, audited)
+        case Expired() | Rejected():
+            state.records[peer] = Record(old.kept, old.broken + 1, old.audited)
+        case _:
+            return
+
+
+def busy_slots(state: NodeState) -> int:
+    """Slots and waiting places that live deals of this provider occupy."""
+    return sum(
+        half.role == PROVIDER and isinstance(half.state, _OCCUPYING)
+        for half in map(state.durable.deals.__getitem__, state.durable.live)
+    )
+
+
+def free_in(state: NodeState) -> Seconds:
+    """Seconds until the next running job must have ended; 0 when none runs."""
+    ends = [
+        half.state.commitment.at + half.state.terms.deal.exec_seconds - state.chain_now
+        for half in map(state.durable.deals.__getitem__, state.durable.live)
+        if half.role == PROVIDER and isinstance(half.state, Committed | Running)
+    ]
+    return Seconds(max(min(ends), 0)) if ends else Seconds(0)
+
+
+def _start_waiting(state: NodeState, env: Env) -> list[Effect]:
+    """Start committed jobs, oldest commitment first, while slots are free."""
+    live = [state.durable.deals[deal_id] for deal_id in state.durable.live]
+    mine = [half.state for half in live if half.role == PROVIDER]
+    free = state.desk.slots - sum(isinstance(deal, Running) for deal in mine)
+    waiting = [deal for deal in mine if isinstance(deal, Committed) and not deal.leaving]
+    out: list[Effect] = []
+    for deal in sorted(waiting, key=lambda d: (d.commitment.at, d.terms.deal_id))[: max(free, 0)]:
+        body = state.durable.jobs[deal.terms.deal.job_id]
+        new, effects = provider_half.start(deal, body)
+        state.durable.put_deal(deal.terms.deal_id, Half(PROVIDER, new))
+        _arm(state, PROVIDER, new, env)
+        out += effects
+    return out
+
+
+def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
+    """Re-arm every deadline; count what providers did before the restart."""
+    for half in state.durable.deals.values():
+        _arm(state, half.role, half.state, env)
+        _record(state, half.role, None, half.state)
+    return []
+
+
+def blobs_arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
+    """A pull is complete."""
+    return step(state, event.deal_id, Fetched(), env)
+
+
+def blobs_failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
+    """A pull gave up."""
+    return step(state, event.deal_id, FetchFailed(event.code, event.detail), env)
+
+
+def job_ended(state: NodeState, event: ev.JobEnded, env: Env) -> list[Effect]:
+    """Our executor is done, as the provider."""
+    return step(state, event.deal_id, JobFinished(event.result), env)
+
+
+def audit_completed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
+    """Our executor is done, as the client."""
+    return step(state, event.deal_id, AuditFinished(event.result), env)
+
+
+def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:
+    """The chain's clock moved: act on every deadline that passed. It never moves back, also when the chain reorganises."""
+    state.chain_block = event.block
+    if event.timestamp <= state.chain_now:
+        return []
+    state.chain_now = event.timestamp
+    effects: list[Effect] = []
+    for name in state.deadlines.pop_due(event.timestamp):
+        effects += step(state, DealId(bytes.fromhex(name)), TimePassed(), env)
+    return effects
+
+
+def deal_moved(state: NodeState, event: ev.DealMovedOnChain, env: Env) -> list[Effect]:
+    """The escrow logged a transition."""
+    moved = ChainMoved(event.to, event.tx, event.block, event.timestamp, event.paid)
+    return step(state, event.deal_id, moved, env)
+
+
+def deal_retracted(state: NodeState, event: ev.DealRetractedOnChain, env: Env) -> list[Effect]:
+    """A reorganisation took a transition back."""
+    return step(state, event.deal_id, ChainRetracted(event.was, event.tx), env)
+
+
+def tx_failed(state: NodeState, event: ev.TxFailed, env: Env) -> list[Effect]:
+    """A transaction of ours cannot succeed."""
+    return step(state, event.deal_id, TxRefused(event.purpose, event.reason), env)
+
+
+def live_deals(state: NodeState, peer: PeerId) -> list[DealState]:
+    """This client's deals with a provider that are not final."""
+    live = (state.durable.deals[deal_id] for deal_id in state.durable.live)
+    return [half.state for half in live if half.role == CLIENT and half.state.terms.provider == peer]

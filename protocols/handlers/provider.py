@@ -1,0 +1,222 @@
+"""What does a provider do: advertise, quote, hold, countersign, run?"""
+
+from typing import Final
+
+import msgspec
+
+from protocols import events as ev
+from protocols.deals import eip712
+from protocols.deals import provider as provider_half
+from protocols.deals.desk import Hold, check_proposal, judge, quote_for
+from protocols.deals.states import DealTerms
+from protocols.effects import Effect, Penalise, Publish, ReadAccount, Send
+from protocols.env import Env
+from protocols.errors import RemoteProtocolError
+from protocols.handlers import deals
+from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
+from protocols.limits import MAX_ACTIVE_DEALS
+from protocols.messages.deal import Progress
+from protocols.messages.negotiation import DealProposal, DealRefusal, HoldRelease, Refusal, Rfq
+from protocols.offers.announce import offer_record, withdrawal
+from protocols.offers.records import JobOffer
+from protocols.signing import address_of_peer
+from protocols.state import PROVIDER, Account, NodeState
+from protocols.units import Millis, PeerId, Seconds, Tokens, UnixSeconds
+
+__all__ = [
+    "account_read",
+    "drain_requested",
+    "heartbeat_due",
+    "holds_due",
+    "job_announced",
+    "progressed",
+    "proposal_arrived",
+    "provider_changed",
+    "release_arrived",
+    "rfq_arrived",
+    "started",
+]
+
+ACCOUNT_FRESH: Final = Millis(2_000)
+"""How long a balance read from the chain is good for a quote: a hold outlives it, the commit is the judge."""
+HEARTBEAT: Final = "heartbeat:"
+
+
+def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
+    """Learn our own stake."""
+    return [ReadAccount(operator=env.signer.address)]
+
+
+def provider_changed(state: NodeState, event: ev.ProviderChanged, env: Env) -> list[Effect]:
+    """The probes or the owner changed what this node offers."""
+    withdrawn = state.desk.offer if event.offer is None else None
+    state.desk.offer, state.desk.slots, state.desk.queue = event.offer, event.slots, event.queue
+    if withdrawn is not None:
+        state.timers.clear(HEARTBEAT)
+        return _withdraw(state, env)
+    return _advertise(state, event.at, env)
+
+
+def drain_requested(state: NodeState, event: ev.DrainRequested, env: Env) -> list[Effect]:
+    """Stop or resume taking new deals."""
+    state.desk.draining = event.draining
+    if event.draining:
+        state.timers.clear(HEARTBEAT)
+        return _withdraw(state, env)
+    return _advertise(state, event.at, env)
+
+
+def _withdraw(state: NodeState, env: Env) -> list[Effect]:
+    topic, record = withdrawal(env, state.durable.next_offer_sequence(), state.wall)
+    return [Publish(topic=topic, data=record)]
+
+
+def _advertise(state: NodeState, now: Millis, env: Env) -> list[Effect]:
+    if state.desk.offer is None or state.desk.draining:
+        return []
+    state.timers.set(HEARTBEAT, now + env.params.offer_heartbeat * 1000)
+    busy = deals.busy_slots(state) + state.desk.firm()
+    offer = msgspec.structs.replace(
+        state.desk.offer,
+        sequence=state.durable.next_offer_sequence(),
+        expires=UnixSeconds(state.wall + env.params.offer_ttl),
+        free_slots=max(state.desk.slots - busy, 0),
+    )
+    topic, record = offer_record(offer, env)
+    return [Publish(topic=topic, data=record)]
+
+
+def heartbeat_due(state: NodeState, _: bytes, event: ev.Event, env: Env) -> list[Effect]:
+    """Say that the offer still stands."""
+    return _advertise(state, event.at, env)
+
+
+def job_announced(state: NodeState, offer: JobOffer, at: Millis, env: Env) -> list[Effect]:
+    """A client finds nobody: show ourselves, if we could be meant."""
+    mine = state.desk.offer
+    if mine is None or offer.capability_class != mine.capability_class:
+        return []
+    if deals.busy_slots(state) + state.desk.firm() >= state.desk.slots + state.desk.queue:
+        return []
+    return _advertise(state, at, env)
+
+
+def rfq_arrived(state: NodeState, peer: PeerId, rfq: Rfq, at: Millis, env: Env) -> list[Effect]:
+    """What would it cost here?"""
+    if rfq.rfq_id in state.desk.holds:
+        return _say(peer, state.desk.holds[rfq.rfq_id].quote, env)
+    state.desk.expire(at)
+    verdict = _judge(state, peer, rfq, env)
+    if isinstance(verdict, Refusal):
+        return _say(peer, verdict, env)
+    operator = address_of_peer(peer)
+    account = state.accounts.get(operator)
+    if account is not None and at - account.at <= ACCOUNT_FRESH:
+        return _quote(state, peer, rfq, verdict, account.free, at, env)
+    waiting = state.desk.parked.setdefault(operator, [])
+    waiting.append((peer, rfq))
+    return [ReadAccount(operator=operator)] if len(waiting) == 1 else []
+
+
+def _judge(state: NodeState, peer: PeerId, rfq: Rfq, env: Env) -> CanonicalJob | Refusal:
+    busy = deals.busy_slots(state) + state.desk.firm()
+    if len(state.durable.live) >= MAX_ACTIVE_DEALS:
+        busy = state.desk.slots + state.desk.queue
+    return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state))
+
+
+def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effect]:
+    """The escrow's balance of a client (or our own) is known: answer whoever waited for it."""
+    if event.known:
+        state.accounts[event.operator] = Account(event.free, event.stake, event.at)
+    effects: list[Effect] = []
+    for peer, rfq in state.desk.parked.pop(event.operator, []):
+        verdict = _judge(state, peer, rfq, env)
+        if isinstance(verdict, Refusal):
+            effects += _say(peer, verdict, env)
+        else:
+            free = event.free if event.known else Tokens(0)
+            effects += _quote(state, peer, rfq, verdict, free, event.at, env)
+    return effects
+
+
+def _quote(
+    state: NodeState, peer: PeerId, rfq: Rfq, job: CanonicalJob, funds: Tokens, at: Millis, env: Env
+) -> list[Effect]:
+    busy = deals.busy_slots(state) + state.desk.firm()
+    wait = deals.free_in(state) if busy >= state.desk.slots else Seconds(0)
+    mine = state.accounts.get(env.signer.address)
+    pledged = sum(hold.quote.collateral for hold in state.desk.holds.values())
+    stake = Tokens(max((mine.stake if mine else 0) - pledged, 0))
+    quote = quote_for(state.desk, peer, rfq, job, env, funds=funds, stake=stake, wait=wait)
+    if quote.firm:
+        expires = Millis(at + quote.hold_ms)
+        hold = Hold(rfq=rfq, client=peer, job=job, job_id=job_id_of(job), quote=quote, expires=expires)
+        state.desk.holds[rfq.rfq_id] = hold
+        state.timers.set("hold:", expires)
+    return _say(peer, quote, env)
+
+
+def holds_due(state: NodeState, _: bytes, event: ev.Event, env: Env) -> list[Effect]:
+    """Some hold lapsed: its slot is free."""
+    state.desk.expire(event.at)
+    if state.desk.holds:
+        state.timers.set("hold:", min(hold.expires for hold in state.desk.holds.values()))
+    return []
+
+
+def release_arrived(state: NodeState, peer: PeerId, message: HoldRelease) -> list[Effect]:
+    """Somebody else won."""
+    hold = state.desk.holds.get(message.rfq_id)
+    if hold is not None and hold.client == peer:
+        del state.desk.holds[message.rfq_id]
+    return []
+
+
+def proposal_arrived(state: NodeState, peer: PeerId, message: DealProposal, at: Millis, env: Env) -> list[Effect]:
+    """The client signed. Countersign if it is what we quoted and the hold still stands."""
+    deal_id = eip712.deal_id(env.domain, message.deal)
+    if deal_id in state.durable.deals:
+        return []
+    state.desk.expire(at)
+    hold = state.desk.holds.get(message.rfq_id)
+    if hold is None or hold.client != peer or not hold.quote.firm:
+        refusal = DealRefusal(deal_id=deal_id, code="hold-lapsed", detail="no hold of yours stands here any more")
+        return _say(peer, refusal, env)
+    try:
+        check_proposal(hold, message, env, now=state.chain_now)
+    except RemoteProtocolError as error:
+        refusal = DealRefusal(deal_id=deal_id, code=error.code.replace("_", "-"), detail=str(error))
+        return [Penalise(peer=peer, code=error.code, penalty=error.penalty), *_say(peer, refusal, env)]
+    del state.desk.holds[message.rfq_id]
+    terms = DealTerms(
+        deal_id=deal_id,
+        deal=message.deal,
+        client=peer,
+        provider=env.me,
+        run_id=run_id_of(hold.job_id, message.deal.client, message.deal.run_nonce),
+        rfq_id=message.rfq_id,
+        inputs=hold.rfq.inputs,
+        client_signature=message.signature,
+        provider_signature=None,
+    )
+    state.durable.put_job(hold.job_id, hold.rfq.job)
+    return deals.place(state, PROVIDER, provider_half.sign(terms, deals.context(state, env)), env)
+
+
+def progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effect]:
+    """Tell the client how far its deal is; for our own pulls, only remember it."""
+    half = state.durable.deals.get(event.deal_id)
+    if half is None:
+        return []
+    state.hints[event.deal_id] = (event.phase, event.done, event.total)
+    if half.role != PROVIDER:
+        return []
+    progress = Progress(deal_id=event.deal_id, phase=event.phase, done=event.done, total=event.total)
+    return _say(half.state.terms.client, progress, env)
+
+
+def _say(peer: PeerId, message: msgspec.Struct, env: Env) -> list[Effect]:
+    protocol, data = env.seal(message)
+    return [Send(peer=peer, protocol=protocol, data=data)]
+

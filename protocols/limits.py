@@ -1,0 +1,119 @@
+"""How large, how many, how long? Every bound, timeout and default of the protocol, with its unit and its reason.
+
+What may differ between networks stands in ``NetworkParams``; everything else is the same everywhere.
+"""
+
+from typing import Final
+
+import msgspec
+
+from protocols.units import PPM, ZERO_ADDRESS, Address, Millis, Seconds, Tokens
+
+__all__ = [
+    "ARBITRUM_ONE",
+    "ARBITRUM_SEPOLIA",
+    "COLLATERAL_PRICES",
+    "DEVNET",
+    "MAX_ACTIVE_DEALS",
+    "MAX_ATTEMPTS",
+    "MAX_CANDIDATES",
+    "MAX_GOSSIP_BYTES",
+    "MAX_HOLDS",
+    "MAX_JOB_BYTES",
+    "MAX_MESSAGE_BYTES",
+    "MAX_REASON_CHARS",
+    "MAX_RESULT_BLOCKS",
+    "MAX_RUNS_LIVE",
+    "NetworkParams",
+]
+
+MAX_GOSSIP_BYTES: Final = 2048
+"""One gossip record with its envelope. Announce small, pull big."""
+MAX_JOB_BYTES: Final = 32 * 1024
+"""A canonical job inside an RFQ: 4,096 bytes of arguments and environment each, 64 inputs and outputs, fits 5 times over."""
+MAX_MESSAGE_BYTES: Final = 64 * 1024
+"""Any message on a direct stream with its envelope: an RFQ is the largest."""
+MAX_REASON_CHARS: Final = 400
+"""A refusal's or rejection's sentence: two lines on a terminal."""
+MAX_HOLDS: Final = 256
+"""Live holds and indicative quotes a provider keeps; the 257th RFQ is refused as ``busy``."""
+MAX_CANDIDATES: Final = 64
+"""Refusals and quotes kept per run for ``mesh describe``; older ones go first."""
+MAX_ACTIVE_DEALS: Final = 10_000
+"""Deals that are not final, per node: the size at which a restart is still under a second."""
+MAX_RUNS_LIVE: Final = 10_000
+"""Runs of a client that are not finished."""
+MAX_ATTEMPTS: Final = 16
+"""Deals one run may sign: run index is a uint32 on chain, the budget ends it far sooner."""
+MAX_RESULT_BLOCKS: Final = 65_536
+"""Blocks of one result: 16 GiB in 256 KiB leaves."""
+COLLATERAL_PRICES: Final = 8
+"""Collateral of a panel deal in prices, at least (PROTOCOL.md 6: C = max(8P, P/(q(d-f))))."""
+
+
+class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
+    """What one network fixes for all its nodes. Durations that the chain judges are in seconds of ``block.timestamp``."""
+
+    name: str
+    chain_id: int
+    token: Address = ZERO_ADDRESS
+    escrow: Address = ZERO_ADDRESS
+    token_symbol: str = "MESH"
+
+    rfq_fanout: int = 6
+    """Providers asked at once, drawn at random from all acceptable offers (naive ranking needs up to 103 rounds)."""
+    bid_window: Millis = Millis(2_000)
+    """Bidding closes after this, or when all have answered."""
+    hold: Millis = Millis(15_000)
+    """How long a firm quote keeps its slot: signing and three chain round trips fit."""
+    min_hold_left: Millis = Millis(1_000)
+    """A client signs only while the hold has at least this left."""
+    offer_ttl: Seconds = Seconds(90)
+    """An offer lapses this long after its heartbeat: three heartbeats may be lost."""
+    offer_heartbeat: Seconds = Seconds(30)
+    commit_within: Seconds = Seconds(600)
+    """Time from signing to ``commitBy``: inputs are pulled in it."""
+    exec_margin: Seconds = Seconds(60)
+    """Added to the job's wall limit: start, collection and hashing of outputs."""
+    claim_seconds: Seconds = Seconds(48 * 3600)
+    """From the execution deadline to the claim deadline."""
+    window_base: Seconds = Seconds(30 * 3600)
+    """Dispute window after a claim, plus twice the execution time."""
+    deadline_margin: Seconds = Seconds(3600)
+    """Act on every on-chain deadline this long before it: an hour outlasts a stuck sequencer batch."""
+    silence_before_claim: Seconds = Seconds(6 * 3600)
+    """A provider claims when its client has not signed off this long after the result."""
+    provider_lost: Millis = Millis(20_000)
+    """A provider that has been unreachable this long is given up and the job is tried elsewhere."""
+    max_price: Tokens = Tokens(2**96)
+    """Largest price of a deal: the escrow's range check, 7.9e10 tokens."""
+    audit_floor_ppm: int = 20_000
+    """Never fewer than 2 % of results are re-executed."""
+    audit_newcomer_ppm: int = 250_000
+    """A provider without audited deals is re-checked one time in four (auditPpm = max(floor, newcomer / (1 + n/10)))."""
+
+    def audit_ppm(self, passed: int) -> int:
+        """Audit rate for a provider with ``passed`` audited and passed deals (PROTOCOL.md 6)."""
+        return min(PPM, max(self.audit_floor_ppm, self.audit_newcomer_ppm * 10 // (10 + passed)))
+
+    def window_seconds(self, exec_seconds: int) -> Seconds:
+        """The dispute window of a deal."""
+        return Seconds(self.window_base + 2 * exec_seconds)
+
+
+DEVNET: Final = NetworkParams(
+    name="devnet",
+    chain_id=31337,
+    bid_window=Millis(1_000),
+    offer_ttl=Seconds(30),
+    offer_heartbeat=Seconds(5),
+    commit_within=Seconds(30),
+    exec_margin=Seconds(5),
+    claim_seconds=Seconds(15),
+    window_base=Seconds(6),
+    deadline_margin=Seconds(3),
+    silence_before_claim=Seconds(8),
+    provider_lost=Millis(5_000),
+)
+ARBITRUM_SEPOLIA: Final = NetworkParams(name="arbitrum-sepolia", chain_id=421_614)
+ARBITRUM_ONE: Final = NetworkParams(name="arbitrum-one", chain_id=42_161)

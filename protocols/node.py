@@ -1,0 +1,90 @@
+"""What does a node do when something happens? A table from event type to handler, and nothing else.
+
+`handle` changes the state in place and returns the effects that follow. It is deterministic: the same state and the same
+event give the same effects, on every machine, in the simulator and in a replay.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from protocols import events as ev
+from protocols.effects import Effect
+from protocols.env import Env
+from protocols.handlers import client, deals, provider, wire
+from protocols.state import NodeState
+
+__all__ = ["HANDLERS", "handle", "next_wakeup"]
+
+Handler = Callable[[NodeState, Any, Env], list[Effect]]
+
+
+def _started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
+    state.wall = event.wall
+    state.incarnation = event.incarnation
+    return [*deals.started(state, event, env), *client.started(state, event, env), *provider.started(state, event, env)]
+
+
+def _ticked(state: NodeState, event: ev.Ticked, env: Env) -> list[Effect]:
+    state.wall = event.wall
+    effects: list[Effect] = []
+    for name in state.timers.pop_due(event.at):
+        kind, _, rest = name.partition(":")
+        effects += _TIMERS[kind](state, bytes.fromhex(rest), event, env)
+    return effects
+
+
+def _peer_up(state: NodeState, event: ev.PeerCameUp, env: Env) -> list[Effect]:
+    state.peers.add(event.peer)
+    return client.peer_up(state, event, env)
+
+
+def _peer_down(state: NodeState, event: ev.PeerWentDown, env: Env) -> list[Effect]:
+    state.peers.discard(event.peer)
+    return client.peer_down(state, event, env)
+
+
+def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effect]:
+    return provider.progressed(state, event, env)
+
+
+_TIMERS: Final[dict[str, Handler | Callable[..., list[Effect]]]] = {
+    "search": client.search_due,
+    "lost": client.provider_lost,
+    "hold": provider.holds_due,
+    "heartbeat": provider.heartbeat_due,
+}
+
+HANDLERS: Final[dict[type[ev.Event], Handler]] = {
+    ev.NodeStarted: _started,
+    ev.Ticked: _ticked,
+    ev.PeerCameUp: _peer_up,
+    ev.PeerWentDown: _peer_down,
+    ev.GossipArrived: wire.gossip_arrived,
+    ev.MessageArrived: wire.message_arrived,
+    ev.ProviderChanged: provider.provider_changed,
+    ev.DrainRequested: provider.drain_requested,
+    ev.AccountRead: provider.account_read,
+    ev.RunSubmitted: client.run_submitted,
+    ev.QuoteRequested: client.quote_requested,
+    ev.CancelRequested: client.cancel_requested,
+    ev.RetryRequested: client.retry_requested,
+    ev.BlobsArrived: deals.blobs_arrived,
+    ev.BlobsFailed: deals.blobs_failed,
+    ev.JobProgressed: _progressed,
+    ev.JobEnded: deals.job_ended,
+    ev.AuditCompleted: deals.audit_completed,
+    ev.ChainTimeMoved: deals.time_moved,
+    ev.DealMovedOnChain: deals.deal_moved,
+    ev.DealRetractedOnChain: deals.deal_retracted,
+    ev.TxFailed: deals.tx_failed,
+}
+
+
+def handle(state: NodeState, event: ev.Event, env: Env) -> list[Effect]:
+    """Change the state, return what follows. Raises ``LocalProtocolError`` only when this node broke its own rules."""
+    return HANDLERS[type(event)](state, event, env)
+
+
+def next_wakeup(state: NodeState) -> int | None:
+    """Monotonic milliseconds at which a `Ticked` is due; None when nothing waits."""
+    return state.timers.next()

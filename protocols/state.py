@@ -1,0 +1,193 @@
+"""What does a node remember? What must survive a crash, and what may be learned again.
+
+The node's own state is changed in place, by `protocols.node.handle` and nothing else. The machines inside it (a deal, a
+run) are frozen values that are replaced whole. Every durable change goes through `Durable`, which notes the row.
+"""
+
+import heapq
+from typing import Final
+
+import msgspec
+
+from protocols.canonical import decode_strict, encode
+from protocols.deals.desk import Desk
+from protocols.deals.search import Search
+from protocols.deals.states import FINAL_STATES, DealState
+from protocols.offers.book import OfferBook
+from protocols.reputation import Record
+from protocols.runs import Run
+from protocols.units import Address, DealId, Hash32, JobId, Millis, PeerId, RunId, Tokens, UnixSeconds
+
+__all__ = ["CLIENT", "PROVIDER", "Account", "Durable", "Half", "NodeState", "Row", "Timers"]
+
+CLIENT: Final = "client"
+PROVIDER: Final = "provider"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One durable machine as the store keeps it; ``data`` is None when it is gone."""
+
+    kind: str
+    id: bytes
+    version: int
+    data: bytes | None
+
+
+class Half(msgspec.Struct, frozen=True):
+    """One deal with the half this node plays in it: it may be both parties of a market, never of one deal."""
+
+    role: str
+    state: DealState
+
+
+class JobBody(msgspec.Struct, frozen=True):
+    """A canonical job, kept while a run or a deal needs it."""
+
+    body: bytes
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """Numbers that must never repeat."""
+
+    offer_sequence: int = 0
+
+
+ROW_VERSION: Final = 1
+_KINDS: Final[dict[str, type]] = {"deal": Half, "run": Run, "job": JobBody, "counters": Counters}
+
+
+class Durable:
+    """Rows that survive a crash: deals, runs, job bodies, counters. Reads are plain attributes, writes go through methods."""
+
+    def __init__(self) -> None:
+        self.deals: dict[DealId, Half] = {}
+        self.runs: dict[RunId, Run] = {}
+        self.jobs: dict[JobId, bytes] = {}
+        self.counters = Counters()
+        self.live: set[DealId] = set()
+        """Deals that are not final."""
+        self._dirty: dict[tuple[str, bytes], None] = {}
+
+    def put_deal(self, deal_id: DealId, half: Half) -> None:
+        """Replace a deal."""
+        self.deals[deal_id] = half
+        if isinstance(half.state, FINAL_STATES):
+            self.live.discard(deal_id)
+        else:
+            self.live.add(deal_id)
+        self._dirty[("deal", deal_id)] = None
+
+    def put_run(self, run: Run) -> None:
+        """Replace a run."""
+        self.runs[run.run_id] = run
+        self._dirty[("run", run.run_id)] = None
+
+    def put_job(self, job_id: JobId, body: bytes) -> None:
+        """Keep a job body."""
+        if job_id not in self.jobs:
+            self.jobs[job_id] = body
+            self._dirty[("job", job_id)] = None
+
+    def next_offer_sequence(self) -> int:
+        """A sequence number that was never used before."""
+        self.counters = Counters(offer_sequence=self.counters.offer_sequence + 1)
+        self._dirty[("counters", b"")] = None
+        return self.counters.offer_sequence
+
+    def drain_dirty(self) -> list[Row]:
+        """The rows changed since the last call, for the store's transaction."""
+        rows = [Row(kind, key, ROW_VERSION, self._bytes(kind, key)) for kind, key in self._dirty]
+        self._dirty.clear()
+        return rows
+
+    def _bytes(self, kind: str, key: bytes) -> bytes | None:
+        match kind:
+            case "deal":
+                return encode(self.deals[DealId(key)])
+            case "run":
+                return encode(self.runs[RunId(key)])
+            case "job":
+                return encode(JobBody(self.jobs[JobId(key)]))
+            case _:
+                return encode(self.counters)
+
+    def restore(self, kind: str, key: bytes, data: bytes) -> None:
+        """Take a row back in after a restart. Raises ``RemoteProtocolError`` when it does not parse: a damaged store."""
+        value = decode_strict(_KINDS[kind], data, max_bytes=1 << 24)
+        match value:
+            case Half():
+                self.put_deal(DealId(key), value)
+            case Run():
+                self.put_run(value)
+            case JobBody():
+                self.put_job(JobId(key), value.body)
+            case Counters():
+                self.counters = value
+        self._dirty.clear()
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the escrow held for an operator when we last asked."""
+
+    free: Tokens
+    stake: Tokens
+    at: Millis
+
+
+class Timers:
+    """Wake-ups by name: setting one again replaces it. Due ones come out in order of time, then of setting."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, str]] = []
+        self._due: dict[str, tuple[int, int]] = {}
+        self._count = 0
+
+    def set(self, name: str, at: int) -> None:
+        """Wake under ``name`` at ``at``."""
+        self._count += 1
+        self._due[name] = (at, self._count)
+        heapq.heappush(self._heap, (at, self._count, name))
+
+    def clear(self, name: str) -> None:
+        """Forget a wake-up, if there is one."""
+        self._due.pop(name, None)
+
+    def next(self) -> int | None:
+        """When the earliest wake-up is due."""
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][:2]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: int) -> list[str]:
+        """The names due at ``now``, removed."""
+        names = []
+        while (at := self.next()) is not None and at <= now:
+            name = heapq.heappop(self._heap)[2]
+            del self._due[name]
+            names.append(name)
+        return names
+
+
+class NodeState:
+    """Everything one node knows. ``durable`` survives a crash; the rest is learned again within seconds."""
+
+    def __init__(self) -> None:
+        self.durable = Durable()
+        self.book = OfferBook()
+        self.desk = Desk()
+        self.searches: dict[RunId, Search] = {}
+        self.peers: set[PeerId] = set()
+        self.accounts: dict[Address, Account] = {}
+        self.records: dict[PeerId, Record] = {}
+        self.hints: dict[DealId, tuple[str, int, int]] = {}
+        """What the provider last said about a deal: phase, done, total."""
+        self.timers = Timers()
+        """By the monotonic clock, in milliseconds."""
+        self.deadlines = Timers()
+        """By the chain's clock, in seconds; the name is a deal id in hexadecimal."""
+        self.wall = UnixSeconds(0)
+        self.chain_now = UnixSeconds(0)
+        self.chain_block = 0
+        self.incarnation = Hash32(bytes(32))
+        self.next_record = 0
+        """Sequence of this node's job announcements within this incarnation."""
