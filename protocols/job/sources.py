@@ -11,6 +11,7 @@ from protocols.job.problems import BadValue, shown
 from protocols.units import Cid
 
 __all__ = [
+    "CID_BYTES",
     "MAX_PATH_CHARS",
     "Held",
     "LocalPath",
@@ -20,6 +21,7 @@ __all__ = [
     "cid_to_text",
     "digest_of",
     "guest_path",
+    "is_binary_cid",
     "is_cid",
     "nested",
     "source_of",
@@ -29,7 +31,7 @@ MAX_PATH_CHARS: Final = 255
 """Characters of a guest path: what every file system allows for one name, and enough for a mount point."""
 MAX_SOURCE_CHARS: Final = 2048
 """Characters of a source: the longest address that browsers and servers agree on."""
-_CID_BYTES: Final = 36
+CID_BYTES: Final = 36
 _CID_PREFIXES: Final = (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20")  # CIDv1, raw or dag-pb, sha2-256, 32 bytes
 _REMOTE: Final = ("https://", "s3://", "hf://", "ipfs://")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -66,7 +68,7 @@ def cid_from_text(text: str) -> Cid:
         raw = base64.b32decode(body + "=" * (-len(body) % 8)) if text[:1] == "b" and text == text.lower() else b""
     except binascii.Error:
         raw = b""
-    if len(raw) != _CID_BYTES or raw[:4] not in _CID_PREFIXES or cid_to_text(Cid(raw)) != text:
+    if not is_binary_cid(raw) or cid_to_text(Cid(raw)) != text:
         raise BadValue(
             f"{shown(text)} is not a content id", "write a base32 CIDv1 with sha2-256, such as bafy... or bafk..."
         )
@@ -76,6 +78,11 @@ def cid_from_text(text: str) -> Cid:
 def cid_to_text(cid: Cid) -> str:
     """The base32 form of a binary CID."""
     return "b" + base64.b32encode(cid).decode().rstrip("=").lower()
+
+
+def is_binary_cid(raw: bytes) -> bool:
+    """Whether these are the bytes of a content id this network uses."""
+    return len(raw) == CID_BYTES and raw[:4] in _CID_PREFIXES
 
 
 def is_cid(text: str) -> bool:
