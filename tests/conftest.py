@@ -1,0 +1,44 @@
+"""Which rules hold for every test? No skip under MESH_CI, and random searches that replay.
+
+``MESH_CI=1``: a skip is a failure, because there a missing tool means that something was not tested.
+``MESH_FULL=1``: ten times as many random examples. Hypothesis prints the blob that replays a failing one.
+"""
+
+import os
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+__all__: list[str] = []
+
+# No deadline: it would be an assertion about the speed of a shared machine. pytest-timeout ends what hangs.
+_COMMON = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", _COMMON)
+# The same examples on every run: a change is judged by what it changes. `make full` searches on.
+settings.register_profile("ci", _COMMON, derandomize=True)
+settings.register_profile("full", _COMMON, max_examples=1000)
+settings.load_profile("full" if os.environ.get("MESH_FULL") else "ci" if os.environ.get("MESH_CI") else "dev")
+
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def _forbid_skip(report: Report) -> Report:
+    if os.environ.get("MESH_CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which MESH_CI forbids: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a test into a failure."""
+    return _forbid_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole file into a failure."""
+    return _forbid_skip((yield))
