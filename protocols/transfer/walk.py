@@ -13,7 +13,6 @@ from msgspec import Struct
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import cid_text, is_raw
 from protocols.transfer.dagpb import MAX_BLOCK_BYTES, MAX_LEAF_BYTES, Child, DirectoryNode, FileNode, Node
-from protocols.transfer.names import check_portable
 from protocols.units import Cid
 
 __all__ = ["MAX_DIRECTORY_DEPTH", "MAX_ENTRIES", "MAX_FILE_DEPTH", "MAX_TREE_BLOCKS", "Limits", "Visit", "Walk"]
@@ -31,6 +30,8 @@ _SMALLEST_AVERAGE_LEAF: Final = 16 * 1024
 """Bytes a leaf has on average, at least, for ``Limits.for_content``: a tree of one-byte leaves is an attack."""
 _NODE_RESERVE_BYTES: Final = 16 * 1024
 """What a node of unknown size is counted as while in flight: a full file node of ours has 9.4 KiB."""
+_LEAST_RESERVE_BYTES: Final = 128
+"""What the smallest block is counted as: its frame's overhead."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -74,14 +75,15 @@ class Visit(Struct, frozen=True):
     @property
     def reserve_bytes(self) -> int:
         """What it is counted as while in flight."""
-        return self.max_bytes if is_raw(self.cid) else min(self.max_bytes, _NODE_RESERVE_BYTES)
+        bound = self.max_bytes if is_raw(self.cid) else min(self.max_bytes, _NODE_RESERVE_BYTES)
+        return max(bound, _LEAST_RESERVE_BYTES)
 
 
 class Walk:
     """A depth-first walk. ``pop`` a visit, give its block back with ``leaf`` or ``node``; order is free in between.
 
     Every method raises ``RemoteProtocolError``: ``too_large`` for a bound, ``lying_size`` or ``bad_node`` for a tree
-    that contradicts itself, ``bad_name`` for names that cannot be written side by side.
+    that contradicts itself.
     """
 
     def __init__(self, root: Cid, limits: Limits, *, survey: bool) -> None:
@@ -149,7 +151,6 @@ class Walk:
         if not self._survey:
             self._push(node.children, 0, depth)
             return
-        check_portable(child.name for child in node.children)
         self._count(sum(child.content_bytes for child in node.children if is_raw(child.cid)))
         self._push(tuple(child for child in node.children if not is_raw(child.cid)), 0, depth)
 

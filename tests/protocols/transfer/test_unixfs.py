@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devnet.sim.trees import pattern
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.transfer.cid import node_cid, raw_cid
 from protocols.transfer.dagpb import Child, FileNode, decode_node, encode_file
@@ -20,11 +21,7 @@ from protocols.transfer.unixfs import (
     directory,
     parse_cid,
 )
-
-
-def pattern(size: int) -> bytes:
-    """The bytes that devnet/interop/unixfs gives to the npm importer."""
-    return bytes((i * 31 + (i >> 8) * 7 + (i >> 16) * 13) & 255 for i in range(size))
+from protocols.units import Cid
 
 
 def import_bytes(data: bytes, **shape: int) -> tuple[Root, list[Block]]:
@@ -116,7 +113,7 @@ def test_any_cutting_gives_the_reference_layout(data: bytes, chunk: int, width: 
     assert _content(importer.root.cid, by_name) == data
 
 
-def _content(cid: bytes, blocks: dict[bytes, bytes]) -> bytes:
+def _content(cid: Cid, blocks: dict[Cid, bytes]) -> bytes:
     block = blocks[cid]
     if cid[1] == 0x55:
         return block
