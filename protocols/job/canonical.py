@@ -1,11 +1,12 @@
 """Which bytes are the job, the same for client, provider and auditor?
 
-``CanonicalJob`` is what travels in an RFQ and what a re-execution needs: content ids instead of paths, values instead of
-references, defaults written out, lists in one order. Prices, retries, deadlines and labels are the client's business and
-stay out; secrets never enter. JobId is the hash of these bytes, RunId one submission of them.
+``CanonicalJob`` is what travels in an RFQ and what a re-execution needs: content ids instead of paths, values instead
+of references, defaults written out, lists in one order. Prices, retries, deadlines and labels are the client's business
+and stay out; secrets never enter. JobId is the hash of these bytes, RunId one submission of them.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from protocols.job.constraints import parse_constraint
 from protocols.job.keys_run import MAX_FOLDERS
 from protocols.job.problems import BadValue, JobError, Problem
 from protocols.job.schema import JobSpec
-from protocols.job.sources import CID_BYTES, guest_path, is_binary_cid, nested
+from protocols.job.sources import CID_BYTES, guest_path, is_binary_cid
 from protocols.job.units import MAX_FUEL, Range
 from protocols.limits import MAX_JOB_BYTES
 from protocols.units import Address, Cid, Hash32, JobId, RunId
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 FUEL_PER_WALL_SECOND: Final = 40_000_000_000
-"""Fuel granted for each second of ``wall`` when a job names none: above the fastest rate seen (31e9/s), so wall ends it."""
+"""Fuel per second of ``wall`` when a job names none: above the fastest rate seen (31e9/s), so that wall ends it."""
 
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Small = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
@@ -154,7 +155,7 @@ class Resolved(msgspec.Struct, frozen=True):
 def canonical_job(spec: JobSpec, resolved: Resolved) -> CanonicalJob:
     """The canonical form of a job whose module and inputs have been named by content.
 
-    Raises ``JobError`` when it is larger than ``MAX_JOB_BYTES``, ``ValueError`` when ``resolved`` belongs to another job.
+    Raises ``JobError`` when it weighs more than ``MAX_JOB_BYTES``, ``ValueError`` when ``resolved`` is another job's.
     """
     inputs = [
         CanonicalInput(one.path, cid, size) for one, (cid, size) in zip(spec.inputs, resolved.inputs, strict=True)
@@ -234,8 +235,13 @@ def _verify(spec: JobSpec) -> CanonicalVerify:
 
 
 def _increasing(words: Sequence[str], what: str) -> None:
-    if any(one >= other for one, other in zip(words, words[1:], strict=False)):
+    if any(one >= other for one, other in pairwise(words)):
         raise BadValue(f"{what} are not sorted or not unique")
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(2, len(parts))]
 
 
 def _check(job: CanonicalJob) -> None:
@@ -250,8 +256,9 @@ def _check(job: CanonicalJob) -> None:
         raise BadValue("an output name is not a plain name")
     if any("\x00" in word for word in job.command) or any("\x00" in n or "\x00" in v or "=" in n for n, v in job.env):
         raise BadValue("an argument or a variable holds a character no program can be given")
-    paths = sorted(guest_path(one.path) for one in (*job.inputs, *job.outputs))
-    if any(nested(one, other) for i, one in enumerate(paths) for other in paths[i + 1 :]):
+    paths = [guest_path(one.path) for one in job.inputs] + [guest_path(one.path) for one in job.outputs]
+    unique = set(paths)
+    if len(unique) < len(paths) or any(parent in unique for path in paths for parent in _parents(path)):
         raise BadValue("inputs and outputs overlap")
     for text in job.constraints:
         parse_constraint(text)
