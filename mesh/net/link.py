@@ -1,7 +1,7 @@
 """What does the rest of the node know about the network? This seam, and nothing else.
 
-``Libp2pLink`` is the real one, ``SimLink`` the virtual one, ``MemoryLink`` a small one for tests. Nothing above the seam
-imports libp2p. Peers are ``PeerId`` bytes; a peer seen through a link is authenticated: it proved that it holds the key.
+``Libp2pLink`` is the real one, ``SimLink`` the virtual one, ``MemoryLink`` a small one for tests. Nothing above the
+seam imports libp2p. Peers are ``PeerId`` bytes, and authenticated: each proved that it holds its key.
 """
 
 import enum
@@ -165,9 +165,7 @@ class Link(Protocol):
         """
         ...
 
-    def subscribe(
-        self, topic: str, accept: AcceptRecord
-    ) -> AsyncIterator[tuple[PeerId, bytes]]:
+    def subscribe(self, topic: str, accept: AcceptRecord) -> AsyncIterator[tuple[PeerId, bytes]]:
         """Join the topic; yields ``(forwarder, record)`` for accepted records, each content once within 10 minutes.
 
         Never raises while iterated; it ends when the link closes. Leave by ``aclose`` or by ending the link.
@@ -175,13 +173,11 @@ class Link(Protocol):
         """
         ...
 
-    async def call(
-        self, peer: PeerId, protocol: str, request: bytes, timeout: float
-    ) -> bytes:
+    async def call(self, peer: PeerId, protocol: str, request: bytes, timeout: float) -> bytes:
         """Ask and wait for the answer, at most ``timeout`` seconds, dialling first if need be.
 
-        All calls to one peer and protocol share one stream and may overlap. Raises ``PeerUnreachable``, ``CallTimeout``,
-        ``CallRefused``, ``MessageTooLarge``. Cancelled: the peer may still carry the request out.
+        All calls to one peer and protocol share one stream and may overlap. Raises ``PeerUnreachable``,
+        ``CallTimeout``, ``CallRefused``, ``MessageTooLarge``. Cancelled: the peer may still carry the request out.
         """
         ...
 
@@ -193,8 +189,8 @@ class Link(Protocol):
         """A stream of bytes to the peer, dialling first if need be.
 
         Raises ``PeerUnreachable``, ``CallRefused`` (protocol not spoken). The stream raises trio's own errors
-        (``BrokenResourceError``, ``ClosedResourceError``). **A receiver that stops reading for 5 s may break the stream**:
-        pull what you can take, and be able to resume.
+        (``BrokenResourceError``, ``ClosedResourceError``). **A receiver that stops reading for 5 s may break the
+        stream**: pull what you can take, and be able to resume. A stream is done for after a cancelled ``send_all``.
         """
         ...
 

@@ -1,0 +1,151 @@
+"""What is wrong with libp2p's stream multiplexer, and what runs in its place?
+
+Measured on libp2p 0.8.1 (docs/adr/0002-libp2p-fixes.md). ``tests/net/test_libp2p_fixes.py`` shows the stock classes
+failing where these do not.
+"""
+
+import struct
+from typing import Final
+
+import trio
+from libp2p.abc import IMuxedConn, ISecureConn
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux import yamux
+
+__all__ = ["PING_INTERVAL_S", "PING_TIMEOUT_S", "SILENCE_LIMIT_S", "SturdyMuxers", "SturdyStream", "SturdyYamux"]
+
+PING_INTERVAL_S: Final = 2.0
+"""Between two pings of a connection."""
+PING_TIMEOUT_S: Final = 3.0
+"""A ping unanswered this long is repeated once."""
+SILENCE_LIMIT_S: Final = PING_INTERVAL_S + 2 * PING_TIMEOUT_S
+"""A peer from which nothing at all was heard this long is gone: within the 10 s of the target."""
+WRITE_LIMIT_S: Final = 30.0
+"""One frame may take this long to leave. Longer means a socket that is stuck while its peer answers pings."""
+WINDOW_MAX_BYTES: Final = 4 * 1024 * 1024
+"""Largest receive window of a stream. 200 MB/s at 20 ms; the stock 16 MiB lets 64 streams hold 1 GiB."""
+
+
+class WindowOverrun(trio.TooSlowError):
+    """A peer sent more than its window allows.
+
+    The class matters: it is the one that the stock read loop lets through to the end of the connection.
+    """
+
+
+class SturdyStream(yamux.YamuxStream):
+    """A stream that grants credit in large pieces, holds its peer to it, and loses no byte to a cancelled read."""
+
+    _recv_window: int = 0
+
+    @property
+    def recv_window(self) -> int:
+        """Bytes the peer may still send. Stock only logs a peer that sends more, and keeps the bytes."""
+        return self._recv_window
+
+    @recv_window.setter
+    def recv_window(self, value: int) -> None:
+        if value < 0:
+            raise WindowOverrun(f"stream {self.stream_id}: the peer sent {-value} bytes more than its window")
+        self._recv_window = value
+
+    async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
+        """Grant new credit once half the window is used; stock sends a frame for every read.
+
+        Nothing is awaited before the decision, so a cancelled read keeps its bytes.
+        """
+        buffered = len(self.conn.stream_buffers.get(self.stream_id, b""))
+        increment = self.target_recv_window - self._recv_window - buffered
+        if increment < self.target_recv_window // 2:
+            return
+        now = trio.current_time()
+        if self.epoch_start and now - self.epoch_start < 4 * self._effective_rtt():
+            grown = min(2 * self.target_recv_window, WINDOW_MAX_BYTES)
+            increment += grown - self.target_recv_window
+            self.target_recv_window = grown
+        self.epoch_start = now
+        self._recv_window += increment
+        with trio.CancelScope(shield=True):
+            await self.send_window_update(increment)
+
+
+class _Heard:
+    """The secured connection, remembering when it last gave us bytes."""
+
+    def __init__(self, secured: ISecureConn) -> None:
+        self._secured = secured
+        self.read_at = trio.current_time()
+        self.write = secured.write
+
+    async def read(self, n: int | None = None) -> bytes:
+        data = await self._secured.read(n)
+        self.read_at = trio.current_time()
+        return data
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._secured, name)
+
+
+class SturdyYamux(yamux.Yamux):
+    """A connection that notices a silent peer and survives cancelled writers."""
+
+    def __init__(self, secured: ISecureConn, peer: ID) -> None:
+        super().__init__(secured, peer, is_initiator=secured.is_initiator)
+        self._heard = _Heard(secured)
+        self.secured_conn = self._heard  # type: ignore[assignment]
+        self.silent = False
+        """True once we gave the peer up because nothing came from it."""
+
+    async def _write_frame(self, data: bytes) -> None:
+        """Writes one frame whole. A cancelled stock writer leaves half of one, or a nonce skipped: the link is dead."""
+        async with self._write_lock:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITE_LIMIT_S) as scope:
+                await self.secured_conn.write(data)
+        if scope.cancelled_caught:
+            await self.sever()
+
+    async def _measure_rtt_loop(self) -> None:
+        """Pings every 2 s; a peer that is silent for 8 s is severed. Stock pings every 30 s and draws no conclusion."""
+        while not self.event_shutting_down.is_set():
+            pinged_at = trio.current_time()
+            self._ping_event = trio.Event()
+            self._ping_id = (self._ping_id + 1) & 0xFFFFFFFF
+            ping = struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, self._ping_id)
+            self._ping_sent_time = pinged_at
+            answered = False
+            with trio.move_on_after(PING_TIMEOUT_S):
+                await self._write_frame_or_give_up(ping)
+                await self._ping_event.wait()
+                answered = True
+            if not answered and trio.current_time() - self._heard.read_at >= 2 * PING_TIMEOUT_S:
+                self.silent = True
+                await self.sever()
+                return
+            if answered:
+                with trio.move_on_after(PING_INTERVAL_S):
+                    await self.event_shutting_down.wait()
+
+    async def _write_frame_or_give_up(self, frame: bytes) -> None:
+        """A ping that waits its turn behind a stuck writer may be abandoned: nothing of it was written then."""
+        try:
+            await self._write_frame(frame)
+        except Exception:
+            await self.event_shutting_down.wait()
+
+    async def sever(self) -> None:
+        """Closes the socket under everything: readers and writers end, and the swarm hears of it.
+
+        The stock ``close`` first writes a farewell, which never returns when the peer has stopped reading.
+        """
+        with trio.CancelScope(shield=True):
+            await self.secured_conn.close()
+
+
+class SturdyMuxers(MuxerMultistream):
+    """Negotiates the multiplexer; stock always builds the stock class, whatever was asked for."""
+
+    async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
+        """A multiplexed connection over a secured one. Raises as the stock method does."""
+        protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
+        return self._annotate_connection(SturdyYamux(conn, peer_id), conn, protocol)
