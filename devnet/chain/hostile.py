@@ -1,0 +1,196 @@
+"""How does a bad RPC endpoint behave? A server that can play every kind of one, in front of a real chain or alone.
+
+For tests and for the ``bad-inputs`` scenario. Without ``upstream`` it answers from ``canned``; with one it relays, and
+``mode`` says what it does to the answer. ``mode`` may change at any time and counts from the next call.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from functools import partial
+from typing import Any, Final, Literal
+
+import h11
+import httpx
+import trio
+
+__all__ = ["MODES", "HostileEndpoint", "Mode", "hostile_endpoint"]
+
+Mode = Literal[
+    "honest",
+    "wrong-chain",
+    "lagging",
+    "future",
+    "garbage",
+    "wrong-id",
+    "no-result",
+    "negative",
+    "absurd",
+    "null",
+    "deep",
+    "huge",
+    "compressed",
+    "throttled",
+    "overloaded",
+    "redirect",
+    "hang",
+    "drip",
+    "cut",
+]
+MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
+
+LAG_S: Final = 3600
+"""How old the head of a ``lagging`` endpoint is, in seconds; also how many blocks it misses."""
+FUTURE_S: Final = 10 * 365 * 86400
+HUGE_BYTES: Final = 40 << 20
+"""More than any client should read; sent in pieces."""
+_PIECE: Final = b" " * 65536
+
+
+class HostileEndpoint:
+    """One server. ``asked`` counts the calls by method; ``url`` is set once it listens."""
+
+    def __init__(self, mode: Mode, upstream: str | None, canned: Mapping[str, object]) -> None:
+        self.mode: Mode = mode
+        self.asked: dict[str, int] = {}
+        self.url = ""
+        self.canned = dict(canned)
+        self.sent_bytes = 0
+        self._upstream = upstream
+        self._client = httpx.AsyncClient(trust_env=False)
+
+    async def connection(self, stream: trio.SocketStream) -> None:
+        """Serve one connection until either side has had enough."""
+        http = h11.Connection(h11.SERVER)
+        body = bytearray()
+        try:
+            async with stream:
+                while True:
+                    event = http.next_event()
+                    if event is h11.NEED_DATA:
+                        http.receive_data(await stream.receive_some(65536))
+                    elif isinstance(event, h11.Data):
+                        body += event.data
+                    elif isinstance(event, h11.EndOfMessage):
+                        await self._answer(http, stream, json.loads(body))
+                        body.clear()
+                        http.start_next_cycle()
+                    else:
+                        if isinstance(event, h11.ConnectionClosed):
+                            return
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.ProtocolError):
+            return
+
+    async def _answer(self, http: h11.Connection, stream: trio.SocketStream, call: dict[str, Any]) -> None:
+        method = call["method"]
+        self.asked[method] = self.asked.get(method, 0) + 1
+        mode = self.mode
+        if mode == "hang":
+            await trio.sleep_forever()
+        if mode in _STATUS:
+            status, headers = _STATUS[mode]
+            await self._send(http, stream, status, headers, b"no")
+        elif mode == "huge":
+            await self._send_huge(http, stream)
+        elif mode in ("drip", "cut"):
+            await self._send_slowly(http, stream, forever=mode == "drip")
+        elif mode == "compressed":
+            await self._send(http, stream, 200, [("content-encoding", "gzip")], b"\x1f\x8b\x08\x00")
+        else:
+            await self._send(http, stream, 200, [], await self._body(call, mode))
+
+    async def _body(self, call: dict[str, Any], mode: Mode) -> bytes:
+        shapes: dict[str, bytes] = {
+            "garbage": b"<html>not json</html>",
+            "deep": b"[" * 100_000,
+            "no-result": json.dumps({"jsonrpc": "2.0", "id": call["id"]}).encode(),
+        }
+        if mode in shapes:
+            return shapes[mode]
+        answer = await self._honest(call)
+        method = call["method"]
+        if mode == "wrong-id":
+            answer["id"] = 10**9
+        elif mode == "null":
+            answer = {"jsonrpc": "2.0", "id": call["id"], "result": None}
+        elif mode == "wrong-chain" and method == "eth_chainId":
+            answer["result"] = "0x1"
+        elif method == "eth_getBlockByNumber" and isinstance(answer.get("result"), dict):
+            _distort(answer["result"], mode)
+        elif method != "eth_chainId" and mode in ("negative", "absurd"):
+            answer = {"jsonrpc": "2.0", "id": call["id"], "result": "-0x1" if mode == "negative" else "0x" + "f" * 64}
+        return json.dumps(answer).encode()
+
+    async def _honest(self, call: dict[str, Any]) -> dict[str, Any]:
+        if self._upstream is None:
+            if call["method"] in self.canned:
+                return {"jsonrpc": "2.0", "id": call["id"], "result": deepcopy(self.canned[call["method"]])}
+            return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32601, "message": "not canned"}}
+        relayed = await self._client.post(self._upstream, json=call)
+        answer: dict[str, Any] = relayed.json()
+        return answer
+
+    async def _send(
+        self, http: h11.Connection, stream: trio.SocketStream, status: int, extra: list[tuple[str, str]], body: bytes
+    ) -> None:
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), *extra]
+        head = http.send(h11.Response(status_code=status, headers=headers)) or b""
+        await stream.send_all(head + (http.send(h11.Data(data=body)) or b"") + (http.send(h11.EndOfMessage()) or b""))
+
+    async def _send_huge(self, http: h11.Connection, stream: trio.SocketStream) -> None:
+        headers = [("content-type", "application/json"), ("content-length", str(HUGE_BYTES))]
+        await stream.send_all(http.send(h11.Response(status_code=200, headers=headers)) or b"")
+        for _ in range(HUGE_BYTES // len(_PIECE)):
+            await stream.send_all(http.send(h11.Data(data=_PIECE)) or b"")
+            self.sent_bytes += len(_PIECE)
+
+    async def _send_slowly(self, http: h11.Connection, stream: trio.SocketStream, *, forever: bool) -> None:
+        """A byte now and then, for ever, or the connection cut after the first one."""
+        headers = [("content-type", "application/json"), ("content-length", "1000000")]
+        await stream.send_all(http.send(h11.Response(status_code=200, headers=headers)) or b"")
+        await stream.send_all(http.send(h11.Data(data=b"{")) or b"")
+        while forever:
+            await trio.sleep(0.05)
+            await stream.send_all(http.send(h11.Data(data=b" ")) or b"")
+        await stream.aclose()
+
+    async def aclose(self) -> None:
+        """Drop the connections to the real chain."""
+        await self._client.aclose()
+
+
+_STATUS: Final[dict[Mode, tuple[int, list[tuple[str, str]]]]] = {
+    "throttled": (429, [("retry-after", "1")]),
+    "overloaded": (503, []),
+    "redirect": (302, [("location", "http://127.0.0.1:1/")]),
+}
+
+
+def _distort(block: dict[str, Any], mode: Mode) -> None:
+    if mode == "lagging":
+        block["timestamp"] = hex(int(block["timestamp"], 16) - LAG_S)
+        block["number"] = hex(max(0, int(block["number"], 16) - LAG_S))
+    elif mode == "future":
+        block["timestamp"] = hex(int(block["timestamp"], 16) + FUTURE_S)
+    elif mode == "negative":
+        block["number"] = "-0x5"
+    elif mode == "absurd":
+        block["number"] = "0x" + "f" * 64
+
+
+@asynccontextmanager
+async def hostile_endpoint(
+    mode: Mode = "honest", *, upstream: str | None = None, canned: Mapping[str, object] | None = None
+) -> AsyncIterator[HostileEndpoint]:
+    """Serve on loopback while the block runs."""
+    server = HostileEndpoint(mode, upstream, canned or {})
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, server.connection, 0, host="127.0.0.1"))
+        server.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        try:
+            yield server
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await server.aclose()

@@ -1,0 +1,132 @@
+"""What can be read from the chain, and how is a signed transaction handed in? Typed calls over ``Rpc``.
+
+Every method raises ``ChainUnreachable`` when no endpoint helps and ``RpcError`` when the chain's node declines.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from mesh.chain import wire
+from mesh.chain.rpc import Rpc
+from mesh.chain.wire import Head, Log, Receipt, SeenTx, hex_data, hex_quantity
+from protocols.units import Address, Hash32
+
+__all__ = ["BlockTag", "Eth", "LogQuery", "TxCall"]
+
+BlockTag = int | Literal["latest", "safe", "finalized", "pending", "earliest"]
+"""A height, or a name that the endpoint resolves."""
+
+MAX_GAS: Final = 32_000_000
+"""Gas of one transaction on Arbitrum; an estimate above it is a lie or a defect."""
+
+
+class TxCall(msgspec.Struct, frozen=True):
+    """What a transaction shall do. ``to`` is None to create a contract; ``value`` in wei; ``gas`` None to estimate."""
+
+    to: Address | None
+    data: bytes = b""
+    value: int = 0
+    gas: int | None = None
+
+
+class LogQuery(msgspec.Struct, frozen=True):
+    """Which logs: any of these addresses and, per topic position, any of these values (None: whatever)."""
+
+    addresses: tuple[Address, ...]
+    topics: tuple[tuple[Hash32, ...] | None, ...] = ()
+
+
+class Eth:
+    """Typed JSON-RPC."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self.rpc = rpc
+
+    async def head(self) -> Head:
+        """The newest block."""
+        return await self.rpc.call("eth_getBlockByNumber", ["latest", False], wire.head)
+
+    async def block(self, tag: BlockTag) -> Head | None:
+        """A block, None where the endpoint has none of that height or name."""
+        if isinstance(tag, int):
+            read = wire.matching(wire.head_or_none, lambda head: head is None or head.number == tag, "block")
+        else:
+            read = wire.head_or_none
+        return await self.rpc.call("eth_getBlockByNumber", [_tag(tag), False], read)
+
+    async def logs(self, query: LogQuery, first: int, last: int) -> tuple[Log, ...]:
+        """The logs of blocks ``first`` to ``last``, both included, in chain order."""
+        topics: list[object] = [None if any_of is None else [hex_data(t) for t in any_of] for any_of in query.topics]
+        wanted: dict[str, object] = {
+            "fromBlock": hex_quantity(first),
+            "toBlock": hex_quantity(last),
+            "address": [hex_data(address) for address in query.addresses],
+            "topics": topics,
+        }
+        asked = frozenset(query.addresses)
+
+        def fits(found: tuple[Log, ...]) -> bool:
+            return all(first <= log.block_number <= last and log.address in asked for log in found)
+
+        return await self.rpc.call("eth_getLogs", [wanted], wire.matching(wire.logs, fits, "range or address"))
+
+    async def receipt(self, tx_hash: Hash32) -> Receipt | None:
+        """The receipt of a mined transaction, None while it is not mined (or dropped, or unknown)."""
+        read = wire.matching(
+            wire.receipt_or_none, lambda receipt: receipt is None or receipt.tx_hash == tx_hash, "transaction"
+        )
+        return await self.rpc.call("eth_getTransactionReceipt", [hex_data(tx_hash)], read)
+
+    async def transaction(self, tx_hash: Hash32) -> SeenTx | None:
+        """A transaction that the endpoint knows, mined or waiting."""
+        read = wire.matching(wire.seen_tx_or_none, lambda tx: tx is None or tx.hash == tx_hash, "transaction")
+        return await self.rpc.call("eth_getTransactionByHash", [hex_data(tx_hash)], read)
+
+    async def nonce(self, account: Address, tag: BlockTag = "latest") -> int:
+        """How many transactions the account has in blocks up to ``tag``."""
+        return await self.rpc.call(
+            "eth_getTransactionCount",
+            [hex_data(account), _tag(tag)],
+            lambda value: wire.quantity(value, "nonce", 1 << 64),
+        )
+
+    async def balance(self, account: Address) -> int:
+        """Ether of the account, in wei."""
+        return await self.rpc.call("eth_getBalance", [hex_data(account), "latest"], wire.quantity)
+
+    async def code(self, account: Address) -> bytes:
+        """The contract at the address, b"" where there is none."""
+        return await self.rpc.call("eth_getCode", [hex_data(account), "latest"], wire.data)
+
+    async def call(self, call: TxCall, sender: Address, tag: BlockTag = "latest") -> bytes:
+        """Run a call without sending it. A revert is ``RpcError`` with its data."""
+        return await self.rpc.call("eth_call", [_call(call, sender), _tag(tag)], wire.data)
+
+    async def estimate_gas(self, call: TxCall, sender: Address) -> int:
+        """Gas that the call would need now. A revert is ``RpcError`` with its data."""
+        return await self.rpc.call(
+            "eth_estimateGas", [_call(call, sender)], lambda value: wire.quantity(value, "gas estimate", MAX_GAS + 1)
+        )
+
+    async def send_raw(self, raw: bytes, tx_hash: Hash32) -> None:
+        """Hand in a signed transaction whose hash is ``tx_hash``. Doing so twice is harmless."""
+        read = wire.matching(wire.hash32, lambda told: told == tx_hash, "transaction")
+        await self.rpc.call("eth_sendRawTransaction", [hex_data(raw)], read)
+
+
+def _call(call: TxCall, sender: Address) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "from": hex_data(sender),
+        "data": hex_data(call.data),
+        "value": hex_quantity(call.value),
+    }
+    if call.to is not None:
+        shown["to"] = hex_data(call.to)
+    if call.gas is not None:
+        shown["gas"] = hex_quantity(call.gas)
+    return shown
+
+
+def _tag(tag: BlockTag) -> str:
+    return hex_quantity(tag) if isinstance(tag, int) else tag
