@@ -59,6 +59,12 @@ class HostileEndpoint:
         self.sent_bytes = 0
         self._upstream = upstream
         self._client = httpx.AsyncClient(trust_env=False)
+        self._call_came = trio.lowlevel.ParkingLot()
+
+    async def until_asked(self, method: str, times: int) -> None:
+        """Wait until ``method`` has been called that often."""
+        while self.asked.get(method, 0) < times:
+            await self._call_came.park()
 
     async def connection(self, stream: trio.SocketStream) -> None:
         """Serve one connection until either side has had enough."""
@@ -85,6 +91,7 @@ class HostileEndpoint:
     async def _answer(self, http: h11.Connection, stream: trio.SocketStream, call: dict[str, Any]) -> None:
         method = call["method"]
         self.asked[method] = self.asked.get(method, 0) + 1
+        self._call_came.unpark_all()
         mode = self.mode
         if mode == "hang":
             await trio.sleep_forever()

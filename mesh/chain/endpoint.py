@@ -31,7 +31,10 @@ EndpointState = Literal["untried", "ready", "cooling", "lagging", "refused"]
 
 
 class EndpointStatistics(msgspec.Struct, frozen=True):
-    """What one endpoint did so far. ``name`` is its host: paths and queries may hold keys. ``latency_ms`` is a mean."""
+    """What one endpoint did so far. ``name`` is its host: paths and queries may hold keys.
+
+    ``latency_ms`` is a moving mean; ``resting_s`` how long it will still be left alone after a failure.
+    """
 
     name: str
     state: EndpointState
@@ -40,6 +43,7 @@ class EndpointStatistics(msgspec.Struct, frozen=True):
     latency_ms: float
     received_bytes: int
     head_number: int | None
+    resting_s: float
     last_error: str
 
 
@@ -106,6 +110,7 @@ class Endpoint:
             latency_ms=round(self._latency_s * 1000, 3),
             received_bytes=self._received,
             head_number=self.head_number,
+            resting_s=max(0.0, self.ready_at - now),
             last_error=self.last_error,
         )
 

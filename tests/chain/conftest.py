@@ -37,6 +37,18 @@ async def chain(open_chain: ChainOpener) -> ChainHandle:
 
 
 @pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    """Poll a real condition: ``await eventually(lambda: ...)`` fails after 20 s."""
+
+    async def poll(condition: Callable[[], bool]) -> None:
+        with trio.fail_after(20):
+            while not condition():  # noqa: ASYNC110 - the condition belongs to code that announces nothing
+                await trio.sleep(0.005)
+
+    return poll
+
+
+@pytest.fixture
 async def open_rpc_to() -> AsyncIterator[RpcOpener]:
     """An ``Rpc`` with short times and no randomness: ``open_rpc_to(url, ...)``; closed with the test."""
     opened: list[Rpc] = []

@@ -1,7 +1,7 @@
 """Does the chain client survive endpoints that lie, lag, break and hang, and does it say which one did what?"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -16,6 +16,8 @@ from mesh.chain.rpc import Rpc, RpcSettings, open_rpc
 from protocols.units import Address
 
 Opener = Callable[..., Rpc]
+Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+FAST = RpcSettings(attempt_s=2.0, give_up_s=10.0, probe_s=30.0, backoff_s=0.01, backoff_max_s=0.05)
 CANNED = {
     "eth_chainId": "0x7a69",
     "eth_blockNumber": "0x5",
@@ -123,29 +125,24 @@ async def test_a_huge_answer_is_cut_at_the_bound(open_rpc_to: Opener) -> None:
         assert MAX_ANSWER_BYTES < received < MAX_ANSWER_BYTES + (1 << 20)
 
 
-async def test_the_own_endpoint_is_used_again_once_it_is_back(open_rpc_to: Opener) -> None:
+async def test_the_own_endpoint_is_used_again_once_it_is_back(open_rpc_to: Opener, eventually: Eventually) -> None:
     async with hostile_endpoint("overloaded", canned=CANNED) as own, hostile_endpoint(canned=CANNED) as public:
         rpc = open_rpc_to(own.url, public.url, settings=RpcSettings(backoff_s=0.02, backoff_max_s=0.02))
         await Eth(rpc).head()
         assert rpc.which() == public.url.removeprefix("http://")
         own.mode = "honest"
-        with trio.fail_after(5):
-            while rpc.which() != own.url.removeprefix("http://"):
-                await trio.sleep(0.005)
+        await eventually(lambda: rpc.which() == own.url.removeprefix("http://"))
         await Eth(rpc).head()
         assert own.asked["eth_getBlockByNumber"] == 1
 
 
-async def test_a_throttling_endpoint_rests_as_long_as_it_asks(autojump_clock: object, open_rpc_to: Opener) -> None:
+async def test_a_throttling_endpoint_rests_as_long_as_it_asks(open_rpc_to: Opener) -> None:
     async with hostile_endpoint("throttled", canned=CANNED) as bad, hostile_endpoint(canned=CANNED) as good:
-        rpc = open_rpc_to(bad.url, good.url)
+        rpc = open_rpc_to(bad.url, good.url, settings=FAST)
         await Eth(rpc).head()
         resting = rpc.statistics().endpoints[0]
         assert resting.state == "cooling"
-        await trio.sleep(0.9)
-        assert rpc.statistics().endpoints[0].state == "cooling"
-        await trio.sleep(0.2)
-        assert rpc.statistics().endpoints[0].state != "cooling"
+        assert FAST.backoff_max_s < resting.resting_s <= 1.0
 
 
 async def test_a_declined_call_is_an_answer_and_costs_the_endpoint_nothing(open_rpc_to: Opener) -> None:
@@ -166,14 +163,14 @@ async def test_fifty_callers_check_a_chain_id_once(open_rpc_to: Opener) -> None:
         assert one.asked == {"eth_chainId": 1, "eth_getBlockByNumber": 50}
 
 
-async def test_watch_probes_until_cancelled(autojump_clock: object) -> None:
+async def test_watch_probes_until_cancelled() -> None:
+    settings = RpcSettings(probe_s=0.01)
     async with (
         hostile_endpoint(canned=CANNED) as one,
-        open_rpc([one.url], 31337, jitter=lambda: 0.5) as rpc,
+        open_rpc([one.url], 31337, jitter=lambda: 0.5, settings=settings) as rpc,
     ):
-        with trio.fail_after(200):
-            while one.asked.get("eth_getBlockByNumber", 0) < 3:
-                await trio.sleep(1)
+        with trio.fail_after(20):
+            await one.until_asked("eth_getBlockByNumber", 3)
         assert rpc.statistics().serving == one.url.removeprefix("http://")
 
 
