@@ -1,0 +1,1 @@
+"""Who offers what, who wants what, and who fits whom?"""
