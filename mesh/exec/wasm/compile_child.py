@@ -1,0 +1,87 @@
+"""What does the child process do that compiles a stranger's module?"""
+
+import os
+from typing import Final
+
+import msgspec
+from wasmtime import Engine, FuncType, MemoryType, Module, WasmtimeError, wat2wasm
+
+from mesh.exec.wasm.report import Reporter
+from mesh.exec.wasm.sandbox import Confinement, confine
+from mesh.exec.wasm.wasi.preview1 import MODULE_NAME, SIGNATURES, Preview1
+from mesh.exec.wasm.wire import CompileResult, CompileSpec, FrameType
+
+__all__ = ["compile_module"]
+
+_MAX_DETAIL: Final = 300
+"""Characters of a validation error that travel."""
+
+_MAX_ARTIFACT_BYTES: Final = 1 << 30
+"""64 MiB of wasm give about 200 MiB of machine code."""
+
+
+def compile_module(
+    spec: CompileSpec, fds: list[int], report_fd: int, engine: Engine, preview: Preview1, parent_pid: int
+) -> None:
+    """Lock ourselves in, compile, check imports and exports, write the artifact. ``fds``: module, artifact."""
+    reporter = Reporter(report_fd)
+    module_fd, artifact_fd = fds
+    confine(
+        Confinement(cpu_s=spec.cpu_s, data_bytes=spec.data_bytes, file_bytes=_MAX_ARTIFACT_BYTES, open_files=16),
+        parent_pid,
+    )
+    result = _compile(spec, module_fd, artifact_fd, engine, preview)
+    reporter.send(FrameType.RESULT, msgspec.msgpack.encode(result))
+
+
+def _compile(spec: CompileSpec, module_fd: int, artifact_fd: int, engine: Engine, preview: Preview1) -> CompileResult:
+    data = os.pread(module_fd, os.fstat(module_fd).st_size, 0)
+    try:
+        module = Module(engine, bytes(wat2wasm(data.decode())) if spec.text else data)
+    except WasmtimeError as error:
+        return CompileResult("not_wasm", _first_lines(str(error)))
+    except MemoryError:
+        return CompileResult("compile_limit", "compiling it needs more memory than allowed")
+    refusal = _imports_refused(module) or _exports_refused(module)
+    if refusal is not None:
+        return refusal
+    try:
+        preview.linker.instantiate_pre(module)
+    except WasmtimeError as error:
+        return CompileResult("unknown_import", _first_lines(str(error)))
+    view = memoryview(module.serialize())
+    while view:
+        view = view[os.write(artifact_fd, view) :]
+    return CompileResult("", "")
+
+
+def _imports_refused(module: Module) -> CompileResult | None:
+    unknown = [
+        f"{item.module}.{item.name}"
+        for item in module.imports
+        if item.module != MODULE_NAME or item.name not in SIGNATURES
+    ]
+    if not unknown:
+        return None
+    shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+    return CompileResult(
+        "unknown_import",
+        f"it imports {shown}; a job may import only {MODULE_NAME} (build it for wasm32-wasi, preview 1)"[:_MAX_DETAIL],
+    )
+
+
+def _exports_refused(module: Module) -> CompileResult | None:
+    exports = {item.name: item.type for item in module.exports}
+    entry = exports.get("_start")
+    if not isinstance(entry, FuncType) or entry.params or entry.results:
+        return CompileResult(
+            "no_entry", "it exports no function `_start` without parameters: build a command, not a library"
+        )
+    has_memory = isinstance(exports.get("memory"), MemoryType)
+    if module.imports and not has_memory:
+        return CompileResult("no_memory", "it calls WASI but exports no memory called `memory`")
+    return None
+
+
+def _first_lines(text: str) -> str:
+    return " ".join(text.split())[:_MAX_DETAIL]

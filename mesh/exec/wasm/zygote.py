@@ -1,0 +1,212 @@
+"""Which process forks the jobs?  One thread, no keys, no environment, wasmtime loaded once.
+
+The node starts it early, so that a job costs a fork and not an interpreter. It answers to one control socket; when that
+closes, however the node ended, it kills every child and ends. It never reads a byte of a job: only children do,
+locked in.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Final, NoReturn
+
+import msgspec
+from wasmtime import Engine
+
+from mesh.exec.wasm.check_child import check_sandbox
+from mesh.exec.wasm.compile_child import compile_module
+from mesh.exec.wasm.engine import build_engine
+from mesh.exec.wasm.job_child import run_job
+from mesh.exec.wasm.pin import check_installed
+from mesh.exec.wasm.report import Reporter
+from mesh.exec.wasm.sandbox import die_with_parent
+from mesh.exec.wasm.wasi.preview1 import Preview1
+from mesh.exec.wasm.wire import (
+    MAX_DATAGRAM_BYTES,
+    MAX_PASSED_FDS,
+    CheckSpec,
+    CompileSpec,
+    Ended,
+    EndReason,
+    FrameType,
+    Ready,
+    RunSpec,
+    Start,
+)
+
+__all__ = ["main"]
+
+_ERROR_EXIT: Final = 70
+"""Exit status of a child that failed before or beside its job; the text is in its last report frame."""
+
+_MAX_DETAIL: Final = 300
+"""Characters of an error that travel."""
+
+_START: Final = msgspec.msgpack.Decoder(Start)
+
+
+class _Child:
+    """One forked child and what the node is still owed about it."""
+
+    def __init__(self, pid: int, status: socket.socket, wall_ms: int) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.status = status
+        self.started = time.monotonic()
+        self.deadline = self.started + wall_ms / 1000
+        self.reason = EndReason.BY_ITSELF
+
+    def kill(self, reason: EndReason) -> None:
+        """SIGKILL; the first reason counts. It is ours and not yet reaped, so the pid is still its own."""
+        if self.reason is EndReason.BY_ITSELF:
+            self.reason = reason
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class _Zygote:
+    """The loop: take starts, watch children, report ends."""
+
+    def __init__(self, control: socket.socket, engine: Engine) -> None:
+        self._control = control
+        self._engine = engine
+        self._preview = Preview1(engine)
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._children: dict[int, _Child] = {}
+        """By status descriptor and again by pidfd."""
+
+    def serve(self) -> None:
+        """Until the node closes the control socket."""
+        while True:
+            for fd, _ in self._poll.poll(self._timeout_ms()):
+                if fd == self._control.fileno():
+                    if not self._take_start():
+                        return
+                elif fd in self._children:
+                    self._attend(self._children[fd], fd)
+            now = time.monotonic()
+            for child in {id(item): item for item in self._children.values()}.values():
+                if now >= child.deadline:
+                    child.kill(EndReason.WALL)
+
+    def kill_all(self) -> None:
+        """SIGKILL to every child, then reap them."""
+        for child in list(self._children.values()):
+            child.kill(EndReason.KILLED)
+        for child in {item.pid: item for item in self._children.values()}.values():
+            os.waitpid(child.pid, 0)
+
+    def _timeout_ms(self) -> int | None:
+        waiting = [child.deadline for child in self._children.values() if child.reason is EndReason.BY_ITSELF]
+        return max(0, int((min(waiting) - time.monotonic()) * 1000) + 1) if waiting else None
+
+    def _take_start(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._control, MAX_DATAGRAM_BYTES, MAX_PASSED_FDS)
+        if not data:
+            return False
+        spec = _START.decode(data)
+        status = socket.socket(fileno=fds[0])
+        try:
+            pid = os.fork()
+        except OSError as error:
+            detail = f"cannot fork: {error}"
+            status.send(msgspec.msgpack.encode(Ended(0, EndReason.NOT_STARTED, 0, 0, 0, detail)))
+            status.close()
+        else:
+            if pid == 0:
+                self._become_child(spec, fds)
+            self._watch(_Child(pid, status, spec.wall_ms))
+        for fd in fds[1:]:
+            os.close(fd)
+        return True
+
+    def _watch(self, child: _Child) -> None:
+        for fd in (child.status.fileno(), child.pidfd):
+            self._children[fd] = child
+            self._poll.register(fd, select.POLLIN)
+
+    def _attend(self, child: _Child, fd: int) -> None:
+        if fd == child.pidfd:
+            self._report_end(child)
+        elif child.reason is EndReason.BY_ITSELF:
+            child.kill(EndReason.KILLED)  # a word on this socket, or its end, means one thing
+            self._poll.unregister(fd)
+
+    def _report_end(self, child: _Child) -> None:
+        _, status, usage = os.wait4(child.pid, 0)
+        wall_ms = int((time.monotonic() - child.started) * 1000)
+        cpu_ms = int((usage.ru_utime + usage.ru_stime) * 1000)
+        for fd in (child.status.fileno(), child.pidfd):
+            del self._children[fd]
+        self._poll.unregister(child.pidfd)
+        if child.reason is EndReason.BY_ITSELF or child.reason is EndReason.WALL:
+            self._poll.unregister(child.status)
+        os.close(child.pidfd)
+        ended = Ended(status, child.reason, wall_ms, cpu_ms, usage.ru_maxrss * 1024)
+        with contextlib.suppress(OSError):  # the node closed its end: nobody is waiting for this
+            child.status.send(msgspec.msgpack.encode(ended), socket.MSG_DONTWAIT)
+        child.status.close()
+
+    def _become_child(self, spec: Start, fds: list[int]) -> NoReturn:
+        """In the fork: drop everything but our own descriptors, do the one thing, end."""
+        code = _ERROR_EXIT
+        try:
+            parent_pid = os.getppid()
+            os.setsid()
+            die_with_parent(parent_pid)
+            _close_all_but(fds[1:])
+            try:
+                _child_main(spec, fds[1], fds[2:], self._engine, self._preview, parent_pid)
+                code = 0
+            except Exception as error:  # our own fault, whatever it is: the node hears it and calls it infra_error
+                text = f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
+                Reporter(fds[1]).send(FrameType.ERROR, text.encode())
+        finally:
+            os._exit(code)
+
+
+def _child_main(
+    spec: Start, report_fd: int, fds: list[int], engine: Engine, preview: Preview1, parent_pid: int
+) -> None:
+    match spec:
+        case RunSpec():
+            run_job(spec, fds, report_fd, engine, preview, parent_pid)
+        case CompileSpec():
+            compile_module(spec, fds, report_fd, engine, preview, parent_pid)
+        case CheckSpec():
+            check_sandbox(report_fd, parent_pid)
+
+
+def _close_all_but(keep: list[int]) -> None:
+    """Descriptors 0, 1 and 2 are /dev/null and stay."""
+    low = 3
+    for fd in sorted(keep):
+        os.closerange(low, fd)
+        low = fd + 1
+    os.closerange(low, 1 << 20)
+
+
+def main(control_fd: int, node_pid: int) -> None:
+    """Serve the control socket with this number until it closes."""
+    die_with_parent(node_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    control = socket.socket(fileno=control_fd)
+    wrong = check_installed()
+    if wrong:
+        control.send(msgspec.msgpack.encode(Ready(os.getpid(), wrong)))
+        return
+    zygote = _Zygote(control, build_engine())
+    gc.collect()
+    gc.freeze()  # so that a collection in a child does not copy every page of ours
+    control.send(msgspec.msgpack.encode(Ready(os.getpid())))
+    try:
+        zygote.serve()
+    finally:
+        zygote.kill_all()
+    sys.exit(0)
