@@ -216,15 +216,22 @@ def parse_constraint(value: object) -> Constraint:
     return Constraint(value, expression)
 
 
-def why_not(expression: Expression, facts: Mapping[str, Fact]) -> tuple[Compare, str] | None:
-    """None when the facts meet the expression; else the comparison that fails and what was found in its place."""
+def why_not(
+    expression: Expression, facts: Mapping[str, Fact], open_names: frozenset[str] = frozenset()
+) -> tuple[Compare, str] | None:
+    """None when the facts meet the expression; else the comparison that fails and what was found in its place.
+
+    Comparisons on ``open_names`` hold as long as nothing is known about them: somebody else judges those.
+    """
     match expression:
-        case Compare():
-            return _compare(expression, facts.get(expression.name))
+        case Compare(name=name):
+            if name in open_names and name not in facts:
+                return None
+            return _compare(expression, facts.get(name))
         case AllOf(parts=parts):
-            return next((found for part in parts if (found := why_not(part, facts)) is not None), None)
+            return next((found for part in parts if (found := why_not(part, facts, open_names)) is not None), None)
         case AnyOf(parts=parts):
-            failed = [why_not(part, facts) for part in parts]
+            failed = [why_not(part, facts, open_names) for part in parts]
             return None if None in failed else failed[-1]
         case _:
             assert_never(expression)

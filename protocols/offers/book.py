@@ -23,7 +23,9 @@ __all__ = ["BUCKETS", "MAX_RECORDS", "Book", "BookStatistics", "Change", "Entry"
 MAX_RECORDS: Final = 4096
 """Records of one kind: 1,600 nodes with two or three offers each; at most 8 MiB of envelopes."""
 MARKS_PER_RECORD: Final = 2
-"""Sequences remembered per record of the book's capacity, those of withdrawn and evicted records included. Forgetting one early is harmless."""
+"""Sequences remembered per record of capacity, withdrawn and evicted ones included. Forgetting one early harms
+nothing.
+"""
 BUCKETS: Final = 64
 """Parts of the digest: 1 KiB in all, and a difference of one record costs 1/64 of the book to transfer."""
 

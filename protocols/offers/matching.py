@@ -1,0 +1,207 @@
+"""Does this offer fit this job, and if not, why not?
+
+Every rule that fails gives a reason: a stable code, what was needed, what is offered, and a sentence for people.
+Client and provider ask the same question; a provider leaves out what only the client can know.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from protocols.job.canonical import CanonicalGpus, CanonicalJob
+from protocols.job.constraints import MICRO, Compare, Fact, parse_constraint, plain, why_not
+from protocols.job.peers import peer_to_text
+from protocols.offers.pricing import price_of
+from protocols.offers.records import GpuOffer, ResourceOffer
+from protocols.units import PPM, Address, PeerId, Tokens
+
+__all__ = ["CLIENT_ONLY", "Reason", "Terms", "facts_of", "match"]
+
+CLIENT_ONLY = frozenset({"reliability", "latency_ms"})
+"""Properties that the client's own node measures; no provider can state them about itself."""
+
+
+class Reason(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One rule that fails. ``code`` is stable: executor, cpus, memory, disk, gpu_count, gpu_model, gpu_memory,
+    compute_capability, wall, token, mode, target, price, reputation, constraint."""
+
+    code: str
+    needed: str
+    offered: str
+    sentence: str
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client demands besides the job itself; None leaves a rule out. ``reliability_ppm`` is what it has seen."""
+
+    max_price: Tokens | None = None
+    token: Address | None = None
+    mode: str | None = None
+    target: PeerId | None = None
+    min_reputation_ppm: int = 0
+    reliability_ppm: int | None = None
+
+
+def match(
+    offer: ResourceOffer, job: CanonicalJob, terms: Terms | None = None, measured: Mapping[str, int] | None = None
+) -> tuple[Reason, ...]:
+    """Every reason why the offer does not fit; empty when it fits.
+
+    ``measured``: what the caller's node found out about the provider, in millionths (``reliability``, ``latency_ms``).
+    None means that the caller is the provider, and constraints on those properties are left to the client.
+    """
+    found = [*_machine(offer, job), *_cards(offer, job.resources.gpus)]
+    if terms is not None:
+        found += _market(offer, job, terms)
+    found += _constraints(offer, job, measured)
+    return tuple(found)
+
+
+def facts_of(offer: ResourceOffer, measured: Mapping[str, int] | None = None) -> dict[str, Fact]:
+    """What constraints may speak about: the record's own fields, its labels and properties, the caller's measurements."""
+    facts = {name: Fact(word, False) for name, word in offer.labels}
+    facts |= {one.name: Fact(one.value, one.measured) for one in offer.properties}
+    numbers = {
+        "cpus": offer.cpus_milli * 1000,
+        "memory_mib": offer.memory_mib * MICRO,
+        "disk_mib": offer.disk_mib * MICRO,
+        "gpus": len(offer.gpus) * MICRO,
+        "max_wall_s": offer.max_wall_s * MICRO,
+        "free_slots": offer.free_slots * MICRO,
+    }
+    if offer.gpus:
+        numbers["gpu_memory_mib"] = min(card.vram_mib for card in offer.gpus) * MICRO
+        numbers["compute_capability"] = min(card.capability_tenths for card in offer.gpus) * MICRO // 10
+        facts["gpu_model"] = Fact(offer.gpus[0].model, True)
+    facts |= {name: Fact(value, True) for name, value in numbers.items()}
+    facts["class"] = Fact(offer.capability, True)
+    facts["provider"] = Fact(peer_to_text(offer.provider), True)
+    if offer.region:
+        facts["region"] = Fact(offer.region, False)
+    facts |= {name: Fact(value, True) for name, value in (measured or {}).items()}
+    return facts
+
+
+def _machine(offer: ResourceOffer, job: CanonicalJob) -> Iterator[Reason]:
+    kinds = sorted(one.kind for one in offer.executors)
+    if job.executor not in kinds:
+        have = ", ".join(kinds)
+        yield Reason("executor", job.executor, have, f"needs executor {job.executor}, this node runs {have}")
+    needs = job.resources
+    yield from _amount("cpus", "CPUs", needs.cpus_milli, offer.cpus_milli, _cpus)
+    yield from _amount("memory", "memory", needs.memory_mib, offer.memory_mib, _mib)
+    yield from _amount("disk", "disk", needs.disk_mib, offer.disk_mib, _mib)
+    if job.limits.wall_s > offer.max_wall_s:
+        need, here = f"{job.limits.wall_s} s", f"{offer.max_wall_s} s"
+        yield Reason("wall", need, here, f"may run {need}, this node allows {here}")
+
+
+def _amount(code: str, what: str, need: tuple[int, int], have: int, show: Callable[[int], str]) -> Iterator[Reason]:
+    low, high = need
+    here = show(have)
+    if have < low:
+        yield Reason(code, show(low), here, f"needs {show(low)} {what}, one job gets {here}")
+    elif high and have > high:
+        wanted = f"at most {show(high)}"
+        yield Reason(code, wanted, here, f"wants {wanted} {what}, this machine has {here}")
+
+
+def _cards(offer: ResourceOffer, needs: CanonicalGpus) -> Iterator[Reason]:
+    if needs.count == 0:
+        return
+    cards = [card for card in offer.gpus if needs.mig or not card.mig]
+    if len(cards) < needs.count:
+        have = str(len(cards))
+        yield Reason("gpu_count", str(needs.count), have, f"needs {_cards_word(needs.count)}, this node has {have}")
+        return
+    for code, rest, needed, best in _filters(cards, needs):
+        if len(rest) < needs.count:
+            have = f"{len(rest)} of {len(cards)} here (best: {best})"
+            sentence = f"needs {_cards_word(needs.count)} with {needed}, {have}"
+            yield Reason(code, needed, best, sentence)
+
+
+def _filters(cards: list[GpuOffer], needs: CanonicalGpus) -> Iterator[tuple[str, list[GpuOffer], str, str]]:
+    if needs.names:
+        wanted = [_padded(name) for name in needs.names]
+        rest = [card for card in cards if any(name in _padded(card.model) for name in wanted)]
+        yield "gpu_model", rest, f"model {' or '.join(needs.names)}", ", ".join(sorted({card.model for card in cards}))
+    low, high = needs.memory_mib
+    if low or high:
+        rest = [card for card in cards if low <= card.vram_mib and (not high or card.vram_mib <= high)]
+        yield "gpu_memory", rest, f"memory {_span(low, high, _mib)}", _mib(max(card.vram_mib for card in cards))
+    low, high = needs.capability_tenths
+    if low or high:
+        rest = [c for c in cards if low <= c.capability_tenths and (not high or c.capability_tenths <= high)]
+        best = _tenths(max(card.capability_tenths for card in cards))
+        yield "compute_capability", rest, f"compute capability {_span(low, high, _tenths)}", best
+
+
+def _market(offer: ResourceOffer, job: CanonicalJob, terms: Terms) -> Iterator[Reason]:
+    if terms.target is not None and offer.provider != terms.target:
+        target, here = peer_to_text(terms.target), peer_to_text(offer.provider)
+        yield Reason("target", target, here, "the job names another provider")
+    if terms.mode is not None and terms.mode not in offer.modes:
+        have = ", ".join(offer.modes)
+        yield Reason("mode", terms.mode, have, f"the job is {terms.mode}-price, this node sells {have}")
+    if terms.token is not None and offer.token != terms.token:
+        need, got = f"0x{terms.token.hex()}", f"0x{offer.token.hex()}"
+        yield Reason("token", need, got, f"prices here are in token {got}")
+    elif terms.max_price is not None and (ask := price_of(offer, job)) > terms.max_price:
+        sentence = f"asks {_tokens(ask)}, the limit is {_tokens(terms.max_price)}"
+        yield Reason("price", str(terms.max_price), str(ask), sentence)
+    known = terms.reliability_ppm
+    if terms.min_reputation_ppm and (known is None or known < terms.min_reputation_ppm):
+        need, got = _share(terms.min_reputation_ppm), "unknown" if known is None else _share(known)
+        yield Reason("reputation", need, got, f"needs a reliability of {need}, your node has seen {got}")
+
+
+def _constraints(offer: ResourceOffer, job: CanonicalJob, measured: Mapping[str, int] | None) -> Iterator[Reason]:
+    if not job.constraints:
+        return
+    facts = facts_of(offer, measured)
+    for text in job.constraints:
+        failed = why_not(parse_constraint(text).expression, facts, CLIENT_ONLY if measured is None else frozenset())
+        if failed is not None:
+            compare, got = failed
+            yield Reason("constraint", text, got, f"{_claim(compare)} does not hold: {got}")
+
+
+def _claim(compare: Compare) -> str:
+    name = f"measured.{compare.name}" if compare.measured else compare.name
+    values = ", ".join(plain(value) for value in compare.values)
+    return f"{name} {compare.op} [{values}]" if compare.op in ("in", "notin") else f"{name} {compare.op} {values}"
+
+
+def _padded(words: str) -> str:
+    """Lower-case words between spaces, so that "A10" is no part of "A100"."""
+    return f" {' '.join(words.lower().replace('-', ' ').split())} "
+
+
+def _cards_word(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _cpus(milli: int) -> str:
+    return plain(milli * 1000)
+
+
+def _mib(amount: int) -> str:
+    return f"{amount} MiB"
+
+
+def _tenths(amount: int) -> str:
+    return f"{amount // 10}.{amount % 10}"
+
+
+def _span(low: int, high: int, show: Callable[[int], str]) -> str:
+    return f"from {show(low)} to {show(high)}" if high else f"of at least {show(low)}"
+
+
+def _share(ppm: int) -> str:
+    return plain(ppm * MICRO // PPM)
+
+
+def _tokens(wei: int) -> str:
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + " tokens"
