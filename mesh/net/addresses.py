@@ -16,6 +16,7 @@ from protocols.units import PeerId
 __all__ = [
     "PEER_ID_PREFIX",
     "Address",
+    "is_loopback",
     "parse_address",
     "parse_addresses",
     "parse_peer",
@@ -107,6 +108,14 @@ def parse_address(text: str) -> Address:
     if not (port_text.isascii() and port_text.isdigit() and int(port_text) <= 65535):
         raise ValueError(f"{port_text!r} in {text!r} is not a TCP port")
     return Address(kind, host, int(port_text), parse_peer(parts[6]) if len(parts) == 7 else None)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine itself. False for names and for None."""
+    try:
+        return host is not None and ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_addresses(texts: Iterable[str]) -> list[Address]:

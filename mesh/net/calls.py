@@ -139,7 +139,8 @@ async def answer_calls(
     """The serving side: answers requests until the stream ends; if it breaks, handlers still at work are cancelled.
 
     What a handler raises becomes a refusal; ``CallRefused`` with its text, anything else without details. A request
-    over ``max_bytes`` ends the stream unread. Raises ``FrameError`` for it and for malformed frames.
+    over ``max_bytes`` ends the stream unread. Raises ``FrameError`` for it and for malformed frames, and what the stream
+    raises when it breaks.
     """
     sending = trio.StrictFIFOLock()
     free = trio.Semaphore(CALLS_IN_FLIGHT_MAX)
@@ -154,15 +155,22 @@ async def answer_calls(
         finally:
             free.release()
 
-    async with trio.open_nursery(strict_exception_groups=False) as nursery:
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
         reader = FrameReader(stream, max_bytes)
-        while (got := await reader.next()) is not None:
-            number, kind, request = got
-            if kind is not Kind.REQUEST:
-                raise FrameError("an answer where a request is due")
-            await free.acquire()
-            nursery.start_soon(answer, number, request)
-        # The caller closed its direction: handlers finish, for it may still read what it asked for.
+        try:
+            while (got := await reader.next()) is not None:
+                number, kind, request = got
+                if kind is not Kind.REQUEST:
+                    raise FrameError("an answer where a request is due")
+                await free.acquire()
+                nursery.start_soon(answer, number, request)
+            # The caller closed its direction: handlers finish, for it may still read what it asked for.
+        except (FrameError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 async def _answer(handler: Callable[[bytes], Awaitable[bytes]], number: int, request: bytes) -> bytes:

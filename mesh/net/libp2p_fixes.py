@@ -6,6 +6,7 @@ on the stock library: tests/net/test_libp2p_fixes.py.
 """
 
 import importlib.metadata
+import logging
 import socket
 from typing import Final
 
@@ -55,6 +56,7 @@ FIXES: Final = {
     "queue-sizes": "apply: outbound queues of 1024",
     "dial-delay": "apply: no 250 ms wait in every dial",
     "own-port": "apply: a second node on the same port is refused",
+    "quiet-logs": "apply: strangers do not write our log; what matters is logged by our own modules",
     "p256": "apply: libp2p's P-256 keys work with fastecdsa 4",
 }
 
@@ -110,6 +112,7 @@ def apply() -> None:
     Raises ``LibraryMismatch`` before it touches anything.
     """
     check_version()
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     setattr(swarm, "_HAPPY_EYEBALLS_DELAY", DIAL_HEAD_START_S)  # noqa: B010  mypy: the stock names are Final or classes
     setattr(tcp, "TrioTCPStream", _BufferedTCPStream)  # noqa: B010
     setattr(tcp, "_set_reuse_flags", _reuse_address_only)  # noqa: B010

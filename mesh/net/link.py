@@ -109,7 +109,7 @@ class LinkStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     peers: int = 0
     streams: int = 0
-    """Streams handed out by ``open`` or given to an ``accept`` handler, not yet closed."""
+    """Streams open now, both directions, without those of gossip."""
     published: int = 0
     delivered: int = 0
     """Records given to subscribers."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import structlog
@@ -41,6 +41,10 @@ class Topics:
         send, receive = trio.open_memory_channel[tuple[PeerId, bytes]](QUEUE_RECORDS)
         self._open[topic] = (accept, send)
         return Subscription(self, topic, receive)
+
+    def names(self) -> list[str]:
+        """Topics with a subscription."""
+        return list(self._open)
 
     def close(self, topic: str) -> None:
         """Ends a subscription; its reader sees the end after what is queued."""
@@ -98,6 +102,7 @@ class Subscription(AsyncIterator[tuple[PeerId, bytes]]):
 
     def __init__(self, topics: Topics, topic: str, receive: trio.MemoryReceiveChannel[tuple[PeerId, bytes]]) -> None:
         self._topics, self._topic, self._receive = topics, topic, receive
+        self.when_closed: Callable[[], None] = lambda: None
 
     async def __anext__(self) -> tuple[PeerId, bytes]:
         try:
@@ -109,4 +114,5 @@ class Subscription(AsyncIterator[tuple[PeerId, bytes]]):
         """Leaves the topic."""
         self._topics.close(self._topic)
         self._receive.close()
+        self.when_closed()
         await trio.lowlevel.checkpoint()
