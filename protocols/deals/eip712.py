@@ -278,11 +278,11 @@ class ResultReceipt(SignedStruct, frozen=True, array_like=True, forbid_unknown_f
 class OperatorConsent(SignedStruct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An operator's consent to trade on ``owner``'s money; ``nonce`` is the escrow's ``consentNonce(operator)``."""
 
-    TYPE: ClassVar[str] = "OperatorConsent(address owner,address operator,uint96 nonce)"
+    TYPE: ClassVar[str] = "OperatorConsent(address owner,address operator,uint64 nonce)"
 
     owner: Address
     operator: Address
-    nonce: Tokens
+    nonce: int
 
     def words(self) -> bytes:
         return bytes(12) + self.owner + bytes(12) + self.operator + self.nonce.to_bytes(32)

@@ -177,17 +177,18 @@ def check_terms(deal: "Deal", bounds: EscrowBounds, *, token: Address, now: Unix
             f"deal term client equals provider (0x{deal.client.hex()}); a node cannot make a deal with itself",
             code="bad_terms",
         )
+    # No escrow has channels or a panel yet: a term without a meaning is refused, not ignored.
     _within("settlement", deal.settlement, SettlementMode.COMMIT, SettlementMode.COMMIT)
-    if deal.metering != Metering.FUEL:
-        _within("metering", deal.metering, Metering.FIXED, Metering.FIXED)
-    _within("level", deal.level, Level.NONE, Level.REPLICATE)
     _within("enforcement", deal.enforcement, Enforcement.SELF, Enforcement.SELF)
-    _within("price", deal.price, 1, bounds.max_price)
-    _within("collateral", deal.collateral, 0, MAX_COLLATERAL_FACTOR * deal.price)
-    _within("audit_ppm", deal.audit_ppm, 0, PPM)
     _within("seat_fee", deal.seat_fee, 0, 0)
     _within("seat_class", deal.seat_class, 0, 0)
     _within("seat_snapshot", deal.seat_snapshot, 0, 0)
+    if deal.metering != Metering.FUEL:
+        _within("metering", deal.metering, Metering.FIXED, Metering.FIXED)
+    _within("level", deal.level, Level.NONE, Level.REPLICATE)
+    _within("price", deal.price, 1, bounds.max_price)
+    _within("collateral", deal.collateral, 0, MAX_COLLATERAL_FACTOR * deal.price)
+    _within("audit_ppm", deal.audit_ppm, 0, PPM)
     _within("commit_by", deal.commit_by, now, now + bounds.max_commit_lead)
     _within("exec_seconds", deal.exec_seconds, 1, bounds.max_exec)
     _within("claim_seconds", deal.claim_seconds, bounds.min_claim, bounds.max_claim)

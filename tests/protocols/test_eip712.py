@@ -104,7 +104,7 @@ values: st.SearchStrategy[SignedStruct] = st.one_of(
     ),
     st.builds(DeliveryReceipt, deal_id=deal_ids, result_hash=hashes),
     st.builds(ResultReceipt, deal_id=deal_ids, result_hash=hashes, beacon_round=uint(64)),
-    st.builds(OperatorConsent, owner=addresses, operator=addresses, nonce=uint(96).map(Tokens)),
+    st.builds(OperatorConsent, owner=addresses, operator=addresses, nonce=uint(64)),
 )
 
 

@@ -1,0 +1,102 @@
+// Do the committed artifacts match their sources? Compiles every contract with solc-js and writes, or compares, them.
+//
+//   node protocols/contracts/toolchain/compile.mjs           write artifacts/*.json
+//   node protocols/contracts/toolchain/compile.mjs --check   compile and compare; exit 1 and say where they differ
+//
+// Same compiler, same settings, same sources: same bytes, on every machine. Nothing here is needed to run a node.
+
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const CONTRACTS = ["MeshToken", "MeshEscrow"];
+const HERE = dirname(fileURLToPath(import.meta.url));
+const SOURCES = join(HERE, "..");
+const ROOT = join(HERE, "..", "..", "..");
+const LIBRARIES = join(ROOT, "node_modules");
+const OWN = "protocols/contracts/";
+
+const SETTINGS = {
+  evmVersion: "cancun", // the newest that both Arbitrum and the development chains run
+  viaIR: true, // 4-6 % less gas on every path than the legacy pipeline
+  optimizer: { enabled: true, runs: 1000 },
+  // Without the metadata hash a comment does not change the bytecode; the artifact carries every source's hash instead.
+  metadata: { bytecodeHash: "none" },
+};
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+function readSource(name) {
+  const path = name.startsWith(OWN) ? join(SOURCES, name.slice(OWN.length)) : join(LIBRARIES, name);
+  return existsSync(path) ? { contents: readFileSync(path, "utf8") } : { error: `no such file: ${name}` };
+}
+
+function compile(solc) {
+  const sources = Object.fromEntries(
+    CONTRACTS.map((name) => [`${OWN}${name}.sol`, { content: readSource(`${OWN}${name}.sol`).contents }]),
+  );
+  const input = {
+    language: "Solidity",
+    sources,
+    settings: {
+      ...SETTINGS,
+      outputSelection: { "*": { "*": ["abi", "metadata", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+    },
+  };
+  const output = JSON.parse(solc.compile(JSON.stringify(input), { import: readSource }));
+  // A warning is an error: the contracts hold money. Except for the compiler's reminder to clear transient storage,
+  // which OpenZeppelin's guard does.
+  const problems = (output.errors ?? [])
+    .filter(({ errorCode, sourceLocation }) => errorCode !== "2394" || sourceLocation.file.startsWith(OWN))
+    .map((problem) => problem.formattedMessage);
+  if (problems.length > 0) fail(problems.join("\n"));
+  return output;
+}
+
+function artifactOf(output, solc, name) {
+  const { abi, evm, metadata } = output.contracts[`${OWN}${name}.sol`][name];
+  const paths = Object.keys(JSON.parse(metadata).sources).sort();
+  return {
+    name,
+    solc: solc.version(),
+    settings: SETTINGS,
+    sources: Object.fromEntries(
+      paths.map((path) => [path, createHash("sha256").update(readSource(path).contents).digest("hex")]),
+    ),
+    abi,
+    bytecode: `0x${evm.bytecode.object}`,
+    deployedBytecode: `0x${evm.deployedBytecode.object}`,
+  };
+}
+
+function differences(want, have) {
+  const keys = new Set([...Object.keys(want), ...Object.keys(have)]);
+  return [...keys].filter((key) => JSON.stringify(want[key]) !== JSON.stringify(have[key]));
+}
+
+const check = process.argv.includes("--check");
+if (!existsSync(join(LIBRARIES, "solc"))) fail("solc is not installed: run `npm ci --ignore-scripts` in the repository");
+const solc = createRequire(import.meta.url)("solc");
+const output = compile(solc);
+let stale = 0;
+for (const name of CONTRACTS) {
+  const path = join(SOURCES, "artifacts", `${name}.json`);
+  const text = `${JSON.stringify(artifactOf(output, solc, name), null, 1)}\n`;
+  const size = (JSON.parse(text).deployedBytecode.length - 2) / 2;
+  if (!check) {
+    writeFileSync(path, text);
+    console.log(`${name}: wrote ${size} bytes of code`);
+  } else if (existsSync(path) && readFileSync(path, "utf8") === text) {
+    console.log(`${name}: the artifact matches its sources (${size} bytes of code)`);
+  } else {
+    const have = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
+    console.error(`${name}: the artifact differs from its sources in ${differences(JSON.parse(text), have).join(", ")}`);
+    stale += 1;
+  }
+}
+if (stale > 0) fail("run `npm run compile` and commit protocols/contracts/artifacts");
