@@ -1,0 +1,262 @@
+"""How do blocks lie on a disk?
+
+``blobs/<aa>/<cid text>``, ``aa`` the first byte of the digest in hex. A block appears under its name only when it is
+whole and durable: written to ``tmp``, synced in groups, renamed. Everything here blocks and is called in threads;
+every method may be called from several at once.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
+from protocols.errors import RemoteProtocolError
+from protocols.transfer.cid import cid_text, digest_of, parse_cid, verify_cid
+from protocols.transfer.dagpb import MAX_BLOCK_BYTES
+from protocols.transfer.unixfs import Block
+from protocols.units import Cid
+
+__all__ = ["BlobDisk", "Lease", "StoredBlock", "disk_bytes"]
+
+_PAGE_BYTES: Final = 4096
+"""What a file takes at least: a million one-byte leaves fill 4 GiB, and count as that."""
+_SHARDS: Final = 256
+
+StoredBlock = tuple[Cid, int, int]
+"""Name, bytes, time of writing in ns."""
+
+
+def disk_bytes(size: int) -> int:
+    """What a block of this size counts against the quota: whole pages."""
+    return max(1, -(-size // _PAGE_BYTES)) * _PAGE_BYTES
+
+
+class Lease:
+    """The blocks that one running fetch or import relies on: not collected while it lasts.
+
+    Grows by 70 bytes per block: 70 MB for an import of 256 GiB.
+    """
+
+    def __init__(self) -> None:
+        self._touched: set[bytes] = set()
+
+    def touch(self, cid: Cid) -> None:
+        """Keep this block."""
+        self._touched.add(digest_of(cid)[:8])
+
+    def covers(self, cid: Cid) -> bool:
+        """Whether this block is kept (or shares 8 bytes of hash with one that is)."""
+        return digest_of(cid)[:8] in self._touched
+
+
+class BlobDisk:
+    """The directory. One process at a time holds it; ``open`` takes it, ``close`` gives it back."""
+
+    def __init__(self, path: Path, quota_bytes: int, *, sync: bool) -> None:
+        self._path = path
+        self._quota_bytes = quota_bytes
+        self._sync = sync
+        self._lock = threading.Lock()
+        self._leases: set[Lease] = set()
+        self._used: int | None = None
+        self._counter = 0
+        self._lock_fd = -1
+        self.damaged = 0
+        """Blocks found with another hash than their name's, and removed."""
+
+    @property
+    def quota_bytes(self) -> int:
+        """The bound on ``used_bytes``."""
+        return self._quota_bytes
+
+    def open(self) -> None:
+        """Makes the directories, takes the lock, forgets what a crash left in ``tmp``. Raises ``BlobStoreFailed``."""
+        for name in ("blobs", "tmp", "pins"):
+            (self._path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise BlobStoreFailed(
+                f"the blob store {self._path} is in use",
+                why="another mesh process holds its lock",
+                fix="mesh status   (or `mesh down` first)",
+            ) from None
+        for left in os.scandir(self._path / "tmp"):
+            os.unlink(left.path)
+        for shard in range(_SHARDS):
+            (self._path / "blobs" / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
+        self._sync_directory(self._path / "blobs")
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def size(self, cid: Cid, lease: Lease | None = None) -> int:
+        """Bytes of a held block, or -1. With a lease the block stays until the lease ends."""
+        with self._lock:
+            try:
+                size = os.stat(self._file(cid)).st_size
+            except FileNotFoundError:
+                return -1
+            if lease is not None:
+                lease.touch(cid)
+            return size
+
+    def read(self, cid: Cid, lease: Lease | None = None) -> bytes | None:
+        """A held block, verified; None if it is absent. One that is damaged is removed and then absent."""
+        if self.size(cid, lease) < 0:
+            return None
+        try:
+            with open(self._file(cid), "rb", buffering=0) as file:
+                block = file.read(MAX_BLOCK_BYTES + 1)
+            verify_cid(cid, block)
+        except FileNotFoundError:
+            return None
+        except RemoteProtocolError:
+            self.damaged += 1
+            self.remove(cid)
+            return None
+        return block
+
+    def write(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
+        """Makes blocks durable: all of them are on disk when it returns, held ones are left as they are.
+
+        The names are trusted: verify before. Raises ``QuotaExceeded`` before anything is written. After an error none,
+        some or all of the blocks are held, each of them whole.
+        """
+        fresh = {cid: block for cid, block in blocks if self.size(cid, lease) != len(block)}
+        if not fresh:
+            return
+        cost = sum(disk_bytes(len(block)) for block in fresh.values())
+        self._reserve(cost)
+        pending: dict[Cid, Path] = {}
+        try:
+            for cid, block in fresh.items():
+                pending[cid] = self._stage(block)
+            if self._sync:
+                for staged in pending.values():
+                    self._sync_file(staged)
+            for cid, staged in pending.items():
+                self._place(cid, staged, lease)
+            if self._sync:
+                for shard in {self._file(cid).parent for cid in fresh}:
+                    self._sync_directory(shard)
+        except BaseException:
+            for staged in pending.values():
+                staged.unlink(missing_ok=True)
+            self._forget_usage()
+            raise
+
+    def remove(self, cid: Cid, *, unless_leased: bool = False) -> bool:
+        """Deletes a block; False if it was absent, or leased and ``unless_leased``."""
+        with self._lock:
+            if unless_leased and any(lease.covers(cid) for lease in self._leases):
+                return False
+            path = self._file(cid)
+            try:
+                size = os.stat(path).st_size
+                os.unlink(path)
+            except FileNotFoundError:
+                return False
+            if self._used is not None:
+                self._used -= disk_bytes(size)
+            return True
+
+    def scan(self) -> Iterator[list[StoredBlock]]:
+        """Every block held, one list per shard; strangers' file names are left alone."""
+        for shard in range(_SHARDS):
+            found: list[StoredBlock] = []
+            with os.scandir(self._path / "blobs" / f"{shard:02x}") as entries:
+                for entry in entries:
+                    try:
+                        stat = entry.stat(follow_symlinks=False)
+                        found.append((parse_cid(entry.name), stat.st_size, stat.st_mtime_ns))
+                    except (ValueError, FileNotFoundError):
+                        continue
+            yield found
+
+    def used_bytes(self) -> int:
+        """What the blocks count as together. The first call looks at every block."""
+        with self._lock:
+            if self._used is not None:
+                return self._used
+        used = sum(disk_bytes(size) for shard in self.scan() for _, size, _ in shard)
+        with self._lock:
+            if self._used is None:
+                self._used = used
+            return self._used
+
+    def add_lease(self, lease: Lease) -> None:
+        """From now on what the lease touches is kept."""
+        with self._lock:
+            self._leases.add(lease)
+
+    def end_lease(self, lease: Lease) -> None:
+        """What it touched may be collected again, unless pinned."""
+        with self._lock:
+            self._leases.discard(lease)
+
+    def _reserve(self, cost: int) -> None:
+        used = self.used_bytes()
+        with self._lock:
+            used = self._used if self._used is not None else used
+            if used + cost > self._quota_bytes:
+                raise QuotaExceeded(
+                    "there is no room for more blobs",
+                    why=f"{used} of {self._quota_bytes} bytes are in use and {cost} more are needed",
+                    fix="mesh config set store.quota SIZE   (or cancel runs whose results you do not need)",
+                )
+            self._used = used + cost
+
+    def _forget_usage(self) -> None:
+        with self._lock:
+            self._used = None
+
+    def _file(self, cid: Cid) -> Path:
+        return self._path / "blobs" / f"{digest_of(cid)[0]:02x}" / cid_text(cid)
+
+    def _place(self, cid: Cid, staged: Path, lease: Lease | None) -> None:
+        target = self._file(cid)
+        with self._lock:
+            if target.exists() and self._used is not None:  # another thread was quicker, or it was damaged
+                self._used -= disk_bytes(target.stat().st_size)
+            os.rename(staged, target)
+            if lease is not None:
+                lease.touch(cid)
+
+    def _stage(self, block: bytes) -> Path:
+        with self._lock:
+            self._counter += 1
+            path = self._path / "tmp" / str(self._counter)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(block)
+            while view:
+                view = view[os.write(fd, view) :]
+        except BaseException:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+        return path
+
+    def _sync_file(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def _sync_directory(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

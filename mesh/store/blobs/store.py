@@ -1,0 +1,268 @@
+"""Where does a node keep blobs, and who may throw them away?
+
+``BlobStore`` is the async face of the blob directory: every call does its blocking work in threads, in steps of about
+10 ms, and may be cancelled between two.
+"""
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+from msgspec import Struct
+
+from mesh.base.errors import map_exceptions
+from mesh.store.blobs.collect import Collected, collect_steps
+from mesh.store.blobs.disk import BlobDisk, Lease
+from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
+from mesh.store.blobs.importing import ImportRules, import_steps
+from mesh.store.blobs.materialise import Materialised, file_leaves, materialise_steps
+from mesh.store.blobs.pins import Pins
+from mesh.store.blobs.reach import DigestSet, Reach, reach_steps
+from protocols.transfer.cid import is_raw
+from protocols.transfer.steps import CheckedBlock, LookedUp, Want, check_block
+from protocols.transfer.unixfs import Block, Importer, Root
+from protocols.transfer.walk import Limits
+from protocols.units import Cid
+
+__all__ = ["BlobStatistics", "BlobStore", "open_blobs"]
+
+T = TypeVar("T")
+
+_THREADS: Final = 4
+"""Of one store at once: the disk gains little from more, and the cores are for jobs."""
+_ROOM_PERCENT: Final = 90
+"""A collection makes room down to this share of the quota, so that the next one is not due at once."""
+
+
+class BlobStatistics(Struct, frozen=True, kw_only=True):
+    """The store now. Counters since it was opened."""
+
+    quota_bytes: int
+    blocks_written: int
+    bytes_written: int
+    blocks_read: int
+    blocks_damaged: int
+    """Found with another hash than their name's, removed, and fetched again when next needed."""
+    collections: int
+    blocks_collected: int
+
+
+@asynccontextmanager
+async def open_blobs(path: Path, *, quota_bytes: int, sync: bool = True) -> AsyncIterator["BlobStore"]:
+    """The store at ``path``, made if it is not there. ``sync=False`` trusts the machine not to lose power.
+
+    Raises ``BlobStoreFailed`` if another process has it open.
+    """
+    disk = BlobDisk(path, quota_bytes, sync=sync)
+    with _disk_errors():
+        await trio.to_thread.run_sync(disk.open)
+    try:
+        yield BlobStore(path, disk)
+    finally:
+        disk.close()
+
+
+class BlobStore:
+    """Blocks by name, trees by root. Made by ``open_blobs``.
+
+    Disk errors surface as ``BlobStoreFailed``.
+    """
+
+    def __init__(self, path: Path, disk: BlobDisk) -> None:
+        self._disk = disk
+        self._pins = Pins(path / "pins")
+        self._threads = trio.CapacityLimiter(_THREADS)
+        self._collecting = trio.Lock()
+        self._counts = {"blocks_written": 0, "bytes_written": 0, "blocks_read": 0, "collections": 0, "collected": 0}
+
+    # blocks
+
+    async def has(self, cid: Cid) -> bool:
+        """Whether a block is held."""
+        return await self._run(lambda: self._disk.size(cid)) >= 0
+
+    async def get(self, cid: Cid) -> bytes | None:
+        """A held block, verified; None if absent (or damaged: then it is removed)."""
+        return (await self.get_many((cid,)))[0]
+
+    async def get_many(self, cids: Sequence[Cid]) -> list[bytes | None]:
+        """Several blocks in one hop: ask for no more than you can hold."""
+        blocks = await self._run(lambda: [self._disk.read(cid) for cid in cids])
+        self._counts["blocks_read"] += len(blocks)
+        return blocks
+
+    async def put(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
+        """Makes verified blocks durable, collecting garbage if there is no room. Raises ``QuotaExceeded``.
+
+        Cancelled: the write that is under way is completed; nothing half-written stays.
+        """
+        try:
+            await self._run(lambda: self._disk.write(blocks, lease))
+        except QuotaExceeded:
+            await self.collect()
+            await self._run(lambda: self._disk.write(blocks, lease))
+        self._counts["blocks_written"] += len(blocks)
+        self._counts["bytes_written"] += sum(len(block) for _, block in blocks)
+
+    async def look_up(self, wants: Sequence[Want], lease: Lease) -> LookedUp:
+        """Answers a want-list session: which of these are here. Nodes are read and verified, leaves measured."""
+        return await self._run(lambda: _look_up(self._disk, wants, lease))
+
+    @contextmanager
+    def lease(self) -> Iterator[Lease]:
+        """While the block runs, what its work touches is not collected."""
+        lease = Lease()
+        self._disk.add_lease(lease)
+        try:
+            yield lease
+        finally:
+            self._disk.end_lease(lease)
+
+    # trees
+
+    async def add_bytes(self, content: bytes, *, key: bytes | None = None) -> Root:
+        """Stores a small file (a job, a module) from memory; pinned under ``key`` before it could be collected."""
+        with self.lease() as lease:
+            importer = Importer()
+            blocks = importer.feed(content) + importer.finish()
+            await self.put(blocks, lease)
+            if key is not None:
+                await self.pin(key, importer.root.cid)
+        return importer.root
+
+    async def add_path(self, path: Path, rules: ImportRules, *, key: bytes | None = None) -> Root:
+        """Stores a file or directory of this machine, streaming; pinned under ``key`` at the end.
+
+        Raises ``ImportRefused``, ``QuotaExceeded``. Cancelled: blocks stored so far stay until collected.
+        """
+        with self.lease() as lease:
+            steps = import_steps(path, rules)
+            try:
+                while True:
+                    batch, root = await self._run(lambda: _next_batch(steps))
+                    if root is not None:
+                        break
+                    await self.put(batch, lease)
+            finally:
+                steps.close()
+            if key is not None:
+                await self.pin(key, root.cid)
+        return root
+
+    async def read_file(self, cid: Cid, *, max_bytes: int) -> bytes:
+        """A whole file in memory. Raises ``BlobAbsent``, ``RemoteProtocolError`` (``too_large``, a bad tree)."""
+        limits = Limits(max_content_bytes=max_bytes)
+        return await self._run(lambda: b"".join(file_leaves(self._disk, cid, limits)))
+
+    async def materialise(self, root: Cid, destination: Path, limits: Limits) -> Materialised:
+        """Writes a tree as files at ``destination``: all of it, or after an error or cancellation nothing.
+
+        Raises ``DestinationRefused``, ``BlobAbsent``, ``RemoteProtocolError``.
+        """
+        result = Materialised()
+        await self._drain(materialise_steps(self._disk, root, destination, limits, result))
+        return result
+
+    async def reach(self, root: Cid) -> tuple[DigestSet, bool]:
+        """The blocks below a root, and whether all nodes were here to tell. About 50 ms per GiB."""
+        reach = Reach()
+        await self._drain(reach_steps(self._disk, (root,), reach))
+        return await self._run(reach.freeze), reach.complete
+
+    # pins and room
+
+    async def pin(self, key: bytes, root: Cid) -> None:
+        """Keeps a tree, held already or not, until ``unpin(key)``; survives restarts."""
+        await self._run(lambda: self._pins.add(key, root))
+
+    async def unpin(self, key: bytes) -> None:
+        """Ends every pin of a key. Its blocks go when room is needed."""
+        await self._run(lambda: self._pins.drop(key))
+
+    async def pinned(self, key: bytes) -> tuple[Cid, ...]:
+        """What a key pins."""
+        return await self._run(lambda: self._pins.of(key))
+
+    async def collect(self, target_bytes: int | None = None) -> Collected:
+        """Removes blocks nobody needs, oldest first, until at most ``target_bytes`` (90 % of the quota) are in use."""
+        if target_bytes is None:
+            target_bytes = self._disk.quota_bytes * _ROOM_PERCENT // 100
+        async with self._collecting:
+            result = Collected()
+            await self._drain(collect_steps(self._disk, self._pins, target_bytes, result))
+            self._counts["collections"] += 1
+            self._counts["collected"] += result.removed_blocks
+        return result
+
+    async def used_bytes(self) -> int:
+        """What the blocks count against the quota; the first call looks at every block."""
+        return await self._run(self._disk.used_bytes)
+
+    def statistics(self) -> BlobStatistics:
+        """Counters now."""
+        counts = self._counts
+        return BlobStatistics(
+            quota_bytes=self._disk.quota_bytes,
+            blocks_written=counts["blocks_written"],
+            bytes_written=counts["bytes_written"],
+            blocks_read=counts["blocks_read"],
+            blocks_damaged=self._disk.damaged,
+            collections=counts["collections"],
+            blocks_collected=counts["collected"],
+        )
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        with _disk_errors():
+            return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def _drain(self, steps: Iterator[None]) -> None:
+        """Runs an iterator step by step; closes it in a thread, since that may remove what it wrote."""
+        try:
+            while await self._run(lambda: next(steps, _END)) is not _END:
+                pass
+        finally:
+            if isinstance(steps, Generator):
+                with trio.CancelScope(shield=True):
+                    await self._run(steps.close)
+
+
+_END: Final = object()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    with map_exceptions({OSError: _failed}):
+        yield
+
+
+def _failed(error: Exception) -> BlobStoreFailed:
+    return BlobStoreFailed("the disk under the blob store failed", why=str(error), fix="df -h   (and `mesh doctor`)")
+
+
+def _next_batch(steps: Generator[list[Block], None, Root]) -> tuple[list[Block], Root | None]:
+    try:
+        return next(steps), None
+    except StopIteration as end:
+        return [], end.value
+
+
+def _look_up(disk: BlobDisk, wants: Sequence[Want], lease: Lease) -> LookedUp:
+    absent: list[Cid] = []
+    leaves: list[tuple[Cid, int]] = []
+    nodes: list[CheckedBlock] = []
+    for want in wants:
+        if is_raw(want.cid):
+            size = disk.size(want.cid, lease)
+            if size >= 0 and want.leaf_bytes in (-1, size):
+                leaves.append((want.cid, size))
+            else:
+                absent.append(want.cid)
+            continue
+        block = disk.read(want.cid, lease)
+        if block is None:
+            absent.append(want.cid)
+        else:
+            nodes.append(check_block(want.cid, block))
+    return LookedUp(tuple(absent), tuple(leaves), tuple(nodes))
