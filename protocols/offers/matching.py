@@ -58,7 +58,7 @@ def match(
 
 
 def facts_of(offer: ResourceOffer, measured: Mapping[str, int] | None = None) -> dict[str, Fact]:
-    """What constraints may speak about: the record's own fields, its labels and properties, the caller's measurements."""
+    """What constraints may speak about: fields, labels and properties of a record, and the caller's measurements."""
     facts = {name: Fact(word, False) for name, word in offer.labels}
     facts |= {one.name: Fact(one.value, one.measured) for one in offer.properties}
     numbers = {
@@ -114,27 +114,49 @@ def _cards(offer: ResourceOffer, needs: CanonicalGpus) -> Iterator[Reason]:
         have = str(len(cards))
         yield Reason("gpu_count", str(needs.count), have, f"needs {_cards_word(needs.count)}, this node has {have}")
         return
-    for code, rest, needed, best in _filters(cards, needs):
-        if len(rest) < needs.count:
-            have = f"{len(rest)} of {len(cards)} here (best: {best})"
-            sentence = f"needs {_cards_word(needs.count)} with {needed}, {have}"
-            yield Reason(code, needed, best, sentence)
+    for code, needed, fits, show in _card_rules(needs):
+        rest = [card for card in cards if fits(card)]
+        if len(rest) >= needs.count:
+            cards = rest  # the next rule is asked of the cards that passed this one
+            continue
+        best = show(cards)
+        have = f"{len(rest)} of {len(cards)} here (best: {best})"
+        yield Reason(code, needed, best, f"needs {_cards_word(needs.count)} with {needed}, {have}")
 
 
-def _filters(cards: list[GpuOffer], needs: CanonicalGpus) -> Iterator[tuple[str, list[GpuOffer], str, str]]:
-    if needs.names:
-        wanted = [_padded(name) for name in needs.names]
-        rest = [card for card in cards if any(name in _padded(card.model) for name in wanted)]
-        yield "gpu_model", rest, f"model {' or '.join(needs.names)}", ", ".join(sorted({card.model for card in cards}))
-    low, high = needs.memory_mib
-    if low or high:
-        rest = [card for card in cards if low <= card.vram_mib and (not high or card.vram_mib <= high)]
-        yield "gpu_memory", rest, f"memory {_span(low, high, _mib)}", _mib(max(card.vram_mib for card in cards))
+CardRule = tuple[str, str, Callable[[GpuOffer], bool], Callable[[list[GpuOffer]], str]]
+"""Code, what is needed, whether a card has it, and what the best of some cards has."""
+
+
+def _card_rules(needs: CanonicalGpus) -> Iterator[CardRule]:
+    wanted = [_padded(name) for name in needs.names]
+    if wanted:
+        needed = f"model {' or '.join(needs.names)}"
+        yield "gpu_model", needed, lambda card: any(name in _padded(card.model) for name in wanted), _models
+    least, most = needs.memory_mib
+    if least or most:
+        needed = f"memory {_span(least, most, _mib)}"
+        yield "gpu_memory", needed, lambda card: least <= card.vram_mib <= (most or card.vram_mib), _largest
     low, high = needs.capability_tenths
     if low or high:
-        rest = [c for c in cards if low <= c.capability_tenths and (not high or c.capability_tenths <= high)]
-        best = _tenths(max(card.capability_tenths for card in cards))
-        yield "compute_capability", rest, f"compute capability {_span(low, high, _tenths)}", best
+        needed = f"compute capability {_span(low, high, _tenths)}"
+
+        def newer(card: GpuOffer) -> bool:
+            return low <= card.capability_tenths <= (high or card.capability_tenths)
+
+        yield "compute_capability", needed, newer, _newest
+
+
+def _models(cards: list[GpuOffer]) -> str:
+    return ", ".join(sorted({card.model for card in cards}))
+
+
+def _largest(cards: list[GpuOffer]) -> str:
+    return _mib(max(card.vram_mib for card in cards))
+
+
+def _newest(cards: list[GpuOffer]) -> str:
+    return _tenths(max(card.capability_tenths for card in cards))
 
 
 def _market(offer: ResourceOffer, job: CanonicalJob, terms: Terms) -> Iterator[Reason]:
