@@ -89,7 +89,7 @@ NAME: Final = Key(
     "name",
     s.pattern("a job name", r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", "write lower-case letters, digits, and . _ -"),
     "job",
-    "For people; not part of the job id.",
+    "For people; both sides see it.",
 )
 LABELS: Final = Key(
     "labels", Pairs(s.label_name, s.text("text", 63), 32, "names and values"), (), "For people; not part of the job id."

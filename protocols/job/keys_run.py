@@ -79,14 +79,15 @@ class _GpuKind:
     """``1``, ``"H100:1"`` or the long form."""
 
     words = "count, `H100:1`, or `{count, memory, compute_capability, name, mig}`"
+    table = _GPU_TABLE
 
     @property
     def json(self) -> dict[str, Any]:
-        return {"anyOf": [_GPU_COUNT.kind.json, {"type": "string", "pattern": "^.+:[0-9]+$"}, _GPU_TABLE.json]}
+        return {"anyOf": [_GPU_COUNT.kind.json, {"type": "string", "pattern": "^.+:[0-9]+$"}, self.table.json]}
 
     def read(self, value: object, place: Place) -> Gpus:
         if isinstance(value, dict):
-            return _GPU_TABLE.read(value, place)
+            return self.table.read(value, place)
         if isinstance(value, str):
             model, colon, count = value.rpartition(":")
             if (

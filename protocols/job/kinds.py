@@ -58,6 +58,15 @@ class Key(Generic[T]):
         self.shown_default = shown_default
         self.fallback = fallback if isinstance(default, _Required) else default
 
+    @property
+    def json(self) -> dict[str, Any]:
+        """The JSON Schema of its value. An empty value means the default, wherever there is one."""
+        required = isinstance(self.default, _Required)
+        return {
+            **(self.kind.json if required else {"anyOf": [self.kind.json, {"type": "null"}]}),
+            "description": self.about,
+        }
+
     def read(self, table: Mapping[object, object], place: Place) -> T:
         """This key's value out of a table, or its default. Raises ``Unread`` when there is no usable value."""
         value = table.get(self.name)
@@ -200,7 +209,7 @@ class Table(Generic[T]):
             "type": "object",
             "additionalProperties": False,
             "required": [key.name for key in self.keys if isinstance(key.default, _Required)],
-            "properties": {key.name: key.kind.json | {"description": key.about} for key in self.keys},
+            "properties": {key.name: key.json for key in self.keys},
         }
 
     def read(self, value: object, place: Place) -> T:
