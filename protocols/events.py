@@ -7,7 +7,7 @@ import msgspec
 
 from protocols.deals.states import LocalResult
 from protocols.messages.negotiation import InputRoot
-from protocols.offers.records import ResourceOffer
+from protocols.offers.records import Record, ResourceOffer
 from protocols.runs import MarketTerms
 from protocols.units import Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 
@@ -71,9 +71,9 @@ class PeerWentDown(Event, frozen=True):
 
 
 class GossipArrived(Event, frozen=True):
-    """A record that the validator accepted."""
+    """A record that `protocols.offers.validators.check_record` accepted, and the envelope it came in."""
 
-    topic: str
+    record: Record
     data: bytes
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_HOLDS",
     "MAX_JOB_BYTES",
     "MAX_MESSAGE_BYTES",
+    "MAX_QUOTES",
     "MAX_REASON_CHARS",
     "MAX_RESULT_BLOCKS",
     "MAX_RUNS_LIVE",
@@ -41,6 +42,8 @@ MAX_CANDIDATES: Final = 64
 """Refusals and quotes kept per run for ``mesh describe``; older ones go first."""
 MAX_ACTIVE_DEALS: Final = 10_000
 """Deals that are not final, per node: the size at which a restart is still under a second."""
+MAX_QUOTES: Final = 64
+"""Answers to `mesh quote` kept until they are read."""
 MAX_RUNS_LIVE: Final = 10_000
 """Runs of a client that are not finished."""
 MAX_ATTEMPTS: Final = 16

@@ -47,7 +47,7 @@ def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Eff
     return provider.progressed(state, event, env)
 
 
-_TIMERS: Final[dict[str, Handler | Callable[..., list[Effect]]]] = {
+_TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect]]]] = {
     "search": client.search_due,
     "lost": client.provider_lost,
     "hold": provider.holds_due,

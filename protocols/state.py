@@ -13,9 +13,12 @@ from protocols.canonical import decode_strict, encode
 from protocols.deals.desk import Desk
 from protocols.deals.search import Search
 from protocols.deals.states import FINAL_STATES, DealState
-from protocols.offers.book import OfferBook
+from protocols.errors import LocalProtocolError
+from protocols.offers.book import JobBook, OfferBook
+from protocols.offers.rates import Rates
+from protocols.offers.validators import Market
 from protocols.reputation import Record
-from protocols.runs import Run
+from protocols.runs import Candidate, Run
 from protocols.units import Address, DealId, Hash32, JobId, Millis, PeerId, RunId, Tokens, UnixSeconds
 
 __all__ = ["CLIENT", "PROVIDER", "Account", "Durable", "Half", "NodeState", "Row", "Timers"]
@@ -49,10 +52,12 @@ class JobBody(msgspec.Struct, frozen=True):
 class Counters(msgspec.Struct, frozen=True):
     """Numbers that must never repeat."""
 
-    offer_sequence: int = 0
+    sequence: int = 0
 
 
 ROW_VERSION: Final = 1
+MAX_ROW_BYTES: Final = 1 << 24
+"""No machine comes near it: a damaged row is refused, not swallowed."""
 _KINDS: Final[dict[str, type]] = {"deal": Half, "run": Run, "job": JobBody, "counters": Counters}
 
 
@@ -88,11 +93,11 @@ class Durable:
             self.jobs[job_id] = body
             self._dirty[("job", job_id)] = None
 
-    def next_offer_sequence(self) -> int:
+    def next_sequence(self) -> int:
         """A sequence number that was never used before."""
-        self.counters = Counters(offer_sequence=self.counters.offer_sequence + 1)
+        self.counters = Counters(sequence=self.counters.sequence + 1)
         self._dirty[("counters", b"")] = None
-        return self.counters.offer_sequence
+        return self.counters.sequence
 
     def drain_dirty(self) -> list[Row]:
         """The rows changed since the last call, for the store's transaction."""
@@ -113,7 +118,7 @@ class Durable:
 
     def restore(self, kind: str, key: bytes, data: bytes) -> None:
         """Take a row back in after a restart. Raises ``RemoteProtocolError`` when it does not parse: a damaged store."""
-        value = decode_strict(_KINDS[kind], data, max_bytes=1 << 24)
+        value: object = decode_strict(_KINDS[kind], data, max_bytes=MAX_ROW_BYTES)
         match value:
             case Half():
                 self.put_deal(DealId(key), value)
@@ -123,6 +128,8 @@ class Durable:
                 self.put_job(JobId(key), value.body)
             case Counters():
                 self.counters = value
+            case _:
+                raise LocalProtocolError(f"a row of kind {kind!r} cannot be restored")
         self._dirty.clear()
 
 
@@ -171,11 +178,13 @@ class Timers:
 class NodeState:
     """Everything one node knows. ``durable`` survives a crash; the rest is learned again within seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str) -> None:
         self.durable = Durable()
-        self.book = OfferBook()
+        self.market = Market(network, OfferBook(), JobBook(), Rates())
         self.desk = Desk()
         self.searches: dict[RunId, Search] = {}
+        self.quotes: dict[RunId, tuple[Candidate, ...]] = {}
+        """Finished quote requests, the newest MAX_QUOTES."""
         self.peers: set[PeerId] = set()
         self.accounts: dict[Address, Account] = {}
         self.records: dict[PeerId, Record] = {}
@@ -189,5 +198,3 @@ class NodeState:
         self.chain_now = UnixSeconds(0)
         self.chain_block = 0
         self.incarnation = Hash32(bytes(32))
-        self.next_record = 0
-        """Sequence of this node's job announcements within this incarnation."""

@@ -127,7 +127,9 @@ def quote_for(
         starts_in_s=wait,
         gpus=(),
         numeric_class=ZERO_HASH,
-        detail="" if firm else f"your free escrow holds {funds} wei, this job asks {price} wei: deposit, then ask again",
+        detail=""
+        if firm
+        else f"your free escrow holds {funds} wei, this job asks {price} wei: deposit, then ask again",
     )
 
 

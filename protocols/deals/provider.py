@@ -125,7 +125,7 @@ def _ended(state: Running, finished: JobFinished, ctx: Ctx) -> Step:
     commit = eip712.ResultCommit(
         deal_id=terms.deal_id,
         salted_root=keccak256(salt, result.root),
-        outcome=result.outcome,
+        outcome=eip712.OutcomeCode(result.outcome),
         exit_code=result.exit_code,
         fuel=result.fuel,
         wall_ms=result.wall_ms,
@@ -253,8 +253,9 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         case "committed":
             return _committed(state, moved, ctx) if isinstance(state, Signed | Ready | Abandoned) else (state, ())
         case "claimed":
-            mine = isinstance(state, Resulted | Delivered | Rejected | Accepted)
-            return _claimed(state, moved, ctx) if mine else (state, ())
+            if isinstance(state, Resulted | Delivered | Rejected | Accepted):
+                return _claimed(state, moved, ctx)
+            return state, ()
         case "settled" | "finalized" | "cancelled":
             return _settled(state, moved, ctx)
         case "expired":

@@ -4,17 +4,19 @@ Rounds: draw a few at random from all acceptable offers, ask them all at once, c
 bid window is over, take the best. The search is volatile: after a restart it starts anew, and old holds lapse.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from protocols.canonical import tagged_digest
 from protocols.job.canonical import CanonicalJob
 from protocols.limits import MAX_CANDIDATES
 from protocols.messages.negotiation import Quote, Refusal, Rfq
-from protocols.offers.matching import match
-from protocols.offers.ranking import score
+from protocols.offers.matching import Terms, match
+from protocols.offers.ranking import ignores_reliability, score
 from protocols.offers.records import ResourceOffer
 from protocols.runs import Candidate, Run
-from protocols.units import Hash32, Millis, PeerId, Tokens, UnixSeconds
+from protocols.units import PPM, Address, Hash32, Millis, PeerId, Tokens
 
 __all__ = ["Asked", "Search", "best_quote", "explain", "round_entropy"]
 
@@ -61,14 +63,26 @@ class Search:
         while len(self.candidates) > MAX_CANDIDATES:
             del self.candidates[next(iter(self.candidates))]
 
-    def acceptable(self, offers: list[ResourceOffer], now: Millis) -> list[ResourceOffer]:
-        """The offers that fit the job; why the others do not is noted once."""
+    def acceptable(
+        self, offers: list[ResourceOffer], limit: Tokens, token: Address, reliability: Mapping[PeerId, int], now: Millis
+    ) -> list[ResourceOffer]:
+        """The offers that fit the job and the client's terms; why the others do not is noted once."""
         fitting = []
+        market = self.run.market
         for offer in offers:
-            reasons = match(offer, self.job)
+            known = reliability.get(offer.provider)
+            terms = Terms(
+                max_price=limit,
+                token=token,
+                mode=market.mode,
+                target=market.target,
+                min_reputation_ppm=market.min_reputation_ppm,
+                reliability_ppm=known,
+            )
+            reasons = match(offer, self.job, terms, {} if known is None else {"reliability": known})
             if reasons:
                 self._unsuitable(offer, reasons[0].code, "; ".join(reason.sentence for reason in reasons))
-            elif self.run.market.target in (None, offer.provider) and self.resting.get(offer.provider, Millis(0)) <= now:
+            elif self.resting.get(offer.provider, Millis(0)) <= now:
                 fitting.append(offer)
         untried = [offer for offer in fitting if offer.provider not in self.run.tried]
         return untried or fitting
@@ -99,9 +113,7 @@ class Search:
 
     def _remember(self, asked: Asked, verdict: str, price: Tokens | None, code: str, detail: str) -> None:
         self.note(
-            Candidate(
-                provider=asked.provider, round=self.round, verdict=verdict, price=price, code=code, detail=detail
-            )
+            Candidate(provider=asked.provider, round=self.round, verdict=verdict, price=price, code=code, detail=detail)
         )
 
     def give_up_silent(self, now: Millis) -> None:
@@ -119,7 +131,7 @@ def round_entropy(run: Run, round_number: int) -> Hash32:
 
 
 def best_quote(
-    search: Search, limit: Tokens, reliability: dict[PeerId, int], *, deadline_s: int, now: UnixSeconds
+    search: Search, limit: Tokens, reliability: Mapping[PeerId, int], *, deadline_s: int
 ) -> tuple[Asked, Quote] | None:
     """The firm quote to sign: the best score, or in fixed mode the lowest price, both at or under ``limit``.
 
@@ -135,10 +147,13 @@ def best_quote(
     if search.run.market.mode == "fixed":
         return min(firm, key=lambda pair: (pair[1].price, pair[1].rfq_id))
 
+    blind = ignores_reliability(round_entropy(search.run, search.round), limit)
+
     def rank(pair: tuple[Asked, Quote]) -> tuple[int, bytes]:
         asked, quote = pair
         finish_s = quote.starts_in_s + quote.exec_seconds
-        return score(quote.price, finish_s, deadline_s, reliability.get(asked.provider)), quote.rfq_id
+        trust = PPM if blind else reliability.get(asked.provider)
+        return score(quote.price, finish_s, deadline_s, trust), quote.rfq_id
 
     return min(firm, key=rank)
 

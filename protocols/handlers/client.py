@@ -15,11 +15,11 @@ from protocols.deals.states import Committed, DealTerms, Proposed, Signed
 from protocols.effects import Effect, Notify, Publish, Send
 from protocols.env import Env
 from protocols.handlers import deals, runs
+from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
-from protocols.limits import MAX_ATTEMPTS, MAX_CANDIDATES, MAX_RUNS_LIVE
+from protocols.limits import MAX_ATTEMPTS, MAX_CANDIDATES, MAX_QUOTES, MAX_RUNS_LIVE
 from protocols.messages.negotiation import HoldRelease, Quote, Refusal, Rfq
-from protocols.offers.announce import job_offer
 from protocols.offers.ranking import sample
 from protocols.reputation import lower_bound
 from protocols.runs import Cancelled, Candidate, Dealing, Failed, Run, Searching, is_final
@@ -117,13 +117,13 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     if state.chain_now == 0:
         return _wait(state, search, now, env)
     search.round += 1
-    offers = search.acceptable(state.book.live(state.wall), now)
-    offers = [offer for offer in offers if offer.provider != env.me]
+    limit = _limit(state, search)
+    live = [offer for offer in state.market.offers.live(state.wall) if offer.provider != env.me]
+    offers = search.acceptable(live, limit, env.params.token, _reliability(state), now)
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)
     if not asked:
         return [*_announce(state, search, now, env), *_wait(state, search, now, env)]
     effects: list[Effect] = []
-    limit = _limit(state, search)
     turn = run.next_index.to_bytes(4, "big") + search.round.to_bytes(4, "big")
     for offer in asked:
         rfq = Rfq(
@@ -147,6 +147,11 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     return [*effects, Notify(subject=run_id, name="rfq.sent", fields={"asked": count, "round": str(search.round)})]
 
 
+def _reliability(state: NodeState) -> dict[PeerId, int]:
+    """What this client has seen of each provider: the lower bound in ppm. Newcomers are not in it."""
+    return {peer: bound for peer, record in state.records.items() if (bound := lower_bound(record)) is not None}
+
+
 def _limit(state: NodeState, search: Search) -> Tokens:
     """The most this attempt may cost: the price limit, within what is left of the budget."""
     market = search.run.market
@@ -159,8 +164,9 @@ def _announce(state: NodeState, search: Search, now: Millis, env: Env) -> list[E
     if search.announced or search.quote_only:
         return []
     search.announced = True
-    state.next_record += 1
-    topic, record = job_offer(search.job, env, _limit(state, search), state.wall, state.next_record)
+    deadline = search.run.market.deadline
+    limit = _limit(state, search)
+    topic, record = job_record(search.job, limit, state.durable.next_sequence(), state.wall, deadline, env)
     return [Publish(topic=topic, data=record)]
 
 
@@ -181,7 +187,11 @@ def _no_match(state: NodeState, search: Search, env: Env) -> list[Effect]:
     state.timers.clear(f"search:{run_id.hex()}")
     candidates = tuple(search.candidates.values())
     if search.quote_only:
-        return [_quotes_note(search)]
+        state.quotes[run_id] = candidates
+        while len(state.quotes) > MAX_QUOTES:
+            del state.quotes[next(iter(state.quotes))]
+        count = str(len(candidates))
+        return [Notify(subject=run_id, name="quote.closed", fields={"candidates": count})]
     found = [c for c in candidates if c.verdict == "indicative"]
     quoted = [c for c in candidates if c.verdict == "quoted"]
     code, detail = ("funds", found[0].detail) if found and not quoted else ("no-match", explain(search))
@@ -193,10 +203,6 @@ def _no_match(state: NodeState, search: Search, env: Env) -> list[Effect]:
 
 def _merge(search: Search) -> tuple[Candidate, ...]:
     return (*search.run.candidates, *search.candidates.values())[-MAX_CANDIDATES:]
-
-
-def _quotes_note(search: Search) -> Notify:
-    return Notify(subject=search.run.run_id, name="quote.closed", fields={"candidates": str(len(search.candidates))})
 
 
 def answer_arrived(state: NodeState, peer: PeerId, message: Quote | Refusal, at: Millis, env: Env) -> list[Effect]:
@@ -221,9 +227,8 @@ def _release(peer: PeerId, rfq_id: Hash32, env: Env) -> Effect:
 def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effect]:
     """The round is over: sign the best, release the others, or look again."""
     run = search.run
-    reliability = {peer: bound for peer, r in state.records.items() if (bound := lower_bound(r)) is not None}
     deadline_s = max(run.market.deadline - state.wall, 1) if run.market.deadline else search.job.limits.wall_s * 4
-    best = best_quote(search, _limit(state, search), reliability, deadline_s=deadline_s, now=state.wall)
+    best = best_quote(search, _limit(state, search), _reliability(state), deadline_s=deadline_s)
     if best is not None and search.quotes[best[1].rfq_id][1] + best[1].hold_ms - now < env.params.min_hold_left:
         best = None
     winner = None if best is None or search.quote_only else best[1].rfq_id
@@ -270,9 +275,7 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
         provider_signature=None,
     )
     search.note(
-        Candidate(
-            provider=asked.provider, round=search.round, verdict="chosen", price=quote.price, code="", detail=""
-        )
+        Candidate(provider=asked.provider, round=search.round, verdict="chosen", price=quote.price, code="", detail="")
     )
     dealing = msgspec.structs.replace(
         state.durable.runs[run.run_id],
@@ -344,4 +347,3 @@ def provider_lost(state: NodeState, deal_key: bytes, event: ev.Event, env: Env) 
     run = msgspec.structs.replace(run, tried=(*run.tried, terms.provider))
     effects = runs.search_again(state, run, "provider-lost", "the provider has been unreachable")
     return [*effects, *search_due(state, run.run_id, event, env)]
-

@@ -13,15 +13,16 @@ from protocols.effects import Effect, Penalise, Publish, ReadAccount, Send
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
 from protocols.handlers import deals
+from protocols.handlers.announce import offer_record, renewed, withdrawal_record
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import MAX_ACTIVE_DEALS
 from protocols.messages.deal import Progress
 from protocols.messages.negotiation import DealProposal, DealRefusal, HoldRelease, Refusal, Rfq
-from protocols.offers.announce import offer_record, withdrawal
-from protocols.offers.records import JobOffer
+from protocols.offers.records import JobOffer, ResourceOffer
+from protocols.offers.topics import classes_within
 from protocols.signing import address_of_peer
 from protocols.state import PROVIDER, Account, NodeState
-from protocols.units import Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.units import Millis, PeerId, Seconds, Tokens
 
 __all__ = [
     "account_read",
@@ -53,7 +54,7 @@ def provider_changed(state: NodeState, event: ev.ProviderChanged, env: Env) -> l
     state.desk.offer, state.desk.slots, state.desk.queue = event.offer, event.slots, event.queue
     if withdrawn is not None:
         state.timers.clear(HEARTBEAT)
-        return _withdraw(state, env)
+        return _withdraw(state, withdrawn, env)
     return _advertise(state, event.at, env)
 
 
@@ -62,12 +63,12 @@ def drain_requested(state: NodeState, event: ev.DrainRequested, env: Env) -> lis
     state.desk.draining = event.draining
     if event.draining:
         state.timers.clear(HEARTBEAT)
-        return _withdraw(state, env)
+        return _withdraw(state, state.desk.offer, env) if state.desk.offer else []
     return _advertise(state, event.at, env)
 
 
-def _withdraw(state: NodeState, env: Env) -> list[Effect]:
-    topic, record = withdrawal(env, state.durable.next_offer_sequence(), state.wall)
+def _withdraw(state: NodeState, offer: ResourceOffer, env: Env) -> list[Effect]:
+    topic, record = withdrawal_record(offer, state.durable.next_sequence(), state.wall, env)
     return [Publish(topic=topic, data=record)]
 
 
@@ -76,12 +77,8 @@ def _advertise(state: NodeState, now: Millis, env: Env) -> list[Effect]:
         return []
     state.timers.set(HEARTBEAT, now + env.params.offer_heartbeat * 1000)
     busy = deals.busy_slots(state) + state.desk.firm()
-    offer = msgspec.structs.replace(
-        state.desk.offer,
-        sequence=state.durable.next_offer_sequence(),
-        expires=UnixSeconds(state.wall + env.params.offer_ttl),
-        free_slots=max(state.desk.slots - busy, 0),
-    )
+    sequence, free = state.durable.next_sequence(), max(state.desk.slots - busy, 0)
+    offer = renewed(state.desk.offer, sequence=sequence, wall=state.wall, free_slots=free, env=env)
     topic, record = offer_record(offer, env)
     return [Publish(topic=topic, data=record)]
 
@@ -94,7 +91,7 @@ def heartbeat_due(state: NodeState, _: bytes, event: ev.Event, env: Env) -> list
 def job_announced(state: NodeState, offer: JobOffer, at: Millis, env: Env) -> list[Effect]:
     """A client finds nobody: show ourselves, if we could be meant."""
     mine = state.desk.offer
-    if mine is None or offer.capability_class != mine.capability_class:
+    if mine is None or offer.capability not in classes_within(mine.capability):
         return []
     if deals.busy_slots(state) + state.desk.firm() >= state.desk.slots + state.desk.queue:
         return []
@@ -219,4 +216,3 @@ def progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effe
 def _say(peer: PeerId, message: msgspec.Struct, env: Env) -> list[Effect]:
     protocol, data = env.seal(message)
     return [Send(peer=peer, protocol=protocol, data=data)]
-

@@ -1,6 +1,6 @@
 """How does a run follow its deals? From the client's side: accept, try elsewhere, or end."""
 
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -104,6 +104,8 @@ def finish(run: Run, status: Done | Failed | Cancelled) -> Notify:
             name, fields = "run.failed", {"code": status.code, "detail": status.detail}
         case Cancelled():
             name, fields = "run.cancelled", {}
+        case _:
+            assert_never(status)
     return Notify(subject=run.run_id, name=name, fields=fields)
 
 
@@ -136,4 +138,3 @@ def search_again(state: NodeState, run: Run, code: str, detail: str) -> list[Eff
     state.timers.set(f"search:{run.run_id.hex()}", 0)
     fields = {"code": code, "detail": detail, "attempt": str(len(run.deals) + 1)}
     return [Notify(subject=run.run_id, name="run.retrying", fields=fields)]
-

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from protocols import events as ev
-from protocols.canonical import decode_strict
 from protocols.deals import eip712
 from protocols.deals.inputs import (
     CancelProposed,
@@ -20,15 +19,16 @@ from protocols.deals.inputs import (
 from protocols.deals.states import DealTerms
 from protocols.effects import Effect, Penalise
 from protocols.env import Env
-from protocols.envelope import Envelope, open_, parse_envelope
+from protocols.envelope import open_, parse_envelope
 from protocols.errors import RemoteProtocolError
 from protocols.handlers import client, deals, provider
 from protocols.hashing import keccak256
-from protocols.limits import MAX_GOSSIP_BYTES, MAX_MESSAGE_BYTES, MAX_REASON_CHARS
+from protocols.limits import MAX_MESSAGE_BYTES, MAX_REASON_CHARS
 from protocols.messages import deal as dm
 from protocols.messages import negotiation as nm
 from protocols.messages.registry import UnknownType, decode_message
-from protocols.offers.records import RECORD_TYPES, JobOffer, OfferWithdrawn, ResourceOffer
+from protocols.offers.records import JobOffer
+from protocols.offers.validators import admit
 from protocols.state import CLIENT, NodeState
 from protocols.units import DealId, Hash32, PeerId, Signature
 
@@ -40,7 +40,9 @@ def message_arrived(state: NodeState, event: ev.MessageArrived, env: Env) -> lis
     try:
         envelope = parse_envelope(event.data, max_bytes=MAX_MESSAGE_BYTES)
         if envelope.signer != event.peer:
-            raise RemoteProtocolError("the envelope is signed by another node than the one that sent it", code="relayed")
+            raise RemoteProtocolError(
+                "the envelope is signed by another node than the one that sent it", code="relayed"
+            )
         message = decode_message(envelope)
         open_(env.signer, env.params.name, envelope)
         return _dispatch(state, event, message, env)
@@ -147,20 +149,8 @@ def _signed(env: Env, who: PeerId, digest: Hash32, signature: Signature) -> None
 
 
 def gossip_arrived(state: NodeState, event: ev.GossipArrived, env: Env) -> list[Effect]:
-    """A record that the validator accepted: book it, or answer a call for providers."""
-    try:
-        envelope: Envelope = parse_envelope(event.data, max_bytes=MAX_GOSSIP_BYTES)
-        kind = RECORD_TYPES.get(envelope.type)
-        if kind is None:
-            return []
-        record = decode_strict(kind, envelope.payload, max_bytes=MAX_GOSSIP_BYTES)
-    except RemoteProtocolError:
-        return []
-    match record:
-        case ResourceOffer():
-            state.book.put(record, event.data, state.wall)
-        case OfferWithdrawn():
-            state.book.withdraw(record, state.wall)
-        case JobOffer():
-            return provider.job_announced(state, record, event.at, env)
+    """A record that the validator accepted: book it, and answer a call for providers."""
+    admit(state.market, event.record, event.data, state.wall, event.at)
+    if isinstance(event.record, JobOffer):
+        return provider.job_announced(state, event.record, event.at, env)
     return []

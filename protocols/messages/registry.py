@@ -13,6 +13,7 @@ from protocols.signing import Signer
 
 __all__ = [
     "DEAL_PROTOCOL",
+    "LOGS_PROTOCOL",
     "MESSAGE_TYPES",
     "RFQ_PROTOCOL",
     "UnknownType",
@@ -24,6 +25,7 @@ __all__ = [
 
 RFQ_PROTOCOL: Final = "/mesh/rfq/1"
 DEAL_PROTOCOL: Final = "/mesh/deal/1"
+LOGS_PROTOCOL: Final = "/mesh/logs/1"
 
 MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "rfq/1": negotiation.Rfq,

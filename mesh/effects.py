@@ -1,0 +1,261 @@
+"""How is each effect performed? A table from effect type to method, and no rules.
+
+Every effect runs in a task of its own below the root nursery. A durable one ends in an event that answers it, or in an
+acknowledgement; `forget` cancels one that no longer matters. What fails for good becomes an event, what fails for now is
+tried again with backoff.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import structlog
+import trio
+
+from mesh.base.clock import Clock
+from mesh.engine import Engine
+from mesh.net.link import Link, LinkError
+from protocols import effects as fx
+from protocols import events as ev
+from protocols.messages.negotiation import InputRoot
+from protocols.deals.states import LocalResult
+from protocols.units import Address, Cid, DealId, PeerId, Tokens
+
+__all__ = ["PERFORMERS", "Artifacts", "ChainPort", "Effector", "FetchGaveUp", "Runs", "TxRejected"]
+
+CALL_TIMEOUT_S: Final = 5.0
+"""One message to a peer: twice the slowest durable answer seen on a loaded two-core node."""
+RETRY_FIRST_S: Final = 0.2
+RETRY_MOST_S: Final = 5.0
+"""Backoff between tries of a durable effect: soon enough for a restart, seldom enough for a dead peer."""
+
+log = structlog.get_logger("mesh.effects")
+
+
+class FetchGaveUp(Exception):
+    """A pull ended for good. ``code`` is ``refused``, ``too_large``, ``malformed`` or ``timeout``."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class TxRejected(Exception):
+    """A transaction can never succeed: the contract said why."""
+
+
+class Artifacts(Protocol):
+    """Pulls and serves blobs."""
+
+    async def fetch(self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int], None]) -> None:
+        """Everything below the root, verified and durable. Raises ``FetchGaveUp``."""
+        ...
+
+    async def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None: ...
+
+    async def revoke(self, deal_id: DealId) -> None: ...
+
+
+class Runs(Protocol):
+    """Executes jobs."""
+
+    async def run(self, deal_id: DealId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
+        """Run once; our own failures are an outcome too. Cancelled: everything it started is dead."""
+        ...
+
+
+class ChainPort(Protocol):
+    """The escrow, as the effects need it."""
+
+    async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
+        """(free, stake) of the operator's owner. Raises when no endpoint answers."""
+        ...
+
+    async def post(self, tx: fx.PostTx) -> None:
+        """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
+        ...
+
+
+class Effector:
+    """Performs effects. `run` it in the root nursery, then connect it to the engine."""
+
+    def __init__(
+        self, engine: Engine, link: Link, artifacts: Artifacts, runs: Runs, chain: ChainPort, clock: Clock
+    ) -> None:
+        self._engine = engine
+        self._link = link
+        self._artifacts = artifacts
+        self._runs = runs
+        self._chain = chain
+        self._clock = clock
+        self._nursery: trio.Nursery | None = None
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._stops: dict[DealId, trio.Event] = {}
+        self._fetches: dict[DealId, set[trio.CancelScope]] = {}
+        self.failures = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the tasks; cancelling ends them all, and durable effects are performed again after a restart."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def perform(self, effect: fx.Effect) -> None:
+        """Start an effect."""
+        if self._nursery is None:
+            raise RuntimeError("run() the effector before it performs")
+        self._nursery.start_soon(self._guarded, effect, name=type(effect).__name__)
+
+    def forget(self, key: str) -> None:
+        """Stop a durable effect that no longer matters."""
+        scope = self._scopes.pop(key, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _guarded(self, effect: fx.Effect) -> None:
+        performer = PERFORMERS[type(effect)]
+        if not isinstance(effect, fx.DurableEffect):
+            await performer(self, effect)
+            return
+        with trio.CancelScope() as scope:
+            self._scopes[effect.key] = scope
+            try:
+                await performer(self, effect)
+            finally:
+                if self._scopes.get(effect.key) is scope:
+                    del self._scopes[effect.key]
+
+    async def _publish(self, effect: fx.Publish) -> None:
+        await self._link.publish(effect.topic, effect.data)
+
+    async def _send(self, effect: fx.Send) -> None:
+        try:
+            await self._link.call(effect.peer, effect.protocol, effect.data, CALL_TIMEOUT_S)
+        except LinkError as error:
+            self.failures += 1
+            log.debug("message.lost", peer=effect.peer.hex()[-8:], protocol=effect.protocol, reason=str(error))
+
+    async def _send_durably(self, effect: fx.SendDurably) -> None:
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                await self._link.call(effect.peer, effect.protocol, effect.data, CALL_TIMEOUT_S)
+                break
+            except LinkError as error:
+                self.failures += 1
+                log.debug("message.retried", peer=effect.peer.hex()[-8:], key=effect.key, reason=str(error))
+            await trio.sleep(pause)
+            pause = min(pause * 2, RETRY_MOST_S)
+        await self._engine.acknowledge(effect.key)
+
+    async def _penalise(self, effect: fx.Penalise) -> None:
+        log.info("peer.penalised", peer=effect.peer.hex()[-8:], code=effect.code, penalty=effect.penalty)
+        self._link.penalise(effect.peer, effect.penalty)
+
+    async def _read_account(self, effect: fx.ReadAccount) -> None:
+        free, stake, known = Tokens(0), Tokens(0), True
+        try:
+            free, stake = await self._chain.account(effect.operator)
+        except (OSError, RuntimeError, ValueError) as error:
+            known = False
+            log.warning("account.unknown", operator=effect.operator.hex(), reason=str(error))
+        at = self._clock.monotonic_ms()
+        await self._engine.post(ev.AccountRead(at=at, operator=effect.operator, free=free, stake=stake, known=known))
+
+    async def _fetch(self, effect: fx.FetchBlobs) -> None:
+        total = sum(root.size for root in effect.roots)
+        before = 0
+        with trio.CancelScope() as scope:
+            self._fetches.setdefault(effect.deal_id, set()).add(scope)
+            try:
+                for root in effect.roots:
+                    report = self._reporter(effect.deal_id, before, total)
+                    await self._artifacts.fetch(effect.deal_id, effect.peer, root, report)
+                    before += root.size
+            except FetchGaveUp as error:
+                failed = ev.BlobsFailed(
+                    at=self._clock.monotonic_ms(),
+                    deal_id=effect.deal_id,
+                    purpose=effect.purpose,
+                    code=error.code,
+                    detail=str(error),
+                )
+                await self._engine.post(failed, acks=(effect.key,))
+                return
+            finally:
+                self._fetches.get(effect.deal_id, set()).discard(scope)
+        if scope.cancelled_caught:
+            return
+        arrived = ev.BlobsArrived(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose)
+        await self._engine.post(arrived, acks=(effect.key,))
+
+    def _reporter(self, deal_id: DealId, before: int, total: int) -> Callable[[int, int], None]:
+        last = [0]
+
+        def report(done: int, _of: int) -> None:
+            now = self._clock.monotonic_ms()
+            if now - last[0] >= PROGRESS_MS and self._nursery is not None:
+                last[0] = now
+                hint = ev.JobProgressed(at=now, deal_id=deal_id, phase="pulling", done=before + done, total=total)
+                self._nursery.start_soon(self._post_hint, hint)
+
+        return report
+
+    async def _post_hint(self, hint: ev.JobProgressed) -> None:
+        await self._engine.post(hint)
+
+    async def _cancel_fetch(self, effect: fx.CancelFetch) -> None:
+        for scope in self._fetches.pop(effect.deal_id, set()):
+            scope.cancel()
+
+    async def _serve(self, effect: fx.ServeBlobs) -> None:
+        await self._artifacts.grant(effect.deal_id, effect.peer, effect.roots)
+
+    async def _stop_serving(self, effect: fx.StopServing) -> None:
+        await self._artifacts.revoke(effect.deal_id)
+
+    async def _run_job(self, effect: fx.RunJob) -> None:
+        stop = self._stops[effect.deal_id] = trio.Event()
+        try:
+            result = await self._runs.run(effect.deal_id, effect.job, audit=effect.audit, cancel=stop)
+        finally:
+            self._stops.pop(effect.deal_id, None)
+        kind = ev.AuditCompleted if effect.audit else ev.JobEnded
+        ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
+        await self._engine.post(ended, acks=(effect.key,))
+
+    async def _cancel_job(self, effect: fx.CancelJob) -> None:
+        stop = self._stops.get(effect.deal_id)
+        if stop is not None:
+            stop.set()
+
+    async def _post_tx(self, effect: fx.PostTx) -> None:
+        try:
+            await self._chain.post(effect)
+        except TxRejected as error:
+            failed = ev.TxFailed(
+                at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose, reason=str(error)
+            )
+            await self._engine.post(failed, acks=(effect.key,))
+            return
+        await self._engine.acknowledge(effect.key)
+
+
+PROGRESS_MS: Final = 500
+"""At most two progress hints per second and deal."""
+
+PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None]]]] = {
+    fx.Publish: Effector._publish,
+    fx.Send: Effector._send,
+    fx.SendDurably: Effector._send_durably,
+    fx.Penalise: Effector._penalise,
+    fx.ReadAccount: Effector._read_account,
+    fx.FetchBlobs: Effector._fetch,
+    fx.CancelFetch: Effector._cancel_fetch,
+    fx.ServeBlobs: Effector._serve,
+    fx.StopServing: Effector._stop_serving,
+    fx.RunJob: Effector._run_job,
+    fx.CancelJob: Effector._cancel_job,
+    fx.PostTx: Effector._post_tx,
+}
+"""`Notify` and `DropEffects` are the engine's own; a test walks every effect type."""
