@@ -65,6 +65,8 @@ class SimNode:
         self.slots = 2
         self.honest = True
         self.up = False
+        self.buried = False
+        """Killed for good."""
         self.life = 0
         """Counts starts: what an earlier life scheduled does not happen in a later one."""
         self.served: dict[DealId, PeerId] = {}

@@ -125,6 +125,23 @@ class World:
         """Both up, no partition between them."""
         return self.nodes[one].up and self.nodes[other].up and frozenset((one, other)) not in self.cut
 
+    def sever(self, pairs: set[frozenset[PeerId]]) -> None:
+        """Cut connections; both ends notice."""
+        self.cut |= pairs
+        self._both_ends(pairs, up=False)
+
+    def mend(self, pairs: set[frozenset[PeerId]]) -> None:
+        """Heal them; both ends notice."""
+        self.cut -= pairs
+        self._both_ends(pairs, up=True)
+
+    def _both_ends(self, pairs: set[frozenset[PeerId]], *, up: bool) -> None:
+        kind = ev.PeerCameUp if up else ev.PeerWentDown
+        for one, other in sorted(tuple(sorted(pair)) for pair in pairs):
+            if self.nodes[one].up and self.nodes[other].up:
+                self.nodes[one].post(kind(at=self.now, peer=other))
+                self.nodes[other].post(kind(at=self.now, peer=one))
+
     def lost(self) -> bool:
         """Whether this message is lost."""
         return self.rng.randrange(1_000_000) < self.network.loss_ppm
