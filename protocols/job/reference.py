@@ -18,7 +18,7 @@ _INTRO: Final = """# job.yaml
 Version 1. Generated from the schema: `mesh job schema` prints it for editors, `mesh job validate FILE` checks a file.
 
 - An unknown key is an error that names the line, the path and the nearest known key. All problems are listed at once.
-- Plain words are text: `no`, `010`, `1:30` and dates are never guessed into something else. A switch is `true` or `false`.
+- Plain words are text: `no`, `010`, `1:30` and dates are never guessed into something else. Switches: `true`, `false`.
 - A range is `a` or `a+` (at least), `a..b`, or `..b`. The low end is reserved for the job and is its hard limit; the
   high end leaves out larger machines.
 - Sizes have a unit (`512MiB`, `1GB`), durations too (`30s`, `5m`, `1h30m`), money its token (`2.50 MESH`, to the wei).

@@ -1,0 +1,1 @@
+"""Which stories must a network survive? One script each, run on real processes and in the simulator."""
