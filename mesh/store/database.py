@@ -61,9 +61,9 @@ def open_database(path: Path, *, quota_bytes: int) -> Database:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         writer = _connect(path, stack)
         writer.execute(f"PRAGMA max_page_count = {max(quota_bytes // PAGE_BYTES, 1)}")
+        _check(writer, path)  # first, so that a damaged file is left as it was found
         migrate(writer, path)
         _set_up(writer, path)
-        _check(writer, path)
         readers = [_connect(path, stack) for _ in range(READERS)]
         for reader in readers:
             reader.execute("PRAGMA query_only = ON")
