@@ -1,0 +1,184 @@
+"""How is one peer asked for blocks, over streams that may break at any byte?
+
+Open, ask, read, check; after a break the session takes back what was owed, and another stream is tried after a pause.
+A peer that breaks the protocol is blamed and not asked again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from mesh.transfer.streams import STREAM_ERRORS, FrameReader, Streams
+from protocols.errors import RemoteProtocolError
+from protocols.transfer.cid import is_raw
+from protocols.transfer.frames import (
+    BLOB_PROTOCOL,
+    MAX_FRAME_BYTES,
+    BlockFrame,
+    Denied,
+    Missing,
+    WantBlocks,
+    decode_answer,
+    encode_frame,
+)
+from protocols.transfer.steps import (
+    BlockDenied,
+    BlockMissing,
+    BlockReceived,
+    CheckedBlock,
+    Event,
+    PeerLost,
+    PeerReady,
+    PeerReset,
+    check_block,
+)
+from protocols.transfer.wants import WantSession
+from protocols.units import Cid, DealId, PeerId
+
+__all__ = ["BACKOFF_S", "FRAME_S", "MAX_BREAKS", "MAX_DENIALS", "OPEN_S", "STALL_S", "Conversation"]
+
+OPEN_S: Final = 10.0
+"""Seconds to open a stream, dialling included."""
+STALL_S: Final = 10.0
+"""Seconds without a byte from a peer that owes us blocks: then its stream is given up."""
+FRAME_S: Final = 60.0
+"""Seconds without a whole frame from it: 4 KiB/s is the least that counts as serving."""
+BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before the next stream, by breaks in a row without a block."""
+MAX_BREAKS: Final = 8
+"""Breaks in a row without a block between them, then the peer is lost: about 15 s of pauses."""
+MAX_DENIALS: Final = 4
+"""A grant may be on its way while we ask already: only the fourth denial in a row, 0.8 s later, is believed."""
+
+_LARGE_NODE_BYTES: Final = 16 * 1024
+"""A node above this is decoded in a thread: 16 KiB are 0.6 ms."""
+
+
+class Conversation:
+    """With one peer, for one fetch. ``follow`` runs until the peer is lost or the fetch ends."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        key: DealId,
+        streams: Streams,
+        session: WantSession,
+        tell: Callable[[Event], None],
+        counts: dict[str, int],
+    ) -> None:
+        self._peer = peer
+        self._key = key
+        self._streams = streams
+        self._session = session
+        self._tell = tell
+        self._counts = counts
+        self._questions: deque[tuple[Cid, ...]] = deque()
+        self._asking = trio.Event()
+        self._owed = 0
+        self._heard_at_s = self._frame_at_s = 0.0
+        self._blocks = 0
+        self._denials = 0
+
+    def ask(self, cids: tuple[Cid, ...]) -> None:
+        """Wants these of the peer, whose stream is open."""
+        if not self._owed:
+            self._heard_at_s = self._frame_at_s = trio.current_time()
+        self._owed += len(cids)
+        self._questions.append(cids)
+        self._asking.set()
+
+    async def follow(self) -> None:
+        """Stream after stream; ends by telling ``PeerLost``."""
+        breaks = 0
+        blamed = False
+        while breaks < MAX_BREAKS and not blamed:
+            before = self._blocks
+            try:
+                await self._stream()
+            except* RemoteProtocolError as group:
+                blamed = True
+                self._blame(group)
+            except* STREAM_ERRORS:
+                self._counts["streams_broken"] += 1
+            self._questions.clear()
+            self._owed = 0
+            self._tell(PeerReset(self._peer))
+            if blamed:
+                break
+            breaks = 0 if self._blocks > before else breaks + 1
+            await trio.sleep(BACKOFF_S[min(max(breaks - 1, 0), len(BACKOFF_S) - 1)])
+        self._tell(PeerLost(self._peer))
+
+    async def _stream(self) -> None:
+        with trio.move_on_after(OPEN_S) as opening:
+            stream = await self._streams.open(self._peer, BLOB_PROTOCOL)
+        if opening.cancelled_caught:
+            raise trio.BrokenResourceError(f"no stream within {OPEN_S:.0f} s")
+        async with stream, trio.open_nursery() as nursery:
+            self._tell(PeerReady(self._peer))
+            nursery.start_soon(self._send, stream)
+            await self._receive(FrameReader(stream, MAX_FRAME_BYTES))
+
+    async def _send(self, stream: trio.abc.SendStream) -> None:
+        while True:
+            while self._questions:
+                await stream.send_all(encode_frame(WantBlocks(self._key, self._questions.popleft())))
+            self._asking = trio.Event()
+            await self._asking.wait()
+
+    async def _receive(self, reader: FrameReader) -> None:
+        while True:
+            heard = reader.received_bytes
+            with trio.move_on_after(STALL_S) as silence:
+                body = await reader.next()
+            now_s = trio.current_time()
+            if reader.received_bytes > heard:
+                self._heard_at_s = now_s
+            if silence.cancelled_caught:
+                late = now_s - self._heard_at_s >= STALL_S or now_s - self._frame_at_s >= FRAME_S
+                if self._owed and late:
+                    raise trio.BrokenResourceError("the peer owes blocks and stalls")
+                continue
+            if body is None:
+                raise trio.BrokenResourceError("the peer ended the stream")
+            self._frame_at_s = now_s
+            await self._answered(body)
+
+    async def _answered(self, body: bytes) -> None:
+        answer = decode_answer(body)
+        if isinstance(answer, BlockFrame):
+            self._owed -= 1
+            self._session.expect(self._peer, answer.cid, len(answer.block))
+            checked = await self._check(answer)
+            self._blocks += 1
+            self._denials = 0
+            self._counts["blocks_received"] += 1
+            self._counts["bytes_received"] += len(answer.block)
+            self._tell(BlockReceived(self._peer, checked))
+            return
+        self._owed -= len(answer.cids)
+        if isinstance(answer, Missing):
+            self._tell(BlockMissing(self._peer, answer.cids))
+        else:
+            self._denied(answer)
+
+    def _denied(self, answer: Denied) -> None:
+        self._denials += 1
+        if self._denials < MAX_DENIALS:
+            raise trio.BrokenResourceError("denied; the grant may still come")
+        self._tell(BlockDenied(self._peer, answer.cids))
+
+    async def _check(self, answer: BlockFrame) -> CheckedBlock:
+        if is_raw(answer.cid) or len(answer.block) <= _LARGE_NODE_BYTES:
+            return check_block(answer.cid, answer.block)
+        return await trio.to_thread.run_sync(check_block, answer.cid, answer.block)
+
+    def _blame(self, group: BaseExceptionGroup[RemoteProtocolError]) -> None:
+        self._counts["violations"] += 1
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        assert isinstance(error, RemoteProtocolError)
+        self._streams.penalise(self._peer, error.penalty)

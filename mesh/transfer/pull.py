@@ -1,0 +1,135 @@
+"""How is one want-list session carried out?
+
+A conversation per peer, and one task that looks blocks up and stores them. All of them feed the session and carry out
+its effects; it decides.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, assert_never
+
+import trio
+
+from mesh.store.blobs import BlobStore, Lease, QuotaExceeded
+from mesh.transfer.conversation import Conversation
+from mesh.transfer.streams import Streams
+from protocols.transfer.steps import (
+    AskPeer,
+    BlocksStored,
+    Done,
+    Effect,
+    Event,
+    Failed,
+    LookUp,
+    StoreBlock,
+    Surveyed,
+    Want,
+)
+from protocols.transfer.unixfs import Block
+from protocols.transfer.walk import Limits
+from protocols.transfer.wants import WantSession
+from protocols.units import Cid, DealId, PeerId
+
+__all__ = ["Progress", "Pull"]
+
+Progress = Callable[[int, int | None], None]
+"""``progress(done_bytes, total_bytes)``: file bytes; the total is None until the tree is surveyed. Called after every
+block: it must be quick and must not raise."""
+
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Written and synced together; the larger, the fewer syncs."""
+
+
+class Pull:
+    """One fetch. ``run`` once."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        streams: Streams,
+        lease: Lease,
+        key: DealId,
+        peers: tuple[PeerId, ...],
+        root: Cid,
+        limits: Limits,
+        counts: dict[str, int],
+        progress: Progress | None,
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._session = WantSession(root, peers, limits)
+        self._conversations = {
+            peer: Conversation(peer, key, streams, self._session, self._tell, counts) for peer in peers
+        }
+        self._to_store: deque[Block] = deque()
+        self._to_look_up: deque[tuple[Want, ...]] = deque()
+        self._work = trio.Event()
+        self._failed: Failed | None = None
+        self._scope = trio.CancelScope()
+        self._progress = progress
+        self._shown: tuple[int, int | None] | None = None
+
+    async def run(self) -> Failed | None:
+        """None when everything is here, else why not. Cancelled: ends every stream; stored blocks stay."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._carry(self._session.start())
+                nursery.start_soon(self._serve_session)
+                for conversation in self._conversations.values():
+                    nursery.start_soon(conversation.follow)
+        return self._failed
+
+    def _tell(self, event: Event) -> None:
+        self._carry(self._session.handle(event))
+        shown = (self._session.done_bytes, self._session.total_bytes)
+        if self._progress is not None and shown != self._shown:
+            self._shown = shown
+            self._progress(*shown)
+
+    def _carry(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case LookUp(wants):
+                    self._to_look_up.append(wants)
+                    self._work.set()
+                case AskPeer(peer, cids):
+                    self._conversations[peer].ask(cids)
+                case StoreBlock(cid, block):
+                    self._to_store.append((cid, block))
+                    self._work.set()
+                case Surveyed():
+                    pass  # progress shows it
+                case Done():
+                    self._scope.cancel()
+                case Failed():
+                    self._end(effect)
+                case _:
+                    assert_never(effect)
+
+    def _end(self, failed: Failed) -> None:
+        self._failed = failed
+        self._scope.cancel()
+
+    async def _serve_session(self) -> None:
+        """Looks up and stores in turn, so that the disk serves one of them at a time."""
+        while True:
+            while self._to_look_up or self._to_store:
+                if self._to_look_up:
+                    self._tell(await self._store.look_up(self._to_look_up.popleft(), self._lease))
+                if self._to_store:
+                    await self._store_some()
+            self._work = trio.Event()
+            await self._work.wait()
+
+    async def _store_some(self) -> None:
+        batch: list[Block] = []
+        size = 0
+        while self._to_store and size < _BATCH_BYTES:
+            batch.append(self._to_store.popleft())
+            size += len(batch[-1][1])
+        try:
+            await self._store.put(batch, self._lease)
+        except QuotaExceeded as full:
+            self._end(Failed("no_room", full.why))
+            return
+        self._tell(BlocksStored(tuple(cid for cid, _ in batch)))

@@ -1,0 +1,199 @@
+"""Who may pull what from this node, and in which order is it sent?
+
+One stream per pull; its wants are answered in order, a few blocks per turn, turns shared out fairly between peers.
+A peer that breaks the protocol loses score and its stream; nothing it sends ends more than that.
+"""
+
+from collections import deque
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from mesh.store.blobs import BlobStore
+from mesh.transfer.choke import Choke
+from mesh.transfer.grants import Grants
+from mesh.transfer.streams import STREAM_ERRORS, FrameReader, Streams
+from protocols.errors import RemoteProtocolError
+from protocols.transfer.frames import (
+    BLOB_PROTOCOL,
+    MAX_WANT_FRAME_BYTES,
+    Denied,
+    Missing,
+    block_header,
+    decode_want,
+    encode_frame,
+)
+from protocols.units import Cid, DealId, PeerId
+
+__all__ = ["IDLE_S", "MAX_QUEUED_WANTS", "MAX_STREAMS", "MAX_STREAMS_PER_PEER", "BlobServer", "ServerStatistics"]
+
+MAX_STREAMS: Final = 256
+"""Pulls served at once; each holds a turn's blocks at most."""
+MAX_STREAMS_PER_PEER: Final = 4
+"""Of one peer: it may fetch inputs of some deals side by side."""
+MAX_QUEUED_WANTS: Final = 1024
+"""Wants of one stream not yet answered: a session of ours has 1,024 blocks open at most."""
+IDLE_S: Final = 60.0
+"""Seconds a stream may ask for nothing: longer than our own puller pauses, short enough to shed the dead."""
+_SEND_S: Final = 30.0
+"""Seconds a turn may take to send: 64 KiB/s for the largest block."""
+_TURN_BLOCKS: Final = 4
+"""Blocks read and sent per turn: a MiB of leaves, 8 MiB at the very most."""
+
+
+class ServerStatistics(Struct, frozen=True, kw_only=True):
+    """Counters since the start, except ``streams``, which is now."""
+
+    streams: int
+    streams_refused: int
+    blocks_sent: int
+    bytes_sent: int
+    blocks_missing: int
+    blocks_denied: int
+    violations: int
+    """Streams ended because the peer broke the protocol."""
+
+
+class BlobServer:
+    """Serves ``/mesh/blob/1`` from the moment it is made. It has no task of its own: the link runs its handlers.
+
+    ``rate_bytes_per_s`` bounds what is sent to all peers together; None for no bound.
+    """
+
+    def __init__(self, store: BlobStore, streams: Streams, *, rate_bytes_per_s: int | None = None) -> None:
+        self._store = store
+        self._streams = streams
+        self._grants = Grants(store)
+        self._choke = Choke(rate_bytes_per_s)
+        self._live: dict[PeerId, int] = {}
+        self._counts = dict.fromkeys(ServerStatistics.__struct_fields__[1:], 0)
+        streams.accept(BLOB_PROTOCOL, self._serve)
+
+    def grant(self, peer: PeerId | None, root: Cid, key: DealId) -> None:
+        """Lets a peer pull everything below ``root`` under the deal ``key``; the root need not be here yet.
+
+        ``None`` is anybody who names the deal: for results that the job says are public. Twice is once.
+        """
+        self._grants.add(peer, root, key)
+
+    def revoke(self, key: DealId) -> None:
+        """Ends every grant of a deal, at once also for pulls that are under way."""
+        self._grants.revoke(key)
+
+    def statistics(self) -> ServerStatistics:
+        """Counters now."""
+        return ServerStatistics(streams=sum(self._live.values()), **self._counts)
+
+    async def _serve(self, peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:
+        if self._live.get(peer, 0) >= MAX_STREAMS_PER_PEER or sum(self._live.values()) >= MAX_STREAMS:
+            self._counts["streams_refused"] += 1
+            return
+        self._live[peer] = self._live.get(peer, 0) + 1
+        try:
+            await _Serving(peer, stream, self._store, self._grants, self._choke, self._counts).run()
+        except* RemoteProtocolError as group:
+            self._counts["violations"] += 1
+            self._streams.penalise(peer, max(error.penalty for error in _leaves(group)))
+        except* STREAM_ERRORS:
+            pass  # the puller left, or the network did: it comes back and asks again
+        finally:
+            self._live[peer] -= 1
+            if not self._live[peer]:
+                del self._live[peer]
+
+
+class _Serving:
+    """One stream."""
+
+    def __init__(
+        self,
+        peer: PeerId,
+        stream: trio.abc.HalfCloseableStream,
+        store: BlobStore,
+        grants: Grants,
+        choke: Choke,
+        counts: dict[str, int],
+    ) -> None:
+        self._peer = peer
+        self._stream = stream
+        self._store = store
+        self._grants = grants
+        self._choke = choke
+        self._counts = counts
+        self._queue: deque[tuple[DealId, Cid]] = deque()
+        self._changed = trio.Event()
+        self._ended = False
+
+    async def run(self) -> None:
+        """Until the peer ends the stream, falls silent or breaks a rule."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read)
+            await self._answer()
+            nursery.cancel_scope.cancel()
+
+    async def _read(self) -> None:
+        reader = FrameReader(self._stream, MAX_WANT_FRAME_BYTES)
+        while True:
+            with trio.move_on_after(IDLE_S) as idle:
+                body = await reader.next()
+            if idle.cancelled_caught:
+                if self._queue:
+                    continue  # it waits for us
+                body = None
+            if body is None:
+                break
+            want = decode_want(body)
+            if len(self._queue) + len(want.cids) > MAX_QUEUED_WANTS:
+                raise RemoteProtocolError(f"more than {MAX_QUEUED_WANTS} wants at once", code="flood", penalty=20)
+            self._queue.extend((want.deal_id, cid) for cid in want.cids)
+            self._changed.set()
+        self._ended = True
+        self._changed.set()
+
+    async def _answer(self) -> None:
+        while True:
+            while self._queue:
+                await self._one_turn()
+            if self._ended:
+                return
+            self._changed = trio.Event()
+            await self._changed.wait()
+
+    async def _one_turn(self) -> None:
+        async with self._choke.turn(self._peer):
+            key = self._queue[0][0]
+            cids: list[Cid] = []
+            while self._queue and self._queue[0][0] == key and len(cids) < _TURN_BLOCKS:
+                cids.append(self._queue.popleft()[1])
+            allowed, unknown = await self._grants.allowed(self._peer, key, cids)
+            blocks = dict(zip(allowed, await self._store.get_many(tuple(allowed)), strict=True))
+            for cid in cids:
+                block = blocks.get(cid)
+                if block is not None:
+                    await self._send_block(cid, block)
+                elif cid in allowed or cid in unknown:
+                    await self._send(encode_frame(Missing((cid,))))
+                    self._counts["blocks_missing"] += 1
+                else:
+                    await self._send(encode_frame(Denied((cid,))))
+                    self._counts["blocks_denied"] += 1
+
+    async def _send_block(self, cid: Cid, block: bytes) -> None:
+        await self._send(block_header(cid, len(block)) + block)
+        self._counts["blocks_sent"] += 1
+        self._counts["bytes_sent"] += len(block)
+        await self._choke.sent(self._peer, len(block))
+
+    async def _send(self, frame: bytes) -> None:
+        with trio.move_on_after(_SEND_S) as slow:
+            await self._stream.send_all(frame)
+        if slow.cancelled_caught:
+            raise trio.BrokenResourceError(f"the peer took no block for {_SEND_S:.0f} s")
+
+
+def _leaves(group: BaseExceptionGroup[RemoteProtocolError]) -> list[RemoteProtocolError]:
+    found: list[RemoteProtocolError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
