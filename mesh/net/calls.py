@@ -139,8 +139,8 @@ async def answer_calls(
     """The serving side: answers requests until the stream ends; if it breaks, handlers still at work are cancelled.
 
     What a handler raises becomes a refusal; ``CallRefused`` with its text, anything else without details. A request
-    over ``max_bytes`` ends the stream unread. Raises ``FrameError`` for it and for malformed frames, and what the stream
-    raises when it breaks.
+    over ``max_bytes`` ends the stream unread. Raises ``FrameError`` for that and for malformed frames, and what the
+    stream raises when it breaks.
     """
     sending = trio.StrictFIFOLock()
     free = trio.Semaphore(CALLS_IN_FLIGHT_MAX)

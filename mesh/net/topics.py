@@ -19,6 +19,8 @@ CONTENT_TTL_S: Final = 600.0
 """A record with the same bytes is not delivered again within this: the contract of ``Link.subscribe``."""
 CONTENT_MAX: Final = 131_072
 """Contents remembered, 20 MB: 600 s at 200 records a second."""
+TRACEBACKS_MAX: Final = 10
+"""Tracebacks of a failing validator in the log: strangers choose how often it fails."""
 
 _log = structlog.get_logger(__name__)
 
@@ -82,7 +84,8 @@ class Topics:
         except Exception:
             # Our defect, so neither the peer pays nor the process: but it must be seen.
             self.contained += 1
-            _log.exception("validator failed; record ignored", topic=topic)
+            if self.contained <= TRACEBACKS_MAX:
+                _log.exception("validator failed; record ignored", topic=topic)
             return Verdict.IGNORE
         if verdict is Verdict.ACCEPT:
             try:
