@@ -76,7 +76,7 @@ docs:  ## write the reference pages anew from the code
 contracts:  ## rebuild the contracts and compare with the committed artifacts
 	@$(SET_UP) dev
 	@$(SET_UP) node
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bash protocols/contracts/build/check.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh protocols/contracts/toolchain/check.sh
 
 .PHONY: interop
 interop:  ## js-libp2p joins the network
