@@ -1,7 +1,7 @@
 """What goes into one durable transaction, and what comes out at the start?"""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -55,14 +55,22 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 def check_batch(batch: Batch) -> None:
     """Raises ``LocalProtocolError`` for a batch that breaks a bound, or that puts and deletes the same row."""
-    sizes = [len(row.data) for row in batch.puts]
-    sizes += [len(entry.payload) for entry in batch.outbox]
-    sizes += [len(entry.data) for entry in batch.trace]
-    sizes += [len(value) for value in batch.cursors.values()]
-    items = len(sizes) + len(batch.deletes) + len(batch.acks)
-    if items > MAX_BATCH_ITEMS or sum(sizes) > MAX_BATCH_BYTES or max(sizes, default=0) > MAX_ITEM_BYTES:
+    items = len(batch.deletes) + len(batch.acks)
+    total = largest = 0
+    payloads: tuple[Iterable[bytes], ...] = (
+        [row.data for row in batch.puts],
+        [entry.payload for entry in batch.outbox],
+        [entry.data for entry in batch.trace],
+        batch.cursors.values(),
+    )
+    for group in payloads:
+        for payload in group:
+            items += 1
+            total += len(payload)
+            largest = max(largest, len(payload))
+    if items > MAX_BATCH_ITEMS or total > MAX_BATCH_BYTES or largest > MAX_ITEM_BYTES:
         raise LocalProtocolError(
-            f"a batch of {items} items, {sum(sizes)} bytes, largest {max(sizes, default=0)}, exceeds"
+            f"a batch of {items} items, {total} bytes, largest {largest}, exceeds"
             f" {MAX_BATCH_ITEMS}, {MAX_BATCH_BYTES} or {MAX_ITEM_BYTES}"
         )
     if batch.deletes and {(row.kind, row.id) for row in batch.puts} & set(batch.deletes):

@@ -44,11 +44,11 @@ class WriterStatistics(msgspec.Struct, frozen=True):
 class _Ticket(Generic[T]):
     """A caller's work on its way."""
 
-    __slots__ = ("error", "result", "settled", "wake", "work")
+    __slots__ = ("error", "result", "settled", "task", "work")
 
     def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
         self.work = work
-        self.wake = trio.Event()
+        self.task: trio.lowlevel.Task | None = None
         self.settled = False
         self.result: T | None = None
         self.error: Exception | None = None
@@ -76,14 +76,21 @@ class Writer:
         store, but for a failed disk, where the next start tells. Cancelled while it waits for a place: it did not
         happen. After that cancellation waits until it is durable, and is delivered at the caller's next checkpoint.
         """
-        async with self._room:
-            ticket = _Ticket(work)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:  # a semaphore's own checkpoint would cost a turn of the loop
+            self._room.acquire_nowait()
+        except trio.WouldBlock:
+            await self._room.acquire()
+        ticket = _Ticket(work)
+        try:
             self._queue.append(cast(_Ticket[object], ticket))
-            with trio.CancelScope(shield=True):
-                if self._leading:
-                    await ticket.wake.wait()
-                if not ticket.settled:
-                    await self._lead()
+            if self._leading:
+                ticket.task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(_not_now)
+            if not ticket.settled:
+                await self._lead()
+        finally:
+            self._room.release()
         if ticket.error is None:
             return cast(T, ticket.result)
         self._counters.add("failures")
@@ -103,12 +110,15 @@ class Writer:
     async def _lead(self) -> None:
         """Carry out everything that waits, this caller's work among it, and pass the lead on."""
         self._leading = True
-        await trio.lowlevel.cancel_shielded_checkpoint()  # callers that are ready now join this group
-        group = list(self._queue)
-        self._queue.clear()
+        group: list[_Ticket[object]] = []
         landed = 0
         try:
-            landed = await trio.to_thread.run_sync(self._carry_out, group, limiter=self._thread)
+            with trio.CancelScope(shield=True):
+                for _ in range(2):  # who was woken beside this caller, and who is ready now, joins the group
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                group.extend(self._queue)
+                self._queue.clear()
+                landed = await trio.to_thread.run_sync(self._carry_out, group, limiter=self._thread)
         except RuntimeError as error:  # no thread to be had
             for ticket in group:
                 ticket.error = StoreError(
@@ -120,10 +130,10 @@ class Writer:
             self._counters.peak("largest_group", len(group))
             for ticket in group:
                 ticket.settled = True
-                ticket.wake.set()
+                _wake(ticket)
             self._leading = bool(self._queue)
             if self._queue:
-                self._queue[0].wake.set()
+                _wake(self._queue[0])
 
     def _carry_out(self, group: list[_Ticket[object]]) -> int:
         """In the thread: one transaction for all; if it fails, one for each: nobody pays for another's error."""
@@ -166,6 +176,18 @@ class Writer:
         if error is not self._broken:
             return explained
         return StoreClosed(explained.what, why=explained.why, fix=f"{explained.fix}, then restart the node")
+
+
+def _not_now(_raise_cancel: object) -> trio.lowlevel.Abort:
+    """The wait for the disk can't be cancelled: who gave up would not know whether it happened."""
+    return trio.lowlevel.Abort.FAILED
+
+
+def _wake(ticket: _Ticket[object]) -> None:
+    """Let a waiting caller go on; one that leads does not wait."""
+    if ticket.task is not None:
+        trio.lowlevel.reschedule(ticket.task)
+        ticket.task = None
 
 
 def _nothing(_connection: sqlite3.Connection) -> None:
