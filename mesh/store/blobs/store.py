@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from mesh.base.errors import map_exceptions
 from mesh.store.blobs.collect import Collected, collect_steps
-from mesh.store.blobs.disk import BlobDisk, Lease
+from mesh.store.blobs.disk import BlobDisk, Lease, disk_bytes
 from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
 from mesh.store.blobs.importing import ImportRules, import_steps
 from mesh.store.blobs.materialise import Materialised, file_leaves, materialise_steps
@@ -72,6 +72,7 @@ class BlobStore:
 
     def __init__(self, path: Path, disk: BlobDisk) -> None:
         self._disk = disk
+        self._roomy_bytes = disk.quota_bytes * _ROOM_PERCENT // 100
         self._pins = Pins(path / "pins")
         self._threads = trio.CapacityLimiter(_THREADS)
         self._collecting = trio.Lock()
@@ -101,7 +102,8 @@ class BlobStore:
         try:
             await self._run(lambda: self._disk.write(blocks, lease))
         except QuotaExceeded:
-            await self.collect()
+            need = sum(disk_bytes(len(block)) for _, block in blocks)
+            await self.collect(max(0, min(self._roomy_bytes, self._disk.quota_bytes - need)))
             await self._run(lambda: self._disk.write(blocks, lease))
         self._counts["blocks_written"] += len(blocks)
         self._counts["bytes_written"] += sum(len(block) for _, block in blocks)
@@ -188,7 +190,7 @@ class BlobStore:
     async def collect(self, target_bytes: int | None = None) -> Collected:
         """Removes blocks nobody needs, oldest first, until at most ``target_bytes`` (90 % of the quota) are in use."""
         if target_bytes is None:
-            target_bytes = self._disk.quota_bytes * _ROOM_PERCENT // 100
+            target_bytes = self._roomy_bytes
         async with self._collecting:
             result = Collected()
             await self._drain(collect_steps(self._disk, self._pins, target_bytes, result))
