@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from mesh.base.clock import Clock
+from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.net.link import Link, LinkError
 from protocols import effects as fx
@@ -46,13 +47,15 @@ class TxRejected(Exception):
 class Artifacts(Protocol):
     """Pulls and serves blobs."""
 
-    async def fetch(self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int], None]) -> None:
+    async def fetch(
+        self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int | None], None]
+    ) -> None:
         """Everything below the root, verified and durable. Raises ``FetchGaveUp``."""
         ...
 
     async def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None: ...
 
-    async def revoke(self, deal_id: DealId) -> None: ...
+    async def revoke(self, deal_id: DealId, *, forget: bool) -> None: ...
 
 
 class Runs(Protocol):
@@ -93,7 +96,7 @@ class Effector:
         self._fetches: dict[DealId, set[trio.CancelScope]] = {}
         self.failures = 0
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the tasks; cancelling ends them all, and durable effects are performed again after a restart."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -189,10 +192,10 @@ class Effector:
         arrived = ev.BlobsArrived(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose)
         await self._engine.post(arrived, acks=(effect.key,))
 
-    def _reporter(self, deal_id: DealId, before: int, total: int) -> Callable[[int, int], None]:
+    def _reporter(self, deal_id: DealId, before: int, total: int) -> Callable[[int, int | None], None]:
         last = [0]
 
-        def report(done: int, _of: int) -> None:
+        def report(done: int, _of: int | None) -> None:
             now = self._clock.monotonic_ms()
             if now - last[0] >= PROGRESS_MS and self._nursery is not None:
                 last[0] = now
@@ -212,7 +215,7 @@ class Effector:
         await self._artifacts.grant(effect.deal_id, effect.peer, effect.roots)
 
     async def _stop_serving(self, effect: fx.StopServing) -> None:
-        await self._artifacts.revoke(effect.deal_id)
+        await self._artifacts.revoke(effect.deal_id, forget=effect.forget)
 
     async def _run_job(self, effect: fx.RunJob) -> None:
         stop = self._stops[effect.deal_id] = trio.Event()

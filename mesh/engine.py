@@ -14,13 +14,15 @@ import structlog
 import trio
 
 from mesh.base.clock import Clock
+from mesh.base.tasks import Started
 from mesh.store import Batch, OutboxEntry, Row, Store, TraceEntry
 from protocols import node
-from protocols.canonical import encode
-from protocols.effects import DropEffects, DurableEffect, Effect, Notify
+from protocols.canonical import decode_strict, encode
+from protocols.effects import DropEffects, DurableEffect, Effect, Notify, OutboxItem
 from protocols.env import Env
 from protocols.events import Event, Ticked
 from protocols.state import NodeState
+from protocols.state import Row as StateRow
 
 __all__ = ["Engine", "EngineStatistics", "Perform"]
 
@@ -32,8 +34,8 @@ QUEUE: Final = 4_096
 """Events waiting for the loop: 16 seconds of the busiest gossip measured. A producer waits when it is full."""
 BATCH: Final = 256
 """Events per transaction: at 1.4 ms per fsync more would only add latency."""
-LAZY_ACKS_S: Final = 1.0
-"""An acknowledgement alone need not be durable at once: doing its effect again is harmless."""
+MAX_EFFECT_BYTES: Final = 1 << 20
+"""A durable effect holds at most one message or one job, 64 KiB each."""
 
 log = structlog.get_logger("mesh.engine")
 
@@ -103,14 +105,13 @@ class Engine:
         """A durable effect is done and has no answer."""
         await self._send.send(_Posted(None, (key,)))
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Load, re-issue what was not acknowledged, then loop until cancelled. Cancelling leaves the store consistent."""
         snapshot = await self._store.load()
         for row in snapshot.rows:
             self._state.durable.restore(row.kind, row.id, row.data)
         for entry in snapshot.outbox:
-            effect = msgspec.msgpack.decode(entry.payload, type=_ANY_DURABLE, dec_hook=_amount)
-            self._remember(effect)
+            self._remember(decode_strict(OutboxItem, entry.payload, max_bytes=MAX_EFFECT_BYTES).effect)
         task_status.started()
         for effect in list(self._outbox.values()):
             self._perform(effect)
@@ -178,17 +179,26 @@ class Engine:
         return list(fresh.values()), list(dropped)
 
     async def _commit(
-        self, rows: Sequence[object], fresh: Sequence[DurableEffect], gone: Sequence[str], notices: Sequence[Notify]
+        self, rows: Sequence[StateRow], fresh: Sequence[DurableEffect], gone: Sequence[str], notices: Sequence[Notify]
     ) -> None:
         wall = self._clock.unix_s()
         await self._store.commit(
             Batch(
-                puts=[Row(row.kind, row.id, row.version, row.data) for row in rows],  # type: ignore[attr-defined]
+                puts=[Row(row.kind, row.id, row.version, row.data) for row in rows if row.data is not None],
                 deletes=[],
-                outbox=[OutboxEntry(effect.key, type(effect).__name__, encode(effect)) for effect in fresh],
+                outbox=[
+                    OutboxEntry(
+                        effect.key,
+                        type(effect).__name__,
+                        encode(OutboxItem(effect)),  # type: ignore[arg-type]  # the union lists every one: a test walks them
+                    )
+                    for effect in fresh
+                ],
                 acks=list(gone),
                 trace=[
-                    TraceEntry(at=wall, kind=notice.name, subject=notice.subject, data=msgspec.json.encode(notice.fields))
+                    TraceEntry(
+                        at=wall, kind=notice.name, subject=notice.subject, data=msgspec.json.encode(notice.fields)
+                    )
                     for notice in notices
                 ],
             )

@@ -36,6 +36,7 @@ JOB_EPOCH: Final = 1_704_067_200
 
 log = structlog.get_logger("mesh.runner")
 
+
 class BlobFolder(Protocol):
     """The part of the blob store a runner needs."""
 
@@ -43,7 +44,7 @@ class BlobFolder(Protocol):
         """Write what a root names to a path that does not exist yet."""
         ...
 
-    async def add(self, path: Path, owner: str) -> tuple[Cid, int]:
+    async def add(self, path: Path, owner: bytes) -> tuple[Cid, int]:
         """Import a file or folder under a pin; (root, bytes)."""
         ...
 
@@ -70,9 +71,7 @@ class JobRunner:
             with trio.CancelScope(shield=True):
                 await _remove(work)
 
-    async def _run(
-        self, deal_id: DealId, job: CanonicalJob, work: Path, cancel: trio.Event
-    ) -> LocalResult:
+    async def _run(self, deal_id: DealId, job: CanonicalJob, work: Path, cancel: trio.Event) -> LocalResult:
         await trio.to_thread.run_sync(partial(work.mkdir, mode=0o755, parents=True))
         request = await self._materialise(deal_id, job, work)
         folder = work / "result"
@@ -113,7 +112,7 @@ class JobRunner:
         """The job's own fault, found before it ran: a trap without logs, the same on every machine."""
         await _remove(folder)
         await trio.to_thread.run_sync(partial(_write_empty, folder, f"mesh: {refused.code}\n".encode()))
-        root, size = await self._blobs.add(folder, deal_id.hex())
+        root, size = await self._blobs.add(folder, deal_id)
         head = log_head_of(b"", f"mesh: {refused.code}\n".encode())
         return LocalResult(
             outcome=OutcomeState.TRAPPED,
@@ -130,7 +129,7 @@ class JobRunner:
         if outcome.state is OutcomeState.INFRA_ERROR:
             return _infra_error(outcome.detail)
         await trio.to_thread.run_sync((folder / "exitCode").write_text, f"{outcome.exit_code}\n")
-        root, size = await self._blobs.add(folder, deal_id.hex())
+        root, size = await self._blobs.add(folder, deal_id)
         return LocalResult(
             outcome=int(outcome.state),
             exit_code=outcome.exit_code,

@@ -18,6 +18,7 @@ __all__ = [
     "Effect",
     "FetchBlobs",
     "Notify",
+    "OutboxItem",
     "Penalise",
     "PostTx",
     "Publish",
@@ -102,9 +103,10 @@ class ServeBlobs(DurableEffect, frozen=True):
 
 
 class StopServing(Effect, frozen=True):
-    """End every grant of a deal."""
+    """End every grant of a deal. ``forget``: its blobs may go when room is needed (a client keeps its results)."""
 
     deal_id: DealId
+    forget: bool
 
 
 class RunJob(DurableEffect, frozen=True):
@@ -150,3 +152,9 @@ class Notify(Effect, frozen=True):
     name: str
     """Dotted, past tense: ``deal.committed``."""
     fields: dict[str, str]
+
+
+class OutboxItem(msgspec.Struct, frozen=True):
+    """What an outbox row holds."""
+
+    effect: SendDurably | FetchBlobs | ServeBlobs | RunJob | PostTx

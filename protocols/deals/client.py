@@ -268,7 +268,7 @@ def _end(terms: DealTerms) -> tuple[Effect, ...]:
     return (
         CancelFetch(deal_id=terms.deal_id),
         CancelJob(deal_id=terms.deal_id),
-        StopServing(deal_id=terms.deal_id),
+        StopServing(deal_id=terms.deal_id, forget=False),
         *drops,
     )
 

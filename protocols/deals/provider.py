@@ -169,7 +169,11 @@ def _signed_off(state: Resulted | Delivered | Claimed, event: SignedOff, ctx: Ct
     accepted = Accepted(terms, state.commitment, state.result, event.message, "")
     settlement = event.message.settlement
     post = post_tx(terms, "settle", amount=settlement.paid, signature=event.message.signature)
-    return accepted, (post, StopServing(deal_id=terms.deal_id), say(terms, "deal.accepted", paid=str(settlement.paid)))
+    return accepted, (
+        post,
+        StopServing(deal_id=terms.deal_id, forget=True),
+        say(terms, "deal.accepted", paid=str(settlement.paid)),
+    )
 
 
 def _disowned(state: Resulted | Delivered, event: ResultDisowned, ctx: Ctx) -> Step:
@@ -245,7 +249,7 @@ def _end(terms: DealTerms) -> tuple[Effect, ...]:
     prefix = terms.deal_id.hex()
     kinds = ("fetch", "run", "send", "tx", "serve")
     drops = tuple(DropEffects(prefix=f"{kind}:{prefix}") for kind in kinds)
-    return (CancelJob(deal_id=terms.deal_id), StopServing(deal_id=terms.deal_id), *drops)
+    return (CancelJob(deal_id=terms.deal_id), StopServing(deal_id=terms.deal_id, forget=True), *drops)
 
 
 def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:

@@ -1,0 +1,77 @@
+"""How do the rules' words about blobs become pulls, grants and folders? Blob store and transfer behind two small ports."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from mesh.effects import FetchGaveUp
+from mesh.store.blobs.importing import ImportRules
+from mesh.store.blobs.store import BlobStore
+from mesh.transfer import BlobFetcher, BlobServer, FetchError, FetchRefused, FetchTimeout
+from protocols.messages.negotiation import InputRoot
+from protocols.transfer.walk import Limits
+from protocols.units import Cid, DealId, PeerId
+
+__all__ = ["MAX_LOCAL_BYTES", "Blobs"]
+
+MAX_LOCAL_BYTES: Final = 1 << 40
+"""A terabyte: what a user may import or export at once; the store's quota ends it sooner."""
+REFUSALS: Final = 40
+"""A peer that has just restarted refuses until it has loaded its grants: be patient for about 20 s."""
+PAUSE_S: Final = 0.5
+
+
+class Blobs:
+    """Artifacts for the effects, folders for the runner, imports and exports for the user."""
+
+    def __init__(self, store: BlobStore, fetcher: BlobFetcher, server: BlobServer) -> None:
+        self._store = store
+        self._fetcher = fetcher
+        self._server = server
+
+    async def fetch(
+        self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int | None], None]
+    ) -> None:
+        """Everything below the root, verified and durable; an unreachable peer is asked again until this is cancelled.
+
+        Raises ``FetchGaveUp``. Cancelled: verified blocks stay.
+        """
+        refused = 0
+        while True:
+            try:
+                limits = Limits.for_content(root.size)
+                await self._fetcher.fetch(deal_id, [peer], root.root, limits, progress)
+            except FetchTimeout:
+                pass
+            except FetchRefused as error:
+                refused += 1
+                if refused > REFUSALS:
+                    raise FetchGaveUp(error.code, str(error)) from error
+            except FetchError as error:
+                raise FetchGaveUp(error.code, str(error)) from error
+            else:
+                return
+            await trio.sleep(PAUSE_S)
+
+    async def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
+        """Let a peer pull these trees for a deal."""
+        for root in roots:
+            self._server.grant(peer, root, deal_id)
+
+    async def revoke(self, deal_id: DealId, *, forget: bool) -> None:
+        """End a deal's grants; ``forget`` also lets its blobs go when room is needed."""
+        self._server.revoke(deal_id)
+        if forget:
+            await self._store.unpin(deal_id)
+
+    async def export(self, root: Cid, destination: Path, max_bytes: int = MAX_LOCAL_BYTES) -> None:
+        """Write a tree to a path that does not exist yet: all of it or nothing."""
+        await self._store.materialise(root, destination, Limits(max_content_bytes=max_bytes))
+
+    async def add(self, path: Path, owner: bytes, *, hard_links: bool = False) -> tuple[Cid, int]:
+        """Import a file or folder, pinned under ``owner``; (root, content bytes)."""
+        rules = ImportRules(max_content_bytes=MAX_LOCAL_BYTES, hard_links=hard_links)
+        root = await self._store.add_path(path, rules, key=owner)
+        return root.cid, root.content_bytes

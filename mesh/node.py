@@ -1,0 +1,169 @@
+"""How is a node put together? The composition root: parts, one root nursery, start order, stop order, and nothing else."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from mesh.artifacts import Blobs
+from mesh.base.clock import Clock, SystemClock
+from mesh.base.config import Config
+from mesh.base.entropy import Entropy, SystemEntropy
+from mesh.base.keys import NodeKey
+from mesh.effects import Effector
+from mesh.engine import Engine
+from mesh.exec.wasm import WasmExecutor, open_wasm_executor
+from mesh.ledger import Ledger, open_ledger
+from mesh.logs import LogReader, serve_logs
+from mesh.market import Gossip, serve_messages, watch_peers
+from mesh.net.libp2p_link import Libp2pLink, LinkConfig
+from mesh.provider import Advertiser
+from mesh.runner import JobRunner
+from mesh.store import Store
+from mesh.store.blobs.store import BlobStore, open_blobs
+from mesh.transfer import BlobFetcher, BlobServer
+from protocols.deals.eip712 import Domain
+from protocols.env import Env
+from protocols.events import NodeStarted
+from protocols.limits import NetworkParams
+from protocols.state import NodeState
+from protocols.units import Hash32
+
+__all__ = ["Node", "NodePaths", "open_node"]
+
+MIB: Final = 1 << 20
+
+log = structlog.get_logger("mesh.node")
+
+
+class NodePaths(msgspec.Struct, frozen=True):
+    """Where a node keeps its things, all below its home."""
+
+    home: Path
+
+    @property
+    def store(self) -> Path:
+        """The durable store."""
+        return self.home / "node.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Artifacts by content id."""
+        return self.home / "blobs"
+
+    @property
+    def scratch(self) -> Path:
+        """Folders of running jobs; nothing in it outlives its job."""
+        return self.home / "scratch"
+
+    @property
+    def wasm(self) -> Path:
+        """Compiled modules."""
+        return self.home / "wasm"
+
+    @property
+    def peers(self) -> Path:
+        """Peers seen, for the next start."""
+        return self.home / "peers.cache"
+
+
+class Node:
+    """A running node: what the API and the command line hold on to."""
+
+    def __init__(
+        self,
+        config: Config,
+        key: NodeKey,
+        engine: Engine,
+        link: Libp2pLink,
+        store: Store,
+        blobs: BlobStore,
+        artifacts: Blobs,
+        ledger: Ledger,
+        executor: WasmExecutor,
+        advertiser: Advertiser | None,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self.config = config
+        self.key = key
+        self.engine = engine
+        self.link = link
+        self.store = store
+        self.blobs = blobs
+        self.artifacts = artifacts
+        self.ledger = ledger
+        self.executor = executor
+        self.advertiser = advertiser
+        self.clock = clock
+        self.entropy = entropy
+        self.logs = LogReader(link)
+
+
+@asynccontextmanager
+async def open_node(
+    config: Config,
+    key: NodeKey,
+    home: Path,
+    params: NetworkParams,
+    *,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> AsyncIterator[Node]:
+    """A node that is up: listening, following its chain, its interrupted work resumed. Leaving stops every part.
+
+    Start order: store, blobs, executor, chain, link, engine, effects, gossip, offers. Stopping is the reverse; a kill at
+    any moment loses nothing that was promised. Raises ``MeshError`` when a part cannot start.
+    """
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    paths = NodePaths(home)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(await Store.open(paths.store, clock=clock))
+        quota = config.store.blob_quota_mib * MIB
+        blobs = await stack.enter_async_context(open_blobs(paths.blobs, quota_bytes=quota))
+        executor = await stack.enter_async_context(open_wasm_executor(paths.wasm))
+        await executor.reap()
+        ledger = await stack.enter_async_context(open_ledger(config, key, params, store, clock, entropy))
+        params = ledger.params
+        env = Env(params=params, signer=key, domain=Domain(params.chain_id, params.escrow))
+        engine = Engine(NodeState(params.name), env, store, clock)
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        link = await _start_link(nursery, config, key, paths)
+        artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link))
+        runner = JobRunner(executor, artifacts, paths.scratch)
+        effector = Effector(engine, link, artifacts, runner, ledger, clock)
+        engine.connect(effector.perform, effector.forget)
+        serve_messages(engine, link, clock)
+        serve_logs(link, engine, runner)
+        gossip = Gossip(engine, link, clock)
+        await nursery.start(effector.run)
+        await nursery.start(engine.run)
+        incarnation = Hash32(entropy.bytes(32))
+        started = NodeStarted(at=clock.monotonic_ms(), wall=clock.unix_s(), incarnation=incarnation)
+        await engine.post(started)
+        await nursery.start(partial(ledger.follow, engine))
+        await nursery.start(gossip.run)
+        await nursery.start(partial(watch_peers, engine, link, gossip, clock))
+        advertiser = None
+        if "provider" in config.provider.roles:
+            advertiser = Advertiser(config, engine, executor, clock)
+            await nursery.start(advertiser.run)
+        log.info("node.started", peer=env.me.hex()[-8:], addresses=list(link.addresses), pid=os.getpid())
+        yield Node(
+            config, key, engine, link, store, blobs, artifacts, ledger, executor, advertiser, clock, entropy
+        )
+
+
+async def _start_link(nursery: trio.Nursery, config: Config, key: NodeKey, paths: NodePaths) -> Libp2pLink:
+    network = config.network
+    settings = LinkConfig(listen=network.listen, bootstrap=network.bootstrap, cache=paths.peers, mdns=network.mdns)
+    link = Libp2pLink(key.expose_secret(), settings)
+    await nursery.start(link.run)
+    return link

@@ -1,0 +1,96 @@
+"""What does this node offer? Its probes and its owner's configuration, as one offer that the rules advertise.
+
+The executor is probed at the start and every few seconds afterwards: an offer whose executor no longer passes is withdrawn
+within ten seconds and returns by itself.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from mesh.base.clock import Clock
+from mesh.base.tasks import Started
+from mesh.base.config import Config
+from mesh.engine import Engine
+from mesh.exec.executor import Capability, Executor
+from protocols.events import ProviderChanged
+from protocols.offers.records import Ask, ExecutorOffer, ResourceOffer
+from protocols.units import UnixSeconds
+
+__all__ = ["Advertiser", "machine_memory_mib", "offer_of"]
+
+PROBE_EVERY_S: Final = 8.0
+"""A probe takes a fraction of a second; with it a broken executor is noticed within ten."""
+QUEUE: Final = 1
+"""One job may wait behind the running ones (PROTOCOL.md 3)."""
+WASM_DETERMINISM: Final = 3
+"""D3: bit-equal anywhere within the class (research: exec.md 8)."""
+
+log = structlog.get_logger("mesh.provider")
+
+
+def machine_memory_mib() -> int:
+    """Physical memory of this machine, MiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
+
+
+def offer_of(config: Config, engine: Engine, addresses: tuple[bytes, ...] = ()) -> ResourceOffer:
+    """The offer that the configuration describes; one job may use the machine's share of one slot."""
+    mine, params = config.provider, engine.env.params
+    cores = mine.cpus or os.cpu_count() or 1
+    memory = mine.memory_mib or machine_memory_mib() * 3 // 4
+    return ResourceOffer(
+        provider=engine.env.me,
+        sequence=0,
+        expires=UnixSeconds(0),
+        cpus_milli=max(cores * 1000 // mine.slots, 1),
+        memory_mib=max(memory // mine.slots, 1),
+        disk_mib=max(mine.disk_mib // mine.slots, 1),
+        executors=(ExecutorOffer("wasm", WASM_DETERMINISM),),
+        ask=Ask(mine.price_per_cpu_s, mine.price_per_gib_s, mine.price_per_gpu_s, mine.price_floor),
+        token=params.token,
+        escrow=params.escrow,
+        addresses=addresses,
+        max_wall_s=mine.max_job_s,
+        free_slots=mine.slots,
+    )
+
+
+class Advertiser:
+    """Keeps the offer true to what the probes find."""
+
+    def __init__(self, config: Config, engine: Engine, executor: Executor, clock: Clock) -> None:
+        self._config = config
+        self._engine = engine
+        self._executor = executor
+        self._clock = clock
+        self.capability: Capability | None = None
+
+    async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
+        """Probe, advertise, and watch until cancelled; started when the first probe is done."""
+        offered: bool | None = None
+        while True:
+            self.capability = await self._executor.probe()
+            if self.capability.available != offered:
+                offered = self.capability.available
+                await self._change(offered)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(PROBE_EVERY_S)
+
+    async def _change(self, available: bool) -> None:
+        reason = self.capability.reason if self.capability else ""
+        log.info("provider.offers" if available else "provider.withdraws", reason=reason)
+        offer = offer_of(self._config, self._engine) if available else None
+        slots = self._config.provider.slots
+        changed = ProviderChanged(at=self._clock.monotonic_ms(), offer=offer, slots=slots, queue=QUEUE)
+        await self._engine.post(changed)
+
+
+def free_disk_mib(path: Path) -> int:
+    """Free space where ``path`` lies, MiB."""
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize // (1 << 20)
