@@ -7,10 +7,13 @@ from typing import Final
 import trio
 
 from mesh.effects import FetchGaveUp
+from mesh.store.blobs.errors import BlobAbsent
 from mesh.store.blobs.importing import ImportRules
 from mesh.store.blobs.store import BlobStore
 from mesh.transfer import BlobFetcher, BlobServer, FetchError, FetchRefused, FetchTimeout
 from protocols.messages.negotiation import InputRoot
+from protocols.transfer.cid import cid_text
+from protocols.transfer.dagpb import DirectoryNode, decode_node
 from protocols.transfer.walk import Limits
 from protocols.units import Cid, DealId, PeerId
 
@@ -69,6 +72,16 @@ class Blobs:
     async def export(self, root: Cid, destination: Path, max_bytes: int = MAX_LOCAL_BYTES) -> None:
         """Write a tree to a path that does not exist yet: all of it or nothing."""
         await self._store.materialise(root, destination, Limits(max_content_bytes=max_bytes))
+
+    async def read_in(self, root: Cid, name: str, max_bytes: int) -> bytes:
+        """A file directly below a directory the node holds. Raises ``BlobAbsent`` when it is not there."""
+        block = await self._store.get(root)
+        node = decode_node(block) if block is not None else None
+        children = node.children if isinstance(node, DirectoryNode) else ()
+        for child in children:
+            if child.name == name:
+                return await self._store.read_file(child.cid, max_bytes=max_bytes)
+        raise BlobAbsent(f"{cid_text(root)} holds no {name}", fix="mesh get RUN")
 
     async def add(self, path: Path, owner: bytes, *, hard_links: bool = False) -> tuple[Cid, int]:
         """Import a file or folder, pinned under ``owner``; (root, content bytes)."""

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 import trio
 
 from mesh.artifacts import Blobs
 from mesh.base.clock import Clock, SystemClock
 from mesh.base.config import Config
+from mesh.base.config.home import Paths
 from mesh.base.entropy import Entropy, SystemEntropy
 from mesh.base.keys import NodeKey
 from mesh.effects import Effector
@@ -35,42 +35,11 @@ from protocols.limits import NetworkParams
 from protocols.state import NodeState
 from protocols.units import Hash32
 
-__all__ = ["Node", "NodePaths", "open_node"]
+__all__ = ["Node", "open_node"]
 
 MIB: Final = 1 << 20
 
 log = structlog.get_logger("mesh.node")
-
-
-class NodePaths(msgspec.Struct, frozen=True):
-    """Where a node keeps its things, all below its home."""
-
-    home: Path
-
-    @property
-    def store(self) -> Path:
-        """The durable store."""
-        return self.home / "node.db"
-
-    @property
-    def blobs(self) -> Path:
-        """Artifacts by content id."""
-        return self.home / "blobs"
-
-    @property
-    def scratch(self) -> Path:
-        """Folders of running jobs; nothing in it outlives its job."""
-        return self.home / "scratch"
-
-    @property
-    def wasm(self) -> Path:
-        """Compiled modules."""
-        return self.home / "wasm"
-
-    @property
-    def peers(self) -> Path:
-        """Peers seen, for the next start."""
-        return self.home / "peers.cache"
 
 
 class Node:
@@ -122,12 +91,12 @@ async def open_node(
     any moment loses nothing that was promised. Raises ``MeshError`` when a part cannot start.
     """
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-    paths = NodePaths(home)
+    paths = Paths(home)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(await Store.open(paths.store, clock=clock))
+        store = await stack.enter_async_context(await Store.open(paths.store_file, clock=clock))
         quota = config.store.blob_quota_mib * MIB
         blobs = await stack.enter_async_context(open_blobs(paths.blobs, quota_bytes=quota))
-        executor = await stack.enter_async_context(open_wasm_executor(paths.wasm))
+        executor = await stack.enter_async_context(open_wasm_executor(paths.modules))
         await executor.reap()
         ledger = await stack.enter_async_context(open_ledger(config, key, params, store, clock, entropy))
         params = ledger.params
@@ -137,7 +106,7 @@ async def open_node(
         stack.callback(nursery.cancel_scope.cancel)
         link = await _start_link(nursery, config, key, paths)
         artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link))
-        runner = JobRunner(executor, artifacts, paths.scratch)
+        runner = JobRunner(executor, artifacts, paths.runs)
         effector = Effector(engine, link, artifacts, runner, ledger, clock)
         engine.connect(effector.perform, effector.forget)
         serve_messages(engine, link, clock)
@@ -161,9 +130,9 @@ async def open_node(
         )
 
 
-async def _start_link(nursery: trio.Nursery, config: Config, key: NodeKey, paths: NodePaths) -> Libp2pLink:
+async def _start_link(nursery: trio.Nursery, config: Config, key: NodeKey, paths: Paths) -> Libp2pLink:
     network = config.network
-    settings = LinkConfig(listen=network.listen, bootstrap=network.bootstrap, cache=paths.peers, mdns=network.mdns)
+    settings = LinkConfig(listen=network.listen, bootstrap=network.bootstrap, cache=paths.peers_file, mdns=network.mdns)
     link = Libp2pLink(key.expose_secret(), settings)
     await nursery.start(link.run)
     return link

@@ -5,7 +5,9 @@ A view is a frozen value that shares nothing with the state. Identifiers stay by
 
 import msgspec
 
+from protocols.deals.evidence import dossier_of
 from protocols.deals.states import Claimed, DealState, Expired, Settled, phase_of
+from protocols.env import Env
 from protocols.handlers.deals import busy_slots
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.deal import ResultNotice
@@ -19,6 +21,7 @@ __all__ = [
     "RunView",
     "deal_view",
     "deals",
+    "dossier",
     "find_deals",
     "find_runs",
     "provider_view",
@@ -241,3 +244,9 @@ def provider_view(state: NodeState) -> ProviderView:
 def quote_candidates(state: NodeState, quote_id: RunId) -> tuple[Candidate, ...] | None:
     """What a finished quote request has found; None while it is open, or when it was forgotten."""
     return state.quotes.get(quote_id)
+
+
+def dossier(state: NodeState, deal_id: DealId, env: Env) -> bytes:
+    """The evidence of a deal. Raises ``KeyError`` for a deal this node does not know."""
+    half = state.durable.deals[deal_id]
+    return dossier_of(half.state, state.durable.jobs[half.state.terms.deal.job_id], env.domain)

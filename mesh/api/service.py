@@ -1,0 +1,322 @@
+"""What does a running node answer? The API in process; the socket server only carries it.
+
+It takes ports, never adapters: the engine for state and events, and small protocols for blobs, the wallet and the network.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from mesh.api.lookup import one_deal, one_run
+from mesh.api.submission import market_terms
+from mesh.api.text import candidate_info, deal_info, offer_info, run_info
+from mesh.api.types import (
+    Added,
+    BalanceInfo,
+    CandidateInfo,
+    DealInfo,
+    LogInfo,
+    NodeStatus,
+    OfferInfo,
+    PeerInfo,
+    RunInfo,
+    Submission,
+    TraceInfo,
+    TxInfo,
+)
+from mesh.base.clock import Clock
+from mesh.base.entropy import Entropy
+from mesh.base.errors import UsageError
+from mesh.engine import Engine
+from mesh.store import Store, TraceRecord
+from protocols import events as ev
+from protocols import views
+from protocols.effects import Notify
+from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
+from protocols.job.constraints import parse_constraint, why_not
+from protocols.job.problems import BadValue
+from protocols.messages.negotiation import InputRoot
+from protocols.messages.transfer import LogPart
+from protocols.offers.matching import facts_of
+from protocols.reputation import lower_bound
+from protocols.transfer.cid import cid_text, parse_cid
+from protocols.units import Cid, DealId, Hash32, PeerId, RunId
+
+__all__ = ["LocalApi", "NetworkPort", "Wallet"]
+
+FOLLOW_QUEUE: Final = 256
+"""Trace lines waiting for a slow reader; beyond it the reader is told to read the trace again."""
+QUOTE_LIMIT_S: Final = 30.0
+MAX_LOG_BYTES: Final = 256 << 20
+
+
+class Artifacts(Protocol):
+    """Imports, exports and reads of the blob store."""
+
+    async def add(self, path: Path, owner: bytes, *, hard_links: bool = False) -> tuple[Cid, int]: ...
+
+    async def export(self, root: Cid, destination: Path) -> None: ...
+
+    async def read_in(self, root: Cid, name: str, max_bytes: int) -> bytes:
+        """A file directly below a directory root."""
+        ...
+
+
+class LogPort(Protocol):
+    """Logs of a job that still runs elsewhere."""
+
+    async def pull(self, provider: PeerId, deal_id: DealId, stream: str, offset: int) -> LogPart: ...
+
+
+class Wallet(Protocol):
+    """The owner's money."""
+
+    async def balance(self) -> BalanceInfo: ...
+
+    async def deposit(self, amount: int) -> TxInfo: ...
+
+    async def withdraw(self, amount: int) -> TxInfo: ...
+
+    async def stake(self, amount: int) -> TxInfo: ...
+
+    async def unstake(self, amount: int) -> TxInfo: ...
+
+
+class NetworkPort(Protocol):
+    """Peers, as the API shows them."""
+
+    def peer_infos(self) -> tuple[PeerInfo, ...]: ...
+
+
+class LocalApi:
+    """``NodeApi`` inside the node's own process."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        artifacts: Artifacts,
+        logs: LogPort,
+        wallet: Wallet,
+        network: NetworkPort,
+        clock: Clock,
+        entropy: Entropy,
+        describe: Callable[[], NodeStatus],
+        stop: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._artifacts = artifacts
+        self._logs = logs
+        self._wallet = wallet
+        self._network = network
+        self._clock = clock
+        self._entropy = entropy
+        self._describe = describe
+        self._stop = stop
+
+    async def status(self) -> NodeStatus:
+        """See ``NodeApi``."""
+        return self._describe()
+
+    async def add(self, path: Path) -> Added:
+        """See ``NodeApi``."""
+        if not path.exists():
+            raise UsageError(f"{path} cannot be imported", why="it does not exist", fix=f"ls {path.parent}")
+        cid, size = await self._artifacts.add(path, b"user", hard_links=True)
+        return Added(cid=cid_text(cid), size=size)
+
+    async def export(self, cid: str, destination: Path) -> None:
+        """See ``NodeApi``."""
+        await self._artifacts.export(parse_cid(cid), destination)
+
+    async def submit(self, submission: Submission) -> str:
+        """See ``NodeApi``."""
+        job = CanonicalJob.decode(submission.job)
+        nonce = submission.run_nonce
+        if nonce is None:
+            nonce = int.from_bytes(self._entropy.bytes(8), "big") >> 1
+        run_id = run_id_of(job_id_of(job), self._engine.env.signer.address, nonce)
+        await self._engine.post(
+            ev.RunSubmitted(
+                at=self._clock.monotonic_ms(),
+                job=submission.job,
+                inputs=_roots(submission),
+                market=market_terms(submission),
+                run_nonce=nonce,
+                entropy=Hash32(self._entropy.bytes(32)),
+                wall=self._clock.unix_s(),
+            )
+        )
+        return "0x" + run_id.hex()
+
+    async def quote(self, submission: Submission) -> tuple[CandidateInfo, ...]:
+        """See ``NodeApi``."""
+        quote_id = RunId(self._entropy.bytes(32))
+        closed = trio.Event()
+
+        def hear(notice: Notify, _: int) -> None:
+            if notice.subject == quote_id and notice.name == "quote.closed":
+                closed.set()
+
+        forget = self._engine.listen(hear)
+        try:
+            await self._engine.post(
+                ev.QuoteRequested(
+                    at=self._clock.monotonic_ms(),
+                    quote_id=quote_id,
+                    job=submission.job,
+                    inputs=_roots(submission),
+                    market=market_terms(submission),
+                    entropy=Hash32(self._entropy.bytes(32)),
+                )
+            )
+            with trio.move_on_after(QUOTE_LIMIT_S):
+                await closed.wait()
+        finally:
+            forget()
+        found = self._engine.view(lambda state: views.quote_candidates(state, quote_id)) or ()
+        return tuple(candidate_info(one) for one in found)
+
+    async def runs(self) -> tuple[RunInfo, ...]:
+        """See ``NodeApi``."""
+        return tuple(run_info(one) for one in self._engine.view(views.runs))
+
+    async def run(self, run: str) -> RunInfo:
+        """See ``NodeApi``."""
+        return run_info(one_run(self._engine, run))
+
+    async def events(self, run: str, *, since: int = 0, follow: bool = False) -> AsyncIterator[TraceInfo]:
+        """See ``NodeApi``."""
+        subject = one_run(self._engine, run).run_id if run else None
+        wake = trio.Event()
+
+        def hear(notice: Notify, _: int) -> None:
+            if subject is None or notice.subject == subject:
+                wake.set()
+
+        forget = self._engine.listen(hear)
+        try:
+            while True:
+                records = await self._read_trace(subject, since)
+                for record in records:
+                    since = record.seq
+                    yield _trace_info(record)
+                if records:
+                    continue
+                if not follow:
+                    return
+                await wake.wait()
+                wake = trio.Event()
+        finally:
+            forget()
+
+    async def _read_trace(self, subject: bytes | None, since: int) -> tuple[TraceRecord, ...]:
+        if subject is not None:
+            return await self._store.trace(subject, since)
+        return tuple(record for record in await self._store.tail(1_000) if record.seq > since)
+
+    async def logs(self, run: str, stream: str, offset: int) -> LogInfo:
+        """See ``NodeApi``."""
+        if stream not in ("stdout", "stderr"):
+            raise UsageError(f"there is no stream {stream!r}", why="a job has stdout and stderr", fix="mesh logs RUN")
+        view = one_run(self._engine, run)
+        if view.root is not None:
+            whole = await self._artifacts.read_in(view.root, stream, MAX_LOG_BYTES)
+            return LogInfo(data=whole[offset:], live=False)
+        live = view.status in ("searching", "dealing")
+        deal = view.deals[-1] if view.deals else None
+        if deal is None or deal.phase not in ("committed", "running"):
+            return LogInfo(data=b"", live=live)
+        part = await self._logs.pull(deal.provider, deal.deal_id, stream, offset)
+        return LogInfo(data=part.data, live=True)
+
+    async def cancel(self, run: str) -> RunInfo:
+        """See ``NodeApi``."""
+        run_id = one_run(self._engine, run).run_id
+        await self._engine.post(ev.CancelRequested(at=self._clock.monotonic_ms(), run_id=run_id))
+        return await self.run(run_id.hex())
+
+    async def retry(self, run: str) -> RunInfo:
+        """See ``NodeApi``."""
+        view = one_run(self._engine, run)
+        if view.status not in ("failed", "cancelled"):
+            raise UsageError(f"run {run} cannot be retried", why=f"it is {view.status}", fix=f"mesh describe {run}")
+        await self._engine.post(ev.RetryRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
+        return await self.run(view.run_id.hex())
+
+    async def deals(self) -> tuple[DealInfo, ...]:
+        """See ``NodeApi``."""
+        return tuple(deal_info(one) for one in self._engine.view(views.deals))
+
+    async def deal(self, deal: str) -> DealInfo:
+        """See ``NodeApi``."""
+        return deal_info(one_deal(self._engine, deal))
+
+    async def evidence(self, deal: str) -> bytes:
+        """See ``NodeApi``."""
+        deal_id = one_deal(self._engine, deal).deal_id
+        return self._engine.view(lambda state: views.dossier(state, deal_id, self._engine.env))
+
+    async def offers(self, expression: str = "") -> tuple[OfferInfo, ...]:
+        """See ``NodeApi``."""
+        wanted = None
+        if expression:
+            try:
+                wanted = parse_constraint(expression).expression
+            except BadValue as error:
+                raise UsageError("the expression cannot be read", why=str(error), fix="mesh offers 'cpus >= 2'") from error
+        offers = self._engine.view(lambda state: state.market.offers.live(self._clock.unix_s()))
+        known = self._engine.view(lambda state: {p: b for p, r in state.records.items() if (b := lower_bound(r)) is not None})
+        shown = []
+        for offer in offers:
+            bound = known.get(offer.provider)
+            measured: Mapping[str, int] = {} if bound is None else {"reliability": bound}
+            if wanted is None or why_not(wanted, facts_of(offer, measured)) is None:
+                shown.append(offer_info(offer, bound))
+        return tuple(shown)
+
+    async def peers(self) -> tuple[PeerInfo, ...]:
+        """See ``NodeApi``."""
+        return self._network.peer_infos()
+
+    async def balance(self) -> BalanceInfo:
+        """See ``NodeApi``."""
+        return await self._wallet.balance()
+
+    async def deposit(self, amount: str) -> TxInfo:
+        """See ``NodeApi``."""
+        return await self._wallet.deposit(int(amount))
+
+    async def withdraw(self, amount: str) -> TxInfo:
+        """See ``NodeApi``."""
+        return await self._wallet.withdraw(int(amount))
+
+    async def stake(self, amount: str) -> TxInfo:
+        """See ``NodeApi``."""
+        return await self._wallet.stake(int(amount))
+
+    async def unstake(self, amount: str) -> TxInfo:
+        """See ``NodeApi``."""
+        return await self._wallet.unstake(int(amount))
+
+    async def drain(self, draining: bool) -> None:
+        """See ``NodeApi``."""
+        await self._engine.post(ev.DrainRequested(at=self._clock.monotonic_ms(), draining=draining))
+
+    async def stop(self) -> None:
+        """See ``NodeApi``."""
+        self._stop()
+
+
+def _roots(submission: Submission) -> tuple[InputRoot, ...]:
+    return tuple(InputRoot(root=parse_cid(one.cid), size=one.size) for one in submission.inputs)
+
+
+def _trace_info(record: TraceRecord) -> TraceInfo:
+    fields = msgspec.json.decode(record.data, type=dict[str, str])
+    return TraceInfo(seq=record.seq, at=record.at, name=record.kind, subject="0x" + record.subject.hex(), fields=fields)
+
