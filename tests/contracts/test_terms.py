@@ -1,0 +1,165 @@
+"""Does the contract refuse exactly the terms that `check_terms` refuses, and name the same field?"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from protocols.contracts import calls
+from protocols.deals.eip712 import (
+    DEVNET_BOUNDS,
+    PUBLIC_BOUNDS,
+    Deal,
+    Enforcement,
+    EscrowBounds,
+    Level,
+    Metering,
+    SettlementMode,
+    check_terms,
+    deal_id,
+)
+from protocols.errors import RemoteProtocolError
+from protocols.units import Address, Seconds, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.contracts.conftest import World
+
+DAY = 86_400
+
+
+def edges(*values: int) -> st.SearchStrategy[int]:
+    """Each value, its neighbours, and the ends of a uint32."""
+    near = {near for value in values for near in (value - 1, value, value + 1) if 0 <= near < 1 << 32}
+    return st.sampled_from(sorted(near | {0, (1 << 32) - 1}))
+
+
+def amounts(*values: int) -> st.SearchStrategy[Tokens]:
+    near = {near for value in values for near in (value - 1, value, value + 1) if 0 <= near < 1 << 128}
+    return st.sampled_from(sorted(near | {0, (1 << 128) - 1})).map(Tokens)
+
+
+@st.composite
+def hostile_changes(draw: st.DrawFn, now: int, bounds: EscrowBounds) -> dict[str, Any]:
+    """One to three terms at or across a bound."""
+    window = bounds.window_base + 60 * bounds.window_exec_factor
+    choices: dict[str, st.SearchStrategy[Any]] = {
+        "price": amounts(1, bounds.max_price),
+        "collateral": amounts(100_000),
+        "metering": st.sampled_from(Metering),
+        "level": st.sampled_from(Level),
+        "enforcement": st.sampled_from(Enforcement),
+        "settlement": st.sampled_from(SettlementMode),
+        "audit_ppm": edges(1_000_000),
+        "seat_fee": amounts(1),
+        "seat_class": edges(1),
+        "seat_snapshot": edges(1),
+        "commit_by": st.one_of(
+            st.sampled_from([now - 1, now, now + bounds.max_commit_lead, now + bounds.max_commit_lead + 1, 2**64 - 1])
+        ),
+        "exec_seconds": edges(1, 60, bounds.max_exec),
+        "claim_seconds": edges(bounds.min_claim, bounds.max_claim),
+        "window_seconds": edges(window, bounds.max_window),
+        "token": st.just(Address(b"\x09" * 20)),
+        "run_nonce": st.sampled_from([0, 2**64 - 1]),
+        "index": st.sampled_from([0, 2**32 - 1]),
+    }
+    fields = draw(st.lists(st.sampled_from(sorted(choices)), min_size=1, max_size=3, unique=True))
+    return {field: draw(choices[field]) for field in fields}
+
+
+def verdict_of_rules(world: "World", deal: Deal) -> str:
+    try:
+        check_terms(deal, world.bounds, token=world.token, now=world.now)
+    except RemoteProtocolError as error:
+        return str(error).split()[2]
+    return "fair"
+
+
+def verdict_of_contract(world: "World", deal: Deal) -> str:
+    checkpoint = world.evm.snapshot()
+    try:
+        world.send(world.provider, calls.commit(deal, world.client.sign(deal_id(world.domain, deal))))
+    except world.reverted as error:
+        if error.name in ("InsufficientFree", "InsufficientStake"):
+            return "fair"
+        field = error.values[0].rstrip(b"\0").decode() if error.name == "BadTerm" else error.name
+        return "".join("_" + char.lower() if char.isupper() else char for char in field)
+    world.evm.revert(checkpoint)
+    return "fair"
+
+
+@pytest.mark.parametrize("bounds", [DEVNET_BOUNDS, PUBLIC_BOUNDS], ids=["devnet", "public"])
+def test_contract_and_rules_agree_on_hostile_terms(make_world: "Callable[..., World]", bounds: EscrowBounds) -> None:
+    world = make_world(bounds=bounds)
+    world.fund(free=10**6, stake=10**7)
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+    @given(hostile_changes(world.now, bounds))
+    def agree(changes: dict[str, Any]) -> None:
+        deal = world.deal(**changes)
+        assert verdict_of_contract(world, deal) == verdict_of_rules(world, deal)
+
+    agree()
+
+
+def test_a_deal_with_oneself_names_the_client(world: "World") -> None:
+    deal = world.deal(client=world.provider.address)
+    assert verdict_of_rules(world, deal) == verdict_of_contract(world, deal) == "client"
+
+
+def test_a_window_that_would_wrap_is_refused_at_commit(world: "World") -> None:
+    # An earlier prototype let a window of 2**40 - 1 seconds spill into the neighbouring field, and the client lost its
+    # dispute window without a word.
+    deal = world.deal(window_seconds=Seconds(2**32 - 1))
+    assert world.refused("BadTerm", lambda: world.commit(deal))[0].rstrip(b"\0") == b"windowSeconds"
+
+
+@pytest.mark.parametrize(("word", "field"), [(3, b"runNonce"), (4, b"index"), (8, b"price"), (24, b"windowSeconds")])
+def test_a_number_wider_than_its_signed_type_is_refused(world: "World", word: int, field: bytes) -> None:
+    data = bytearray(calls.commit(world.deal(), world.client.sign(world.lock_of(world.deal()).deal_id)))
+    data[4 + 32 * word] = 1
+    assert world.refused("BadTerm", lambda: world.send(world.provider, bytes(data)))[0].rstrip(b"\0") == field
+
+
+def test_the_escrow_tells_its_bounds(make_world: "Callable[..., World]") -> None:
+    for bounds in (DEVNET_BOUNDS, PUBLIC_BOUNDS):
+        assert make_world(bounds=bounds).read("bounds") == tuple(int(n) for n in msgspec.structs.astuple(bounds))
+
+
+def test_public_bounds_hold_what_the_protocol_promises() -> None:
+    assert PUBLIC_BOUNDS.min_claim >= 48 * 3_600
+    assert PUBLIC_BOUNDS.window_base >= 30 * 3_600
+    assert PUBLIC_BOUNDS.window_exec_factor == 2
+    assert PUBLIC_BOUNDS.withdraw_delay >= 26 * 3_600
+    # The longest job still has a window that can be signed, and nothing is locked for a year.
+    assert PUBLIC_BOUNDS.window_base + 2 * PUBLIC_BOUNDS.max_exec <= PUBLIC_BOUNDS.max_window
+    assert PUBLIC_BOUNDS.max_exec + PUBLIC_BOUNDS.max_claim + PUBLIC_BOUNDS.max_window < 365 * DAY
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"max_price": Tokens(0)}, b"maxPrice"),
+        ({"max_price": Tokens(2**96 + 1)}, b"maxPrice"),
+        ({"max_commit_lead": 0}, b"maxCommitLead"),
+        ({"max_exec": 366 * DAY}, b"maxExec"),
+        ({"min_claim": 0}, b"minClaim"),
+        ({"min_claim": 15 * DAY}, b"minClaim"),
+        ({"window_base": 0}, b"windowBase"),
+        ({"window_base": 61 * DAY}, b"windowBase"),
+        ({"window_exec_factor": 17}, b"windowExecFactor"),
+        ({"window_exec_factor": 5}, b"maxExec"),
+        ({"withdraw_delay": 0}, b"withdrawDelay"),
+        ({"unstake_delay": 366 * DAY}, b"unstakeDelay"),
+    ],
+)
+def test_no_escrow_is_deployed_with_senseless_bounds(
+    make_world: "Callable[..., World]", changes: dict[str, Any], field: bytes
+) -> None:
+    world = make_world()
+    bounds = msgspec.structs.replace(PUBLIC_BOUNDS, **changes)
+    assert world.refused("BadBounds", lambda: world.deploy_escrow(bounds=bounds))[0].rstrip(b"\0") == field
