@@ -43,12 +43,17 @@ class TxJournal:
         self._clock = clock
 
     async def put(self, key: str, nonce: int, raw: bytes, hash: bytes) -> None:
-        """Note a transaction before it is sent. The same one twice is one; a replacement joins those of its key."""
+        """Note a transaction before it is sent. The same one twice is one, also after ``done``.
+
+        A replacement joins those of its key.
+        """
         values = (key, nonce, raw, hash, self._clock.unix_s())
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO txs (key, nonce, raw, hash, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values
+                "INSERT INTO txs (key, nonce, raw, hash, created) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (key, hash) DO UPDATE SET done = NULL",
+                values,
             )
 
         await self._access.write(work)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mesh.base.errors import ConfigError
 from mesh.base.keys import NodeKey
-from mesh.base.observe import Counters, get_log, log_context, log_statistics, log_to
+from mesh.base.observe import Counters, adopt_library, get_log, log_context, log_statistics, log_to
 from mesh.base.observe.clean import MAX_CHARS, MAX_ITEMS, REDACTED, clean, clean_fields
 
 
@@ -60,10 +60,27 @@ def test_secrets_are_redacted_wherever_they_hide() -> None:
 def test_libraries_go_the_same_way_from_warning_up() -> None:
     out = io.StringIO()
     with log_to(out, form="json"):
-        logging.getLogger("libp2p.host").info("chatter")
-        logging.getLogger("libp2p.host").warning("refused %s", "https://h/CODE")
+        logging.getLogger("library.part").info("chatter")
+        logging.getLogger("library.part").warning("refused %s", "https://h/CODE")
     [line] = lines(out)
-    assert (line["logger"], line["level"], line["event"]) == ("libp2p.host", "warning", "refused https://h/...")
+    assert (line["logger"], line["level"], line["event"]) == ("library.part", "warning", "refused https://h/...")
+
+
+def test_libp2p_which_cuts_itself_off_is_heard() -> None:
+    import libp2p  # sets propagate to False
+
+    assert libp2p.__name__
+    logger = logging.getLogger("libp2p")
+    logger.propagate = False
+    out = io.StringIO()
+    with log_to(out, form="json"):
+        logging.getLogger("libp2p.host").warning("before")
+        logger.propagate = False  # as if it were imported only now
+        logging.getLogger("libp2p.host").warning("lost")
+        adopt_library("libp2p")
+        logging.getLogger("libp2p.host").warning("after")
+    assert [line["event"] for line in lines(out)] == ["before", "after"]
+    assert not logger.propagate
 
 
 async def test_context_reaches_the_tasks_started_in_it() -> None:

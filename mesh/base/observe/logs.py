@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["Level", "Log", "LogStatistics", "get_log", "log_context", "log_statistics", "log_to"]
+__all__ = ["Level", "Log", "LogStatistics", "adopt_library", "get_log", "log_context", "log_statistics", "log_to"]
 
 Level = Literal["debug", "info", "warning", "error"]
 Form = Literal["auto", "json", "pretty"]
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _ROOT: Final = "mesh"
+_SELF_MUTED: Final = ("libp2p",)
+"""Libraries that stop their lines when they are imported."""
 
 
 class LogStatistics(msgspec.Struct, frozen=True):
@@ -120,6 +122,14 @@ def log_statistics() -> LogStatistics:
     return _State.counters.freeze()
 
 
+def adopt_library(name: str) -> None:
+    """Let a library's lines through that cuts itself off when it is imported, as libp2p does.
+
+    Call it after the import; ``log_to`` does so for a libp2p that was imported before it.
+    """
+    logging.getLogger(name).propagate = True
+
+
 @contextmanager
 def log_to(
     stream: TextIO | None = None,
@@ -148,6 +158,7 @@ def log_to(
     root = logging.getLogger()
     ours = logging.getLogger(_ROOT)
     before = (root.level, ours.level, _State.threshold, _State.structured)
+    mute = [logger for logger in map(logging.getLogger, _SELF_MUTED) if not logger.propagate]
     structlog.configure(
         processors=[*_common(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -155,6 +166,8 @@ def log_to(
     )
     for handler in handlers:
         root.addHandler(handler)
+    for logger in mute:
+        adopt_library(logger.name)
     root.setLevel("INFO" if level == "debug" else "WARNING")
     ours.setLevel(_LEVELS[level])
     _State.threshold, _State.structured = _LEVELS[level], True
@@ -164,6 +177,8 @@ def log_to(
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+        for logger in mute:
+            logger.propagate = False
         root.setLevel(before[0])
         ours.setLevel(before[1])
         _State.threshold, _State.structured = before[2], before[3]
