@@ -12,7 +12,7 @@ from typing import Final
 from coincurve import PrivateKey
 
 from protocols.hashing import keccak256
-from protocols.units import Address
+from protocols.units import Address, Hash32, Signature
 
 __all__ = ["DEV_MNEMONIC", "MAX_ACCOUNTS", "DevAccount", "dev_accounts"]
 
@@ -31,6 +31,11 @@ class DevAccount:
     index: int
     address: Address
     private_key: bytes = field(repr=False)
+
+    def sign(self, digest: Hash32) -> Signature:
+        """``r || s || v`` of a digest; deterministic (RFC 6979)."""
+        signature = PrivateKey(self.private_key).sign_recoverable(digest, hasher=None)
+        return Signature(signature[:64] + bytes([27 + signature[64]]))
 
 
 def dev_accounts(count: int, mnemonic: str = DEV_MNEMONIC) -> tuple[DevAccount, ...]:

@@ -37,6 +37,7 @@ Mode = Literal[
     "hang",
     "drip",
     "cut",
+    "mute",
 ]
 MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
 
@@ -100,7 +101,9 @@ class HostileEndpoint:
             await self._send(http, stream, status, headers, b"no")
         elif mode == "huge":
             await self._send_huge(http, stream)
-        elif mode in ("drip", "cut"):
+        elif mode in ("drip", "cut", "mute"):
+            if mode == "mute":
+                await self._honest(call)  # the chain has heard it, the caller hears nothing
             await self._send_slowly(http, stream, forever=mode == "drip")
         elif mode == "compressed":
             await self._send(http, stream, 200, [("content-encoding", "gzip")], b"\x1f\x8b\x08\x00")

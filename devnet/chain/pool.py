@@ -1,7 +1,7 @@
 """Which signed transactions wait to be mined?
 
 The rules of a node's mempool that a submitter can meet: one transaction per (sender, nonce), a replacement must raise
-both fees by a tenth (go-ethereum's ``txpool.pricebump``), a transaction below the base fee or behind a gap waits.
+both fees, and by a tenth (go-ethereum's ``txpool.pricebump``), a transaction below the base fee or behind a gap waits.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,8 @@ class Pool:
         if old is not None:
             enough_max = tx.max_fee * 100 >= old.max_fee * _BUMP_PERCENT
             enough_tip = tx.priority_fee * 100 >= old.priority_fee * _BUMP_PERCENT
-            if not (enough_max and enough_tip):
+            higher = tx.max_fee > old.max_fee and tx.priority_fee > old.priority_fee
+            if not (enough_max and enough_tip and higher):
                 raise ValueError("replacement transaction underpriced")
             self.discard(old)
         elif len(self._by_hash) >= MAX_POOL:

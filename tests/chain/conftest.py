@@ -1,15 +1,19 @@
-"""Which chain do the tests of this folder run on? A real pip-only one, a fresh process per test that asks for it."""
+"""Which chain do the tests of this folder run on? One real pip-only chain, taken back to genesis after each test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 
 import pytest
 import trio
 
-from devnet.chain import ChainHandle, run_chain
+from devnet.chain import ChainHandle, dev_accounts, run_chain
 from mesh.chain.eth import Eth
 from mesh.chain.rpc import Rpc, RpcSettings
 
+BASE_FEE_WEI = 20_000_000
 FAST = RpcSettings(attempt_s=2.0, give_up_s=10.0, probe_s=30.0, backoff_s=0.01, backoff_max_s=0.05)
 """Times for endpoints on loopback; the rules are the same."""
 
@@ -19,7 +23,7 @@ RpcOpener = Callable[..., Rpc]
 
 @pytest.fixture
 async def open_chain(nursery: trio.Nursery) -> ChainOpener:
-    """Start a chain that ends with the test: ``await open_chain(chain_id=..., block_time_s=...)``."""
+    """Start another chain that ends with the test: ``await open_chain(chain_id=..., block_time_s=...)``."""
 
     async def start(*, chain_id: int = 31337, block_time_s: float = 0.0) -> ChainHandle:
         handle: ChainHandle = await nursery.start(
@@ -30,10 +34,31 @@ async def open_chain(nursery: trio.Nursery) -> ChainOpener:
     return start
 
 
+@pytest.fixture(scope="session")
+def shared_chain() -> Iterator[ChainHandle]:
+    """One process for all tests: py-evm takes a second to import, many when the machine is busy."""
+    command = [sys.executable, "-m", "devnet.chain.server", "--watch-stdin", "--block-time", "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield ChainHandle(ready["rpc_url"], ready["chain_id"], "pyevm", process.pid, dev_accounts(10))
+        process.stdin.close()
+
+
 @pytest.fixture
-async def chain(open_chain: ChainOpener) -> ChainHandle:
-    """A chain that mines a block per transaction and no empty ones."""
-    return await open_chain()
+async def chain(shared_chain: ChainHandle, open_rpc_to: RpcOpener) -> AsyncIterator[ChainHandle]:
+    """A chain that mines a block per transaction and no empty ones, at genesis when the test starts."""
+    rpc = open_rpc_to(shared_chain.rpc_url)
+
+    async def control(method: str, *params: object) -> object:
+        return await rpc.call(method, params, lambda value: value)
+
+    mark = await control("evm_snapshot")
+    yield shared_chain
+    assert await control("evm_revert", mark)
+    await control("anvil_setNextBlockBaseFeePerGas", hex(BASE_FEE_WEI))
+    await control("evm_setAutomine", True)
 
 
 @pytest.fixture

@@ -1,0 +1,386 @@
+"""How does a transaction get onto the chain exactly once?
+
+One submitter owns the nonces of one key. A transaction is signed and journaled before it leaves, and from then on its
+key stands for that nonce: after a crash the same bytes are sent again, and a new nonce is used only once the old one is
+provably taken by another transaction. Transactions leave one after the other, because Arbitrum's sequencer keeps none
+that comes before its turn. A call that would revert is found out by the gas estimate, at no cost.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+import trio
+
+from mesh.chain.errors import ChainError, ChainUnreachable, FeeAboveCap, InsufficientFunds, RpcError, TxRefused
+from mesh.chain.eth import MAX_GAS, Eth, TxCall
+from mesh.chain.journal import TxJournal
+from mesh.chain.outcomes import (
+    Confirmed,
+    Dropped,
+    FeeQuote,
+    Outcome,
+    Reverted,
+    SubmitterSettings,
+    SubmitterStatistics,
+)
+from mesh.chain.refusals import Refusal, classify
+from mesh.chain.reverts import NO_REASON, RevertReason, Reverts
+from mesh.chain.transactions import SignedTx, TxSigner, UnsignedTx, fees_of, sign
+from mesh.chain.wire import Receipt
+from protocols.units import Address, Hash32
+
+__all__ = ["MAX_IN_FLIGHT", "Submitter"]
+
+MAX_IN_FLIGHT: Final = 1024
+"""Keys that are not released: each is one deal's or one user's transaction."""
+MAX_VERSIONS: Final = 32
+"""Replacements of one transaction: 31 bumps multiply the fee by a thousand, which is beyond any sensible cap."""
+_GAS_MARGIN: Final = (6, 5)
+"""Gas limit = estimate x 1.2: state may change between estimate and block."""
+_BUMP: Final = (5, 4)
+"""A replacement pays 25 % more, and twice the base fee at least; nodes ask for 10 %."""
+
+
+class _Flight:
+    """One key's transactions: all of one nonce, the newest last."""
+
+    def __init__(self, key: str, nonce: int, versions: list[SignedTx]) -> None:
+        self.key = key
+        self.nonce = nonce
+        self.versions = versions
+        self.sent_at = -1.0
+        self.landed = False
+        self.refused = False
+
+
+class _NonceTaken(Exception):
+    """The flight's nonce belongs to a transaction that is not ours."""
+
+    def __init__(self, flight: _Flight) -> None:
+        super().__init__(flight.key)
+        self.flight = flight
+
+
+class Submitter:
+    """Sends for one key. Create it once per process and key: two would fight over nonces."""
+
+    def __init__(
+        self,
+        eth: Eth,
+        signer: TxSigner,
+        journal: TxJournal,
+        reverts: Reverts,
+        settings: SubmitterSettings | None = None,
+    ) -> None:
+        self._eth = eth
+        self._signer = signer
+        self._journal = journal
+        self._reverts = reverts
+        self._set = settings or SubmitterSettings()
+        self._turn = trio.Lock()
+        self._flights: dict[str, _Flight] = {}
+        self._loaded = False
+        self._floor = 0
+        self._counts = dict.fromkeys(("sent", "confirmed", "reverted", "replaced", "resent", "dropped", "gas_used"), 0)
+
+    @property
+    def address(self) -> Address:
+        """Whose transactions these are."""
+        return self._signer.address
+
+    async def quote(self, call: TxCall) -> FeeQuote:
+        """What ``call`` would cost. Raises ``RpcError`` when it would revert, ``FeeAboveCap``, ``ChainUnreachable``."""
+        gas = await self._gas(call)
+        head = await self._eth.head()
+        max_fee = self._max_fee(head.base_fee)
+        balance = await self._eth.balance(self.address)
+        used = gas * _GAS_MARGIN[1] // _GAS_MARGIN[0] if call.gas is None else gas
+        return FeeQuote(
+            gas, head.base_fee, max_fee, used * head.base_fee + call.value, gas * max_fee + call.value, balance
+        )
+
+    async def submit(self, key: str, call: TxCall) -> Outcome:
+        """Get ``call`` onto the chain once, whatever happens, and answer how it ended.
+
+        ``key`` is the idempotency key: the same key is the same transaction, also after a restart, until ``release``.
+        Raises ``InsufficientFunds``, ``FeeAboveCap`` or ``TxRefused`` when the chain's node will not have it, and
+        ``ChainUnreachable`` when nothing has left yet; calling again goes on from there. Cancelling leaves a journaled
+        transaction that may still land: call again with the same key to learn how it ended.
+        """
+        await self._load()
+        tries = 0
+        while True:
+            try:
+                flight = self._flights.get(key)
+                if flight is None:
+                    gas = await self._gas_or_reason(call)
+                    if isinstance(gas, Reverted):
+                        self._counts["reverted"] += 1
+                        return gas
+                    flight = await self._depart(key, call, gas)
+                return await self._land(flight, call)
+            except _NonceTaken as taken:
+                self._counts["dropped"] += 1
+                self._flights.pop(key, None)
+                await self._journal.done(key)
+                tries += 1
+                if tries > self._set.resigns:
+                    return Dropped(taken.flight.nonce, taken.flight.versions[-1].hash)
+
+    async def release(self, key: str) -> None:
+        """Forget the key. Call it once the outcome is recorded; a later ``submit`` of it would send again."""
+        await self._load()
+        self._flights.pop(key, None)
+        await self._journal.done(key)
+
+    async def tidy(self, wanted: Collection[str]) -> None:
+        """After a restart: release every journaled key that is not ``wanted`` any more and whose nonce is used."""
+        await self._load()
+        used = await self._eth.nonce(self.address)
+        for flight in list(self._flights.values()):
+            if flight.key not in wanted and flight.nonce < used:
+                await self.release(flight.key)
+
+    def statistics(self) -> SubmitterStatistics:
+        """Counts since start."""
+        return SubmitterStatistics(in_flight=len(self._flights), **self._counts)
+
+    # leaving
+
+    async def _load(self) -> None:
+        async with self._turn:
+            if self._loaded:
+                return
+            for entry in await self._journal.pending():
+                max_fee, priority, gas = fees_of(entry.raw)
+                version = SignedTx(entry.raw, Hash32(entry.hash), entry.nonce, max_fee, priority, gas)
+                flight = self._flights.get(entry.key)
+                if flight is None or flight.nonce != entry.nonce:
+                    self._flights[entry.key] = _Flight(entry.key, entry.nonce, [version])
+                else:
+                    flight.versions.append(version)
+            self._loaded = True
+
+    async def _depart(self, key: str, call: TxCall, gas: int) -> _Flight:
+        """Sign under the next free nonce, journal, send. It may or may not be known then."""
+        if len(self._flights) >= MAX_IN_FLIGHT:
+            raise ChainError(f"{MAX_IN_FLIGHT} transactions await their end", why="their keys were never released")
+        async with self._turn:
+            if (other := self._flights.get(key)) is not None:
+                return other
+            nonce = await self._next_nonce()
+            # Refused ones may share the nonce; equal calls would then share bytes and hash, and so their fate.
+            gas += sum(flight.nonce == nonce for flight in self._flights.values())
+            signed = await self._sign(nonce, call, gas, at_least=None)
+            await self._journal.put(key, nonce, signed.raw, signed.hash)
+            flight = self._flights[key] = _Flight(key, nonce, [signed])
+            self._counts["sent"] += 1
+            await self._send(flight, call)
+            return flight
+
+    async def _next_nonce(self) -> int:
+        """The lowest nonce that neither the chain nor a flight has; with nothing in flight the chain is asked."""
+        waiting = {flight.nonce for flight in self._flights.values() if not flight.landed and not flight.refused}
+        if not waiting:
+            self._floor = await self._eth.nonce(self.address)
+        nonce = self._floor
+        while nonce in waiting:
+            nonce += 1
+        return nonce
+
+    async def _sign(self, nonce: int, call: TxCall, gas: int, at_least: SignedTx | None) -> SignedTx:
+        head = await self._eth.head()
+        max_fee, priority = self._max_fee(head.base_fee), 0
+        if at_least is not None:
+            # go-ethereum replaces only for a strictly higher tip, so the tip of 0 becomes 1 wei.
+            max_fee = min(self._set.fee_cap, max(max_fee, _bumped(at_least.max_fee)))
+            priority = _bumped(at_least.priority_fee)
+        tx = UnsignedTx(self._eth.rpc.chain_id, nonce, priority, max_fee, gas, call.to, call.value, call.data)
+        try:
+            return sign(tx, self._signer)
+        except ValueError as error:
+            raise TxRefused("the transaction cannot be encoded", why=str(error)) from error
+
+    async def _send(self, flight: _Flight, call: TxCall) -> None:
+        """Hand in the newest version. Returns when it is, or may be, known to the chain."""
+        flight.sent_at = trio.current_time()
+        newest = flight.versions[-1]
+        try:
+            await self._eth.send_raw(newest.raw, newest.hash)
+        except ChainUnreachable:
+            return  # it may have left before the line broke; ``_land`` sends it again
+        except RpcError as error:
+            await self._declined(flight, call, error)
+
+    async def _declined(self, flight: _Flight, call: TxCall, error: RpcError) -> None:
+        match classify(error.why):
+            case Refusal.KNOWN | Refusal.NONCE_HIGH | Refusal.UNDERPRICED:
+                return
+            case Refusal.NONCE_LOW:
+                await self._check_nonce(flight)
+            case Refusal.FEE_LOW:
+                if await self._replace(flight, call):
+                    await self._send(flight, call)
+            case Refusal.FUNDS:
+                flight.refused = True
+                raise InsufficientFunds(
+                    "the operator's account cannot pay for the transaction",
+                    why=error.why,
+                    fix=f"send ether for gas to 0x{self.address.hex()}",
+                    endpoint=error.endpoint,
+                ) from error
+            case Refusal.REVERT | Refusal.OTHER:
+                flight.refused = True
+                raise TxRefused("the chain refuses the transaction", why=error.why, endpoint=error.endpoint) from error
+
+    # arriving
+
+    async def _land(self, flight: _Flight, call: TxCall) -> Outcome:
+        """Wait for the receipt of any version, sending again and replacing as needed. Raises ``_NonceTaken``."""
+        pause = self._set.poll_s
+        flight.landed = False
+        if flight.sent_at < 0 or flight.refused:
+            flight.sent_at = trio.current_time() - self._set.stuck_s
+        while True:
+            receipt = await self._receipt_if_reachable(flight)
+            if receipt is not None:
+                flight.landed = True
+                self._floor = max(self._floor, flight.nonce + 1)
+                return await self._outcome(flight, call, receipt)
+            if trio.current_time() - flight.sent_at >= self._set.stuck_s:
+                async with self._turn:
+                    await self._unstick(flight, call)
+            await trio.sleep(pause)
+            pause = min(pause * 1.5, self._set.poll_max_s)
+
+    async def _receipt(self, flight: _Flight) -> Receipt | None:
+        for version in reversed(flight.versions):
+            receipt = await self._eth.receipt(version.hash)
+            if receipt is not None:
+                return receipt
+        return None
+
+    async def _receipt_if_reachable(self, flight: _Flight) -> Receipt | None:
+        try:
+            return await self._receipt(flight)
+        except (ChainUnreachable, RpcError):
+            return None
+
+    async def _outcome(self, flight: _Flight, call: TxCall, receipt: Receipt) -> Outcome:
+        self._counts["gas_used"] += receipt.gas_used
+        if receipt.status:
+            self._counts["confirmed"] += 1
+            return Confirmed(
+                receipt.tx_hash,
+                receipt.block_number,
+                receipt.block_hash,
+                receipt.gas_used,
+                receipt.created,
+                receipt.logs,
+            )
+        self._counts["reverted"] += 1
+        reason = await self._why(call, receipt.block_number)
+        if reason is NO_REASON and receipt.gas_used >= flight.versions[-1].gas:
+            reason = RevertReason("OutOfGas", {"limit": str(receipt.gas_used)})
+        return Reverted(reason, receipt.tx_hash, receipt.block_number, receipt.gas_used)
+
+    async def _why(self, call: TxCall, block: int) -> RevertReason:
+        """Ask the state after the block, then before it, what the call says; nodes keep no reasons in receipts."""
+        for tag in (block, block - 1):
+            try:
+                await self._eth.call(call, self.address, tag)
+            except RpcError as error:
+                if error.data:
+                    return self._reverts.read(error.data)
+            except ChainUnreachable:
+                break
+        return NO_REASON
+
+    async def _unstick(self, flight: _Flight, call: TxCall) -> None:
+        """No receipt for long: send what comes before it, then this again, at a better price if it waits for one."""
+        flight.sent_at = trio.current_time()
+        try:
+            used = await self._eth.nonce(self.address)
+            if used > flight.nonce:
+                await self._check_nonce(flight)
+                return
+            if flight.refused:
+                if any(f.nonce == flight.nonce and not f.refused for f in self._flights.values()):
+                    return  # another key has the nonce now; once it has landed, this one is signed anew
+                flight.refused = False
+            earlier = [f for f in self._flights.values() if used <= f.nonce < flight.nonce and not f.landed]
+            for other in sorted(earlier, key=lambda f: f.nonce):
+                await self._resend(other)
+            if await self._eth.transaction(flight.versions[-1].hash) is None or not await self._replace(flight, call):
+                self._counts["resent"] += 1
+            await self._send(flight, call)
+        except (ChainUnreachable, FeeAboveCap, RpcError):
+            return  # the next round tries again
+
+    async def _resend(self, flight: _Flight) -> None:
+        self._counts["resent"] += 1
+        newest = flight.versions[-1]
+        try:
+            await self._eth.send_raw(newest.raw, newest.hash)
+        except RpcError:
+            return  # its own task will hear the same and deal with it
+
+    async def _replace(self, flight: _Flight, call: TxCall) -> bool:
+        """Add a better paying version. False when the cap or the count of versions forbids it."""
+        newest = flight.versions[-1]
+        if _bumped(newest.max_fee) > self._set.fee_cap or len(flight.versions) >= MAX_VERSIONS:
+            return False
+        signed = await self._sign(flight.nonce, call, newest.gas, at_least=newest)
+        await self._journal.put(flight.key, flight.nonce, signed.raw, signed.hash)
+        flight.versions.append(signed)
+        self._counts["replaced"] += 1
+        return True
+
+    async def _check_nonce(self, flight: _Flight) -> None:
+        """The nonce is said to be used. Raises ``_NonceTaken`` only if, looked at thrice, it is, and not by us."""
+        for _ in range(3):
+            if await self._receipt(flight) is not None:
+                return
+            if await self._eth.nonce(self.address) <= flight.nonce:
+                return
+            await trio.sleep(self._set.poll_s)
+        if await self._receipt(flight) is None:
+            self._floor = max(self._floor, flight.nonce + 1)
+            raise _NonceTaken(flight)
+
+    # gas and fees
+
+    async def _gas_or_reason(self, call: TxCall) -> int | Reverted:
+        try:
+            return await self._gas(call)
+        except RpcError as error:
+            if error.data or classify(error.why) is Refusal.REVERT:
+                return Reverted(self._reverts.read(error.data))
+            if classify(error.why) is Refusal.FUNDS:
+                raise InsufficientFunds(
+                    "the account cannot pay for the transaction",
+                    why=error.why,
+                    fix=f"send ether to 0x{self.address.hex()}",
+                    endpoint=error.endpoint,
+                ) from error
+            raise TxRefused(
+                "the chain cannot estimate the transaction", why=error.why, endpoint=error.endpoint
+            ) from error
+
+    async def _gas(self, call: TxCall) -> int:
+        if call.gas is not None:
+            return call.gas
+        estimate = await self._eth.estimate_gas(call, self.address)
+        return min(-(-estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1]), MAX_GAS)
+
+    def _max_fee(self, base_fee: int) -> int:
+        if base_fee > self._set.fee_cap:
+            raise FeeAboveCap(
+                f"gas costs {base_fee / 1e9:g} gwei now, this node pays at most {self._set.fee_cap / 1e9:g}",
+                fix="mesh config set chain.max_fee_gwei GWEI   (or wait)",
+            )
+        return max(1, min(2 * base_fee, self._set.fee_cap))
+
+
+def _bumped(fee: int) -> int:
+    return fee * _BUMP[0] // _BUMP[1] + 1
