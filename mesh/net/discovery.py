@@ -82,6 +82,8 @@ class Discovery:
                 nursery.start_soon(self._save_now_and_then)
                 await self._keep_connected()
         finally:
+            for peer in self._link.connected_peers():
+                self._book.succeeded(peer, None, trio.current_time())
             with trio.CancelScope(shield=True):
                 await self.save()
 

@@ -45,6 +45,7 @@ FIXES: Final = {
     "sturdy-muxer": "libp2p_yamux: the chosen multiplexer class is the one that is used",
     "inbound-slots": "libp2p_host: a connection that ended gives its slot back",
     "accept-gate": "libp2p_host: silent sockets do not keep honest peers out",
+    "no-auto-dial": "libp2p_host: the library does not dial remembered peers by itself",
     "stream-bound": "libp2p_host: streams per connection are bounded",
     "buffered-rpc": "libp2p_pubsub: RPCs are read in blocks, not byte by byte",
     "inline-messages": "libp2p_pubsub: no task per message, so duplicates cost almost nothing",

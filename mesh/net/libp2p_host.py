@@ -6,6 +6,7 @@ silent sockets fill, unbounded streams per peer, a port that two nodes can share
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from weakref import WeakSet
 
 import structlog
 import trio
@@ -15,6 +16,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.io.abc import ReadWriteCloser
+from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.stream.net_stream import NetStream
@@ -52,10 +54,26 @@ STREAMS_PER_CONNECTION_MAX: Final = 64
 _log = structlog.get_logger(__name__)
 
 
+class _IdleConnector(AutoConnector):
+    """Dials nobody. The stock one dials up to 128 remembered peers, also banned ones, whatever the limits say."""
+
+    async def start(self) -> None:
+        """Never started, so ``maybe_connect`` returns at once."""
+
+    async def run_background_task(self, nursery: trio.Nursery) -> None:
+        """Nothing to run."""
+
+
 class SturdySwarm(Swarm):
     """Connections, with a gate before the handshake and every slot returned."""
 
     gate: AcceptGate
+    live: WeakSet[SturdyYamux]
+
+    async def sever_all(self) -> None:
+        """Closes the socket of every connection ever made here. Stock leaves some open when both ends close at once."""
+        for muxed in list(self.live):
+            await muxed.sever()
 
     async def _handle_inbound_connection(self, read_write_closer: ReadWriteCloser, maddr: Multiaddr) -> None:
         """One accepted socket: handshake inside the gate, then stay until the connection ends.
@@ -105,7 +123,7 @@ def build_host(secret: bytes, on_contained: Callable[[ID, BaseException], None])
         secure_transports_by_protocol={NOISE: Noise(keys, noise_privkey=create_noise_key_pair().private_key)},
         muxer_transports_by_protocol={},
     )
-    upgrader.muxer_multistream = SturdyMuxers({TProtocol(YAMUX): SturdyYamux}, int(NEGOTIATION_LIMIT_S))
+    muxers = upgrader.muxer_multistream = SturdyMuxers({TProtocol(YAMUX): SturdyYamux}, int(NEGOTIATION_LIMIT_S))
     peers = PeerStore()
     peers.add_key_pair(me, keys)
     swarm = SturdySwarm(
@@ -117,7 +135,6 @@ def build_host(secret: bytes, on_contained: Callable[[ID, BaseException], None])
         connection_config=ConnectionConfig(
             max_connections=CONNECTIONS_MAX,
             high_watermark=CONNECTIONS_MAX,
-            # The library's own dialler knows neither our score nor our backoff: with these it has nothing to do.
             min_connections=0,
             low_watermark=0,
             inbound_upgrade_timeout=HANDSHAKE_LIMIT_S,
@@ -127,6 +144,8 @@ def build_host(secret: bytes, on_contained: Callable[[ID, BaseException], None])
         ),
     )
     swarm.gate = AcceptGate()
+    swarm.auto_connector = _IdleConnector(swarm)
+    swarm.live = muxers.live
     host = SturdyHost(swarm, negotiate_timeout=int(NEGOTIATION_LIMIT_S))
     host.on_contained = on_contained
     return host

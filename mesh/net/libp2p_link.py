@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
+from trio_typing import TaskStatus
 
 from mesh.net import libp2p_fixes
 from mesh.net.addresses import parse_address, peer_id_of_key, peer_text
@@ -74,12 +75,6 @@ class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Peers to stay connected to by dialling: two topic meshes' worth."""
 
 
-class Started(Protocol):
-    """What ``nursery.start`` passes (trio's name for it is missing from the stubs that libp2p installs)."""
-
-    def started(self) -> None: ...
-
-
 class Libp2pLink:
     """A ``Link`` to real peers. ``secret`` is the node's raw 32-byte secp256k1 key: PeerId and operator in one."""
 
@@ -117,30 +112,35 @@ class Libp2pLink:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    async def run(self, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens, reports started, and runs until cancelled; then closes every connection, socket and thread.
 
         Raises ``LinkError`` if no listen address could be bound.
         """
         try:
             async with self._host.run([Multiaddr(str(address)) for address in self._listen]):
-                if len(self._swarm.listeners) < len(self._listen):
-                    raise LinkError(
-                        f"cannot listen on {', '.join(self._config.listen)}: another program, perhaps another node, "
-                        "has the port. Stop it, or choose another port with --listen (0 takes a free one)."
-                    )
-                self._bound = tuple(f"{a}/p2p/{peer_text(self._me)}" for a in self._host.get_transport_addrs())
-                async with background_trio_service(self._router), background_trio_service(self._pubsub):
-                    await self._pubsub.wait_until_ready()
-                    try:
-                        await self._work(task_status)
-                    finally:
-                        await self._close()
+                listening = len(self._swarm.listeners) == len(self._listen)
+                if listening:
+                    self._bound = tuple(f"{a}/p2p/{peer_text(self._me)}" for a in self._host.get_transport_addrs())
+                    await self._run_services(task_status)
         finally:
             self._topics.close_all()
             self._events.close()
+        if not listening:  # raised here, because the library's nurseries would wrap it
+            raise LinkError(
+                f"cannot listen on {', '.join(self._config.listen)}: another program, perhaps another node, has the "
+                "port. Stop it, or choose another port with --listen (0 takes a free one)."
+            )
 
-    async def _work(self, task_status: Started) -> None:
+    async def _run_services(self, task_status: TaskStatus[None]) -> None:
+        async with background_trio_service(self._router), background_trio_service(self._pubsub):
+            await self._pubsub.wait_until_ready()
+            try:
+                await self._work(task_status)
+            finally:
+                await self._close()
+
+    async def _work(self, task_status: TaskStatus[None]) -> None:
         if self._config.cache is not None:
             await trio.to_thread.run_sync(self._book.load, self._config.cache)
         async with trio.open_nursery() as nursery:
@@ -162,8 +162,7 @@ class Libp2pLink:
         with trio.CancelScope(shield=True):
             with trio.move_on_after(CLOSE_LIMIT_S):
                 await self._host.close()
-            for peer in self._peers.ids():
-                await self._peers.sever(peer)
+            await self._swarm.sever_all()
 
     # --- gossip --------------------------------------------------------------------------------------------------
 

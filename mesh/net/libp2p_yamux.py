@@ -6,9 +6,11 @@ failing where these do not.
 
 import struct
 from typing import Final
+from weakref import WeakSet
 
 import trio
 from libp2p.abc import IMuxedConn, ISecureConn
+from libp2p.custom_types import TMuxerOptions
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux import yamux
@@ -145,7 +147,14 @@ class SturdyYamux(yamux.Yamux):
 class SturdyMuxers(MuxerMultistream):
     """Negotiates the multiplexer; stock always builds the stock class, whatever was asked for."""
 
+    def __init__(self, muxers: TMuxerOptions, negotiate_timeout: int) -> None:
+        super().__init__(muxers, negotiate_timeout)
+        self.live: WeakSet[SturdyYamux] = WeakSet()
+        """Every connection that may still hold a socket."""
+
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
         """A multiplexed connection over a secured one. Raises as the stock method does."""
         protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
-        return self._annotate_connection(SturdyYamux(conn, peer_id), conn, protocol)
+        muxed = SturdyYamux(conn, peer_id)
+        self.live.add(muxed)
+        return self._annotate_connection(muxed, conn, protocol)

@@ -102,6 +102,7 @@ class PeerBook:
         entry = self._entries.get(peer)
         if entry is None:
             return
+        self.changed = self.changed or not entry.last_good_at
         entry.failures, entry.last_good_at, entry.not_before = 0, now, now + BACKOFF_FIRST_S * (1 + self._jitter())
         if address in entry.addresses and entry.addresses[0] != address:
             entry.addresses.remove(address)

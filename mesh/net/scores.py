@@ -15,7 +15,7 @@ REGAIN_PER_S: Final = 0.1
 BAN_S: Final = 600.0
 """How long a peer that hit the floor is kept out."""
 TRACKED_MAX: Final = 4096
-"""Peers remembered. Keys are free to make, so the one with the least to its name is forgotten first."""
+"""Peers remembered. Keys are free to make, so those with the least to their name are forgotten first."""
 
 
 class PeerScores:
@@ -35,7 +35,7 @@ class PeerScores:
         left = self.score(peer, now) - max(0, points)
         self._points.pop(peer, None)
         if len(self._points) >= TRACKED_MAX:
-            self._forget_one(now)
+            self._forget_some(now)
         self._points[peer] = (left, now)
         if left > FLOOR or self.banned(peer, now):
             return False
@@ -53,6 +53,8 @@ class PeerScores:
             return False
         return until is not None
 
-    def _forget_one(self, now: float) -> None:
-        best = max(self._points, key=lambda peer: self.score(peer, now))
-        del self._points[best]
+    def _forget_some(self, now: float) -> None:
+        """Forgets an eighth at once: one by one, each stranger would cost a scan of all."""
+        ranked = sorted(self._points, key=lambda peer: self.score(peer, now), reverse=True)
+        for peer in ranked[: TRACKED_MAX // 8]:
+            del self._points[peer]

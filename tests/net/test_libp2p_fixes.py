@@ -81,6 +81,11 @@ PROOFS: dict[str, Proof] = {
         lambda stock: not stock["silent_sockets"]["entered"],
         lambda ours: ours["silent_sockets"]["entered"],
     ),
+    "no-auto-dial": (
+        "wire",
+        lambda stock: stock["auto_dial"]["dialled"],
+        lambda ours: not ours["auto_dial"]["dialled"],
+    ),
     "stream-bound": (
         "wire",
         lambda stock: stock["many_streams"]["kept"] == 200,

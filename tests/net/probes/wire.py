@@ -262,6 +262,24 @@ async def dial_time() -> dict[str, object]:
     return {"seconds": min(times)}
 
 
+async def auto_dial() -> dict[str, object]:
+    """With both watermarks at 0, does the library dial a peer that it merely heard of?"""
+    known = make_host()
+    quiet = make_host(max_connections=64, high_watermark=64, low_watermark=0, min_connections=0)
+    met = trio.Event()
+
+    async def meet(_network: object, _connection: object) -> None:
+        met.set()
+
+    async with running(known) as info, running(quiet):
+        known.get_network().notifees[0].connected = meet
+        quiet.get_peerstore().add_addrs(info.peer_id, info.addrs, 3600)
+        await quiet.get_network().auto_connector.maybe_connect()
+        with trio.move_on_after(PATIENCE_S / 5):
+            await met.wait()
+    return {"dialled": met.is_set()}
+
+
 async def constants() -> dict[str, object]:
     """Facts that need no network."""
     from libp2p.crypto import ecc
@@ -279,7 +297,7 @@ async def constants() -> dict[str, object]:
 
 CHECKS: list[Callable[[], Awaitable[dict[str, object]]]] = [
     window_updates, overrun, cancelled_writes, multiplexer, inbound_slots, silent_sockets, many_streams, socket_reads,
-    same_port, dial_time, constants,
+    same_port, dial_time, auto_dial, constants,
 ]  # fmt: skip
 
 
