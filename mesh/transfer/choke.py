@@ -49,9 +49,7 @@ class Choke:
         try:
             yield
         finally:
-            share.turns -= 1
-            self._running -= 1
-            self._next()
+            self._release(share)
 
     async def sent(self, peer: PeerId, size: int) -> None:
         """Counts bytes sent in a turn; sleeps as long as the rate asks for."""
@@ -60,10 +58,6 @@ class Choke:
             now_s = trio.current_time()
             self._free_at_s = max(self._free_at_s, now_s) + size / self._rate
             await trio.sleep_until(self._free_at_s)
-
-    def sent_bytes(self, peer: PeerId) -> int:
-        """The peer's share so far, comparable between peers only."""
-        return self._share(peer).sent_bytes
 
     def _share(self, peer: PeerId) -> _Share:
         share = self._shares.get(peer)
@@ -88,12 +82,16 @@ class Choke:
             await event.wait()
         except trio.Cancelled:
             if event.is_set():
-                share.turns -= 1
-                self._running -= 1
-                self._next()
+                self._release(share)
             else:
                 share.waiting.remove(event)
             raise
+
+    def _release(self, share: _Share) -> None:
+        """The next turn is given out a moment later, so that whoever just had one may stand in line for it too."""
+        share.turns -= 1
+        self._running -= 1
+        trio.lowlevel.current_trio_token().run_sync_soon(self._next, idempotent=True)
 
     def _next(self) -> None:
         while self._running < TURNS:

@@ -1,9 +1,10 @@
 """Who may pull what from this node, and in which order is it sent?
 
-One stream per pull; its wants are answered in order, a few blocks per turn, turns shared out fairly between peers.
+One stream per pull; its wants are answered in order, a megabyte per turn, turns shared out fairly between peers.
 A peer that breaks the protocol loses score and its stream; nothing it sends ends more than that.
 """
 
+import itertools
 from collections import deque
 from typing import Final
 
@@ -18,6 +19,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.transfer.frames import (
     BLOB_PROTOCOL,
     MAX_WANT_FRAME_BYTES,
+    MAX_WANTS,
     Denied,
     Missing,
     block_header,
@@ -38,8 +40,8 @@ IDLE_S: Final = 60.0
 """Seconds a stream may ask for nothing: longer than our own puller pauses, short enough to shed the dead."""
 _SEND_S: Final = 30.0
 """Seconds a turn may take to send: 64 KiB/s for the largest block."""
-_TURN_BLOCKS: Final = 4
-"""Blocks read and sent per turn: a MiB of leaves, 8 MiB at the very most."""
+_TURN_BYTES: Final = 1024 * 1024
+"""Sent in a turn, and one block more at most: four leaves, or a frame's worth of small ones."""
 
 
 class ServerStatistics(Struct, frozen=True, kw_only=True):
@@ -163,13 +165,16 @@ class _Serving:
     async def _one_turn(self) -> None:
         async with self._choke.turn(self._peer):
             key = self._queue[0][0]
-            cids: list[Cid] = []
-            while self._queue and self._queue[0][0] == key and len(cids) < _TURN_BLOCKS:
-                cids.append(self._queue.popleft()[1])
+            cids = [cid for of_key, cid in itertools.islice(self._queue, MAX_WANTS) if of_key == key]
             allowed, unknown = await self._grants.allowed(self._peer, key, cids)
-            blocks = dict(zip(allowed, await self._store.get_many(tuple(allowed)), strict=True))
+            names = [cid for cid in cids if cid in allowed]
+            blocks = await self._store.get_many(names, max_bytes=_TURN_BYTES)
+            read = dict(zip(names, blocks, strict=False))  # a turn ends with the block that fills it
             for cid in cids:
-                block = blocks.get(cid)
+                if cid in allowed and cid not in read:
+                    break
+                self._queue.popleft()
+                block = read.get(cid)
                 if block is not None:
                     await self._send_block(cid, block)
                 elif cid in allowed or cid in unknown:

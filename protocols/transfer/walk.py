@@ -90,7 +90,8 @@ class Walk:
         self._limits = limits
         self._survey = survey
         self._stack = [Visit(root, -1, -1, 0, 0)]
-        self._visits = 0
+        self.visits = 0
+        """Popped so far."""
         self._entries = 0
         self.content_bytes = 0
         """File bytes found so far: in a survey those that nodes state, in a full walk those of leaves given back."""
@@ -106,8 +107,8 @@ class Walk:
 
     def pop(self) -> Visit:
         """The next visit."""
-        self._visits += 1
-        if self._visits > self._limits.max_blocks:
+        self.visits += 1
+        if self.visits > self._limits.max_blocks:
             raise _too_large(f"more than {self._limits.max_blocks} blocks")
         return self._stack.pop()
 

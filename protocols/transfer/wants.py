@@ -53,20 +53,15 @@ class _Phase(Enum):
     ENDED = auto()
 
 
-class _Stage(Enum):
-    LOOKING = auto()
-    WANTED = auto()
-    ASKED = auto()
-    STORING = auto()
-
-
 class _Open:
-    """A block that is being waited for, and the visits that wait."""
+    """A block that is being waited for, and the visits that wait.
 
-    __slots__ = ("asked_of", "checked", "not_at", "reserved_bytes", "stage", "visits")
+    It is looked up at home, then wanted, then asked of a peer, then (``checked`` is set) stored.
+    """
+
+    __slots__ = ("asked_of", "checked", "not_at", "reserved_bytes", "visits")
 
     def __init__(self, reserved_bytes: int) -> None:
-        self.stage = _Stage.LOOKING
         self.visits: list[Visit] = []
         self.reserved_bytes = reserved_bytes
         self.asked_of: PeerId | None = None
@@ -97,6 +92,7 @@ class WantSession:
         self._limits = limits
         self._peers = {peer: _Peer() for peer in peers}
         self._open: dict[Cid, _Open] = {}
+        self._wanted: dict[Cid, _Open] = {}
         self._open_visits = 0
         self._open_nodes = 0
         self._reserved_bytes = 0
@@ -176,7 +172,7 @@ class WantSession:
 
     def _looked_up(self, event: LookedUp) -> None:
         for cid in event.absent:
-            self._open[cid].stage = _Stage.WANTED
+            self._wanted[cid] = self._open[cid]
             self._hope_waned = True
         for cid, size in event.leaves:
             for visit in self._take_visits(cid):
@@ -190,7 +186,6 @@ class WantSession:
     def _received(self, peer: PeerId, checked: CheckedBlock) -> None:
         entry = self._asked(peer, checked.cid)
         self._unask(entry)
-        entry.stage = _Stage.STORING
         entry.checked = checked
         self._reserved_bytes += len(checked.block) - entry.reserved_bytes
         entry.reserved_bytes = len(checked.block)
@@ -213,16 +208,16 @@ class WantSession:
         for cid in cids:
             entry = self._asked(peer, cid)
             self._unask(entry)
-            entry.stage = _Stage.WANTED
+            self._wanted[cid] = entry
             entry.not_at.add(peer)
         self._hope_waned = True
 
     def _take_back(self, peer: PeerId) -> None:
         self._peers[peer].ready = False
-        for entry in self._open.values():
+        for cid, entry in self._open.items():
             if entry.asked_of == peer:
                 self._unask(entry)
-                entry.stage = _Stage.WANTED
+                self._wanted[cid] = entry
 
     def _asked(self, peer: PeerId, cid: Cid) -> _Open:
         entry = self._open.get(cid)
@@ -319,15 +314,16 @@ class WantSession:
         if state.asked_bytes and room < PEER_WINDOW_BYTES // 4:
             return
         cids: list[Cid] = []
-        for cid, entry in self._open.items():
+        for cid, entry in self._wanted.items():
             if len(cids) == MAX_WANTS or room <= 0:
                 break
-            if entry.stage is _Stage.WANTED and peer not in entry.not_at:
-                entry.stage = _Stage.ASKED
+            if peer not in entry.not_at:
                 entry.asked_of = peer
                 state.asked_bytes += entry.reserved_bytes
                 room -= entry.reserved_bytes
                 cids.append(cid)
+        for cid in cids:
+            del self._wanted[cid]
         if cids:
             self._effects.append(AskPeer(peer, tuple(cids)))
 
@@ -337,8 +333,8 @@ class WantSession:
             return
         self._hope_waned = False
         hopeful = {peer for peer, state in self._peers.items() if not state.lost and not state.denied}
-        for cid, entry in self._open.items():
-            if entry.stage is _Stage.WANTED and hopeful <= entry.not_at:
+        for cid, entry in self._wanted.items():
+            if hopeful <= entry.not_at:
                 if any(state.denied for state in self._peers.values()):
                     self._fail("refused", f"no peer lets us have {cid_text(cid)}")
                 elif entry.not_at:

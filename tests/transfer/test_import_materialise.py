@@ -201,8 +201,8 @@ async def test_trees_that_would_escape_or_clash_are_refused_and_leave_nothing(tm
     ]
     bad.append(add_node(blocks, link(leaf, b"A", 1) + link(leaf, b"a", 1) + DIRECTORY_DATA))
     good_then_bad = [
-        add_node(blocks, link(leaf, b"fine", 1) + link(cid, b"sub", len(blocks[cid]) + 1) + DIRECTORY_DATA)
-        for cid in bad
+        add_node(blocks, link(leaf, b"fine", 1) + link(cid, b"sub", len(blocks[cid]) + leaves) + DIRECTORY_DATA)
+        for cid, leaves in zip(bad, [1] * 7 + [2], strict=True)
     ]
     await store.put(list(blocks.items()))
     for root in bad + good_then_bad:

@@ -88,9 +88,6 @@ class BlobDisk:
             ) from None
         for left in os.scandir(self._path / "tmp"):
             os.unlink(left.path)
-        for shard in range(_SHARDS):
-            (self._path / "blobs" / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
-        self._sync_directory(self._path / "blobs")
 
     def close(self) -> None:
         """Gives the lock back."""
@@ -142,12 +139,12 @@ class BlobDisk:
                 pending[cid] = self._stage(block)
             if self._sync:
                 for staged in pending.values():
-                    self._sync_file(staged)
+                    _sync_file(staged)
             for cid, staged in pending.items():
                 self._place(cid, staged, lease)
             if self._sync:
                 for shard in {self._file(cid).parent for cid in fresh}:
-                    self._sync_directory(shard)
+                    _sync_directory(shard)
         except BaseException:
             for staged in pending.values():
                 staged.unlink(missing_ok=True)
@@ -170,10 +167,13 @@ class BlobDisk:
             return True
 
     def scan(self) -> Iterator[list[StoredBlock]]:
-        """Every block held, one list per shard; strangers' file names are left alone."""
+        """Every block held, one list per shard; files with other names are left alone."""
         for shard in range(_SHARDS):
             found: list[StoredBlock] = []
-            with os.scandir(self._path / "blobs" / f"{shard:02x}") as entries:
+            directory = self._path / "blobs" / f"{shard:02x}"
+            if not directory.is_dir():
+                continue
+            with os.scandir(directory) as entries:
                 for entry in entries:
                     try:
                         stat = entry.stat(follow_symlinks=False)
@@ -227,7 +227,13 @@ class BlobDisk:
         with self._lock:
             if target.exists() and self._used is not None:  # another thread was quicker, or it was damaged
                 self._used -= disk_bytes(target.stat().st_size)
-            os.rename(staged, target)
+            try:
+                os.rename(staged, target)
+            except FileNotFoundError:
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                if self._sync:
+                    _sync_directory(self._path / "blobs")
+                os.rename(staged, target)
             if lease is not None:
                 lease.touch(cid)
 
@@ -247,16 +253,18 @@ class BlobDisk:
             os.close(fd)
         return path
 
-    def _sync_file(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(fd)
-        finally:
-            os.close(fd)
 
-    def _sync_directory(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -21,7 +21,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import cid_text, is_raw
 from protocols.transfer.dagpb import DirectoryNode, Node, decode_node
 from protocols.transfer.names import check_portable
-from protocols.transfer.walk import Limits
+from protocols.transfer.walk import Limits, Walk
 from protocols.units import Cid
 
 __all__ = ["Materialised", "file_leaves", "materialise_steps"]
@@ -30,6 +30,8 @@ _STEP_BYTES: Final = 4 * 1024 * 1024
 """Written between two yields: about 10 ms."""
 _ENTRY_COST_BYTES: Final = 64 * 1024
 """What creating an entry counts as in a step: 64 entries are a step too."""
+_NODES_PER_STEP: Final = 64
+"""Surveyed between two yields: 10 ms of directories."""
 _NUMBERS: Final = itertools.count()
 
 
@@ -50,13 +52,13 @@ def materialise_steps(
     breaks a limit or lies). After an error or ``close`` nothing of it is left.
     """
     destination = destination.absolute()
+    yield from _survey_steps(disk, root, limits)
     try:
         parent = os.open(destination.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _refused(destination, str(error.strerror), f"mkdir -p {destination.parent}") from None
     partial = f".mesh-partial-{os.getpid()}-{next(_NUMBERS)}"
     try:
-        _clear(parent, partial)
         yield from _Writer(disk, limits, result).entry(root, parent, partial, 0)
         _put_in_place(parent, partial, destination)
     finally:
@@ -87,6 +89,20 @@ def file_leaves(disk: BlobDisk, cid: Cid, limits: Limits) -> Iterator[bytes]:
         if depth >= limits.max_file_depth or total + node.content_bytes > limits.max_content_bytes:
             raise RemoteProtocolError("a file beyond the limits", code="too_large")
         stack += [(child.cid, child.content_bytes, depth + 1) for child in reversed(node.children)]
+
+
+def _survey_steps(disk: BlobDisk, root: Cid, limits: Limits) -> Iterator[None]:
+    """Whether the tree is within its limits, before the first file of it is made."""
+    walk = Walk(root, limits, survey=True)
+    while not walk.exhausted:
+        visit = walk.pop()
+        block = _held(disk, visit.cid)
+        if is_raw(visit.cid):
+            walk.leaf(visit, len(block))
+        else:
+            walk.node(visit, decode_node(block), len(block))
+        if walk.visits % _NODES_PER_STEP == 0:
+            yield
 
 
 class _Writer:

@@ -22,22 +22,23 @@ MAX_KEY_BYTES: Final = 64
 class Pins:
     """The pins of one store."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sync: bool) -> None:
         self._path = path
+        self._sync = sync
 
     def add(self, key: bytes, root: Cid) -> None:
         """Pins a tree for a key; twice is once."""
         owner = self._owner(key)
         if not owner.is_dir():
             owner.mkdir(mode=0o700, exist_ok=True)
-            _sync(self._path)
+            self._sync_directory(self._path)
         (owner / cid_text(root)).touch(mode=0o600)
-        _sync(owner)
+        self._sync_directory(owner)
 
     def drop(self, key: bytes) -> None:
         """Ends all pins of a key; a key without any is fine."""
         shutil.rmtree(self._owner(key), ignore_errors=True)
-        _sync(self._path)
+        self._sync_directory(self._path)
 
     def of(self, key: bytes) -> tuple[Cid, ...]:
         """What a key pins, in the order of the names."""
@@ -55,10 +56,11 @@ class Pins:
             raise LocalProtocolError(f"an owner key of {len(key)} bytes, expected 1 to {MAX_KEY_BYTES}")
         return self._path / key.hex()
 
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    def _sync_directory(self, path: Path) -> None:
+        if not self._sync:
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

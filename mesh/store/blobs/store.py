@@ -59,7 +59,7 @@ async def open_blobs(path: Path, *, quota_bytes: int, sync: bool = True) -> Asyn
     with _disk_errors():
         await trio.to_thread.run_sync(disk.open)
     try:
-        yield BlobStore(path, disk)
+        yield BlobStore(disk, Pins(path / "pins", sync=sync))
     finally:
         disk.close()
 
@@ -70,10 +70,10 @@ class BlobStore:
     Disk errors surface as ``BlobStoreFailed``.
     """
 
-    def __init__(self, path: Path, disk: BlobDisk) -> None:
+    def __init__(self, disk: BlobDisk, pins: Pins) -> None:
         self._disk = disk
         self._roomy_bytes = disk.quota_bytes * _ROOM_PERCENT // 100
-        self._pins = Pins(path / "pins")
+        self._pins = pins
         self._threads = trio.CapacityLimiter(_THREADS)
         self._collecting = trio.Lock()
         self._counts = {"blocks_written": 0, "bytes_written": 0, "blocks_read": 0, "collections": 0, "collected": 0}
@@ -86,11 +86,11 @@ class BlobStore:
 
     async def get(self, cid: Cid) -> bytes | None:
         """A held block, verified; None if absent (or damaged: then it is removed)."""
-        return (await self.get_many((cid,)))[0]
+        return (await self.get_many((cid,), max_bytes=1))[0]
 
-    async def get_many(self, cids: Sequence[Cid]) -> list[bytes | None]:
-        """Several blocks in one hop: ask for no more than you can hold."""
-        blocks = await self._run(lambda: [self._disk.read(cid) for cid in cids])
+    async def get_many(self, cids: Sequence[Cid], *, max_bytes: int) -> list[bytes | None]:
+        """Blocks in one hop, for the first names of the list: it ends with the block that fills ``max_bytes``."""
+        blocks = await self._run(lambda: _read_some(self._disk, cids, max_bytes))
         self._counts["blocks_read"] += len(blocks)
         return blocks
 
@@ -248,6 +248,18 @@ def _next_batch(steps: Generator[list[Block], None, Root]) -> tuple[list[Block],
         return next(steps), None
     except StopIteration as end:
         return [], end.value
+
+
+def _read_some(disk: BlobDisk, cids: Sequence[Cid], max_bytes: int) -> list[bytes | None]:
+    blocks: list[bytes | None] = []
+    size = 0
+    for cid in cids:
+        block = disk.read(cid)
+        blocks.append(block)
+        size += len(block or b"")
+        if size >= max_bytes:
+            break
+    return blocks
 
 
 def _look_up(disk: BlobDisk, wants: Sequence[Want], lease: Lease) -> LookedUp:

@@ -1,0 +1,365 @@
+"""Does a tree arrive whole and verified, from honest, broken and hostile peers, and only for those who may have it?"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from devnet.sim.memory_link import MemoryHub, MemoryLink, open_hub
+from devnet.sim.trees import Blocks, Layout, pattern, plant
+from mesh.net.link import PeerUnreachable
+from mesh.store.blobs import BlobStore, open_blobs
+from mesh.transfer import BlobFetcher, BlobServer, FetchFailed, FetchRefused, FetchTimeout, FetchTooLarge
+from mesh.transfer.streams import FrameReader
+from protocols.transfer.cid import raw_cid
+from protocols.transfer.frames import (
+    BLOB_PROTOCOL,
+    MAX_FRAME_BYTES,
+    BlockFrame,
+    Denied,
+    Missing,
+    WantBlocks,
+    decode_answer,
+    decode_want,
+    encode_frame,
+)
+from protocols.transfer.walk import Limits
+from protocols.units import Cid, DealId, PeerId
+
+ALICE, BOB, CAROL = (PeerId(name * 39) for name in (b"a", b"b", b"c"))
+DEAL, OTHER_DEAL = DealId(b"d" * 32), DealId(b"e" * 32)
+LIMITS = Limits(max_content_bytes=1 << 26)
+TREE: Layout = {"big": pattern(150_000), "sub": {"é": b"", "one": b"1"}, "empty": {}}
+
+Handler = Callable[[PeerId, trio.abc.HalfCloseableStream], Awaitable[None]]
+
+
+class Breaking(trio.abc.HalfCloseableStream):
+    """A stream that breaks, for both sides, once it has carried so many bytes towards us."""
+
+    def __init__(self, stream: trio.abc.HalfCloseableStream, breaks_after: int) -> None:
+        self._stream = stream
+        self._left = breaks_after
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._left <= 0:
+            await self._stream.aclose()
+            raise trio.BrokenResourceError("broken on purpose")
+        piece = bytes(await self._stream.receive_some(min(self._left, max_bytes or self._left)))
+        self._left -= len(piece)
+        return piece
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Unreliable:
+    """A link whose every stream breaks after so many bytes, and whose first opens fail."""
+
+    def __init__(self, link: MemoryLink, breaks_after: int, failing_opens: int = 0) -> None:
+        self._link = link
+        self._breaks_after = breaks_after
+        self._failing_opens = failing_opens
+        self.opened = 0
+
+    async def open(self, peer: PeerId, protocol: str) -> trio.abc.HalfCloseableStream:
+        self.opened += 1
+        if self.opened <= self._failing_opens:
+            raise PeerUnreachable("not yet")
+        return Breaking(await self._link.open(peer, protocol), self._breaks_after)
+
+    def accept(self, protocol: str, handler: Handler) -> None:
+        self._link.accept(protocol, handler)
+
+    def penalise(self, peer: PeerId, points: int) -> None:
+        self._link.penalise(peer, points)
+
+
+async def keep(store: BlobStore, layout: Layout = TREE) -> tuple[Cid, Blocks]:
+    blocks: Blocks = {}
+    root = plant(layout, blocks, 1000, 5).cid
+    await store.put(list(blocks.items()))
+    return root, blocks
+
+
+async def holds(store: BlobStore, blocks: Blocks) -> bool:
+    return await store.get_many(list(blocks), max_bytes=1 << 30) == list(blocks.values())
+
+
+def answering(answer: Callable[[WantBlocks], list[bytes]]) -> Handler:
+    """A peer that answers each want with these bytes."""
+
+    async def handle(peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:
+        reader = FrameReader(stream, MAX_FRAME_BYTES)
+        while (body := await reader.next()) is not None:
+            for piece in answer(decode_want(body)):
+                await stream.send_all(piece)
+
+    return handle
+
+
+@asynccontextmanager
+async def pair(store: BlobStore) -> AsyncIterator[tuple[MemoryHub, BlobServer]]:
+    """A hub on which Alice serves ``store``."""
+    async with open_hub(latency_s=0) as hub:
+        yield hub, BlobServer(store, hub.link(ALICE))
+
+
+async def test_a_tree_arrives_whole_and_is_pinned(store: BlobStore, other: BlobStore) -> None:
+    root, blocks = await keep(store)
+    shown: list[tuple[int, int | None]] = []
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        fetcher = BlobFetcher(other, hub.link(BOB))
+        await fetcher.fetch(DEAL, [ALICE], root, LIMITS, lambda done, total: shown.append((done, total)))
+    assert await holds(other, blocks)
+    assert await other.pinned(DEAL) == (root,)
+    assert shown[-1] == (150_001, 150_001)
+    assert [done for done, _ in shown] == sorted(done for done, _ in shown)
+    assert fetcher.statistics().blocks_received == server.statistics().blocks_sent == len(blocks)
+    await other.collect(0)
+    assert await holds(other, blocks)
+
+
+async def test_what_is_at_home_is_not_asked_for(store: BlobStore, other: BlobStore) -> None:
+    root, blocks = await keep(store)
+    at_home = list(blocks.items())[::3]
+    await other.put(at_home)
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        fetcher = BlobFetcher(other, hub.link(BOB))
+        await fetcher.fetch(DEAL, [ALICE], root, LIMITS)
+        assert server.statistics().blocks_sent == len(blocks) - len(at_home)
+        await fetcher.fetch(OTHER_DEAL, [ALICE], root, LIMITS)
+        assert server.statistics().blocks_sent == len(blocks) - len(at_home)
+    assert await holds(other, blocks)
+
+
+@pytest.mark.parametrize("every", [700, 3000, 20_000])
+async def test_resets_anywhere_cost_time_and_nothing_else(
+    store: BlobStore, other: BlobStore, mock_clock: trio.testing.MockClock, every: int
+) -> None:
+    mock_clock.rate = 100  # pauses between streams pass quickly; a stall would cost a reset more
+    root, blocks = await keep(store)
+    if every < 1100:  # no leaf fits through one stream: only small blocks could arrive, so it must end in an error
+        async with pair(store) as (hub, server):
+            server.grant(BOB, root, DEAL)
+            with pytest.raises(FetchTimeout):
+                await BlobFetcher(other, Unreliable(hub.link(BOB), every)).fetch(DEAL, [ALICE], root, LIMITS)
+        return
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        link = Unreliable(hub.link(BOB), every, failing_opens=3)
+        await BlobFetcher(other, link).fetch(DEAL, [ALICE], root, LIMITS)
+    assert await holds(other, blocks)
+    assert link.opened > 150_000 // every
+
+
+async def test_several_peers_with_parts_each_make_a_whole(store: BlobStore, other: BlobStore, tmp_path: Path) -> None:
+    root, blocks = await keep(store)
+    odd = dict(list(blocks.items())[1::2])
+    async with open_blobs(tmp_path / "third", quota_bytes=1 << 30, sync=False) as third, open_hub(latency_s=0) as hub:
+        nodes = {cid for cid in blocks if cid[1] == 0x70}
+        await third.put([(cid, block) for cid, block in blocks.items() if cid in odd or cid in nodes])
+        alice, carol = BlobServer(store, hub.link(ALICE)), BlobServer(third, hub.link(CAROL))
+        alice.grant(BOB, root, DEAL)
+        carol.grant(BOB, root, DEAL)
+        await BlobFetcher(other, hub.link(BOB)).fetch(DEAL, [CAROL, ALICE, CAROL], root, LIMITS)
+    assert await holds(other, blocks)
+    assert carol.statistics().blocks_missing > 0
+
+
+async def test_access_is_for_the_parties_of_the_deal_and_below_its_roots(
+    store: BlobStore, other: BlobStore, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 50  # a denial is believed after 0.8 s only
+    root, blocks = await keep(store)
+    secret, _ = await keep(store, {"secret": b"s"})
+    async with pair(store) as (hub, server):
+        server.grant(CAROL, root, DEAL)
+        server.grant(BOB, root, OTHER_DEAL)
+        fetcher = BlobFetcher(other, hub.link(BOB))
+        for key, wanted in ((DEAL, root), (OTHER_DEAL, secret), (DealId(bytes(32)), root)):
+            with pytest.raises(FetchRefused):
+                await fetcher.fetch(key, [ALICE], wanted, LIMITS)
+            assert await other.get(wanted) is None
+        await fetcher.fetch(OTHER_DEAL, [ALICE], next(iter(blocks)), LIMITS)  # a part of what was granted
+        server.revoke(OTHER_DEAL)
+        with pytest.raises(FetchRefused):
+            await fetcher.fetch(OTHER_DEAL, [ALICE], root, LIMITS)
+        assert server.statistics().blocks_denied > 0
+        server.grant(None, root, OTHER_DEAL)
+        await fetcher.fetch(OTHER_DEAL, [ALICE], root, LIMITS)
+    assert await holds(other, blocks)
+
+
+async def test_a_grant_that_comes_a_moment_late_is_waited_for(store: BlobStore, other: BlobStore) -> None:
+    root, blocks = await keep(store)
+    async with pair(store) as (hub, server), trio.open_nursery() as nursery:
+        nursery.start_soon(BlobFetcher(other, hub.link(BOB)).fetch, DEAL, [ALICE], root, LIMITS)
+        with trio.fail_after(10):
+            while server.statistics().blocks_denied == 0:
+                await trio.lowlevel.checkpoint()
+        server.grant(BOB, root, DEAL)
+    assert await holds(other, blocks)
+
+
+async def test_revoking_ends_a_pull_that_is_under_way(store: BlobStore, other: BlobStore) -> None:
+    root, _ = await keep(store)
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+
+        def revoke(done: int, total: int | None) -> None:
+            if done > 10_000:
+                server.revoke(DEAL)
+
+        link = Unreliable(hub.link(BOB), 30_000)
+        with pytest.raises(FetchRefused):
+            await BlobFetcher(other, link).fetch(DEAL, [ALICE], root, LIMITS, revoke)
+
+
+async def test_garbage_costs_its_sender_and_not_the_fetch(store: BlobStore, other: BlobStore) -> None:
+    root, blocks = await keep(store)
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        evil, bob = hub.link(CAROL), hub.link(BOB)
+        evil.accept(
+            BLOB_PROTOCOL, answering(lambda want: [encode_frame(BlockFrame(cid, b"evil")) for cid in want.cids])
+        )
+        fetcher = BlobFetcher(other, bob)
+        await fetcher.fetch(DEAL, [CAROL, ALICE], root, LIMITS)
+        assert bob.peers()[CAROL].score == -50
+        assert bob.peers()[ALICE].score == 0
+        assert fetcher.statistics().violations == 1
+    assert await holds(other, blocks)
+    assert other.statistics().blocks_damaged == 0
+
+
+BAD_ANSWERS: dict[str, Callable[[WantBlocks], list[bytes]]] = {
+    "noise": lambda want: [b"\x00\x00\x00\x05noise"],
+    "endless": lambda want: [b"\xff\xff\xff\xff"],
+    "empty": lambda want: [b"\x00\x00\x00\x00"],
+    "unsolicited block": lambda want: [encode_frame(BlockFrame(raw_cid(b"gift"), b"gift"))],
+    "unsolicited missing": lambda want: [encode_frame(Missing((raw_cid(b"gift"),)))],
+    "unsolicited denied": lambda want: [encode_frame(Denied((raw_cid(b"gift"),)))] * 9,
+    "twice": lambda want: [encode_frame(Missing(want.cids[:1]))] * 2,
+    "a want": lambda want: [encode_frame(want)],
+    "other bytes": lambda want: [encode_frame(BlockFrame(want.cids[0], b"?"))],
+}
+
+
+@pytest.mark.parametrize("name", list(BAD_ANSWERS))
+async def test_no_answer_ends_more_than_the_fetch(other: BlobStore, name: str) -> None:
+    wanted = raw_cid(b"wanted") if name != "twice" else raw_cid(b"")
+    async with open_hub(latency_s=0) as hub:
+        evil, bob = hub.link(CAROL), hub.link(BOB)
+        evil.accept(BLOB_PROTOCOL, answering(BAD_ANSWERS[name]))
+        fetcher = BlobFetcher(other, bob)
+        with pytest.raises((FetchTimeout, FetchFailed, FetchRefused)):
+            await fetcher.fetch(DEAL, [CAROL], wanted, LIMITS)
+    assert await other.used_bytes() == 0
+
+
+async def test_a_peer_that_stalls_is_given_up_for_another(
+    store: BlobStore, other: BlobStore, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 100
+    root, blocks = await keep(store)
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+
+        async def stall(peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:
+            await trio.sleep_forever()
+
+        hub.link(CAROL).accept(BLOB_PROTOCOL, stall)
+        fetcher = BlobFetcher(other, hub.link(BOB))
+        await fetcher.fetch(DEAL, [CAROL, ALICE], root, LIMITS)
+        assert fetcher.statistics().streams_broken >= 1
+    assert await holds(other, blocks)
+
+
+async def test_a_stalled_fetch_times_out_and_says_so(other: BlobStore, mock_clock: trio.testing.MockClock) -> None:
+    mock_clock.rate = 100
+    async with open_hub(latency_s=0) as hub:
+        hub.link(ALICE).accept(BLOB_PROTOCOL, answering(lambda want: []))
+        with pytest.raises(FetchTimeout, match="after 5 s"):
+            await BlobFetcher(other, hub.link(BOB)).fetch(DEAL, [ALICE], raw_cid(b"x"), LIMITS, timeout_s=5)
+        with pytest.raises(FetchTimeout, match="reached"):
+            await BlobFetcher(other, hub.link(CAROL)).fetch(DEAL, [PeerId(b"z" * 39)], raw_cid(b"x"), LIMITS)
+
+
+async def test_limits_are_checked_before_any_leaf_travels(store: BlobStore, other: BlobStore) -> None:
+    root, blocks = await keep(store)
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        with pytest.raises(FetchTooLarge, match="150000"):
+            await BlobFetcher(other, hub.link(BOB)).fetch(DEAL, [ALICE], root, Limits(max_content_bytes=150_000))
+    leaves = [cid for cid in blocks if cid[1] == 0x55]
+    assert not any([await other.has(cid) for cid in leaves])
+
+
+async def test_no_room_is_an_error_and_keeps_what_fits(store: BlobStore, tmp_path: Path) -> None:
+    root, _ = await keep(store)
+    async with open_blobs(tmp_path / "tiny", quota_bytes=100_000, sync=False) as tiny, pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        with pytest.raises(FetchFailed, match="no_room"):
+            await BlobFetcher(tiny, hub.link(BOB)).fetch(DEAL, [ALICE], root, LIMITS)
+        assert await tiny.used_bytes() <= 100_000
+
+
+async def test_cancelling_keeps_verified_blocks_and_a_later_fetch_goes_on(
+    store: BlobStore, other: BlobStore, tmp_path: Path
+) -> None:
+    root, blocks = await keep(store, pattern(600_000))
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+        fetcher = BlobFetcher(other, hub.link(BOB))
+        with trio.CancelScope() as scope:
+
+            def stop(done: int, total: int | None) -> None:
+                if done > 100_000 and other.statistics().blocks_written > 20:
+                    scope.cancel()
+
+            await fetcher.fetch(DEAL, [ALICE], root, LIMITS, stop)
+        assert scope.cancelled_caught
+        found = dict(zip(blocks, await other.get_many(list(blocks), max_bytes=1 << 30), strict=True))
+        held = {cid: block for cid, block in found.items() if block is not None}
+        assert held
+        assert held.items() <= blocks.items()
+        assert other.statistics().blocks_damaged == 0
+        assert fetcher.statistics().running == 0
+        before = server.statistics().blocks_sent
+        await fetcher.fetch(DEAL, [ALICE], root, LIMITS)
+        assert server.statistics().blocks_sent - before == len(blocks) - len(held)
+    assert await holds(other, blocks)
+
+
+async def test_a_relay_of_a_tree_that_is_still_arriving_serves_what_it_has(
+    store: BlobStore, other: BlobStore, tmp_path: Path
+) -> None:
+    """Carol holds the root alone, grants it, and gets the rest while Bob asks: Missing, never Denied."""
+    root, blocks = await keep(store)
+    async with open_hub(latency_s=0) as hub:
+        carol = BlobServer(other, hub.link(CAROL))
+        carol.grant(BOB, root, DEAL)
+        await other.put([(root, blocks[root])])
+        deep = next(iter(blocks))
+        async with await hub.link(BOB).open(CAROL, BLOB_PROTOCOL) as stream:
+            reader = FrameReader(stream, MAX_FRAME_BYTES)
+            await stream.send_all(encode_frame(WantBlocks(DEAL, (deep,))))
+            body = await reader.next()
+            assert body is not None
+            assert decode_answer(body) == Missing((deep,))
+    assert carol.statistics().blocks_denied == 0
