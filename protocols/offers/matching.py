@@ -5,11 +5,12 @@ Client and provider ask the same question; a provider leaves out what only the c
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 import msgspec
 
 from protocols.job.canonical import CanonicalGpus, CanonicalJob
-from protocols.job.constraints import MICRO, Compare, Fact, parse_constraint, plain, why_not
+from protocols.job.constraints import MICRO, Compare, Expression, Fact, parse_constraint, plain, why_not
 from protocols.job.peers import peer_to_text
 from protocols.offers.pricing import price_of
 from protocols.offers.records import GpuOffer, ResourceOffer
@@ -183,10 +184,15 @@ def _constraints(offer: ResourceOffer, job: CanonicalJob, measured: Mapping[str,
         return
     facts = facts_of(offer, measured)
     for text in job.constraints:
-        failed = why_not(parse_constraint(text).expression, facts, CLIENT_ONLY if measured is None else frozenset())
+        failed = why_not(_understood(text), facts, CLIENT_ONLY if measured is None else frozenset())
         if failed is not None:
             compare, got = failed
             yield Reason("constraint", text, got, f"{_claim(compare)} does not hold: {got}")
+
+
+@lru_cache(maxsize=1024)  # one job's constraints are asked of every offer in the book
+def _understood(text: str) -> Expression:
+    return parse_constraint(text).expression
 
 
 def _claim(compare: Compare) -> str:
