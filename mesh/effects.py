@@ -8,17 +8,17 @@ tried again with backoff.
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-import structlog
 import trio
 
 from mesh.base.clock import Clock
+from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.net.link import Link, LinkError
 from protocols import effects as fx
 from protocols import events as ev
-from protocols.messages.negotiation import InputRoot
 from protocols.deals.states import LocalResult
+from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, PeerId, Tokens
 
 __all__ = ["PERFORMERS", "Artifacts", "ChainPort", "Effector", "FetchGaveUp", "Runs", "TxRejected"]
@@ -29,7 +29,7 @@ RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 5.0
 """Backoff between tries of a durable effect: soon enough for a restart, seldom enough for a dead peer."""
 
-log = structlog.get_logger("mesh.effects")
+log = get_log("effects")
 
 
 class FetchGaveUp(Exception):

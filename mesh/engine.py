@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
-import structlog
 import trio
 
 from mesh.base.clock import Clock
+from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.store import Batch, OutboxEntry, Row, Store, TraceEntry
 from protocols import node
@@ -37,7 +37,7 @@ BATCH: Final = 256
 MAX_EFFECT_BYTES: Final = 1 << 20
 """A durable effect holds at most one message or one job, 64 KiB each."""
 
-log = structlog.get_logger("mesh.engine")
+log = get_log("engine")
 
 
 class EngineStatistics(msgspec.Struct, frozen=True):

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import structlog
 import trio
 
 from mesh.base.clock import Clock
+from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.net.link import CallRefused, Link, LinkError, PeerDown, PeerUp, Verdict
-from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.envelope import Envelope, open_
+from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.events import GossipArrived, MessageArrived, PeerCameUp, PeerWentDown
 from protocols.limits import MAX_MESSAGE_BYTES
 from protocols.messages.registry import DEAL_PROTOCOL, RFQ_PROTOCOL
+from protocols.offers.records import Record
 from protocols.offers.sync import SYNC_PROTOCOL, SyncRequest, next_request, page_for, read_page, read_request, to_wire
 from protocols.offers.topics import CPU, GPU_CLASSES, jobs_topic, offers_topic
 from protocols.offers.validators import check_record
 from protocols.state import NodeState
-from protocols.offers.records import Record
 from protocols.units import PeerId
 
 __all__ = ["Gossip", "serve_messages", "watch_peers"]
@@ -33,7 +33,7 @@ SYNC_TIMEOUT_S: Final = 3.0
 SYNC_PAGES: Final = 64
 """Pages asked of one peer at most: 4 MiB, the whole book of the largest network planned for."""
 
-log = structlog.get_logger("mesh.market")
+log = get_log("market")
 
 
 class Gossip:

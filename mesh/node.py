@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import structlog
 import trio
 
 from mesh.artifacts import Blobs
@@ -16,9 +15,10 @@ from mesh.base.config import Config
 from mesh.base.config.home import Paths
 from mesh.base.entropy import Entropy, SystemEntropy
 from mesh.base.keys import NodeKey
+from mesh.base.observe import get_log
 from mesh.effects import Effector
 from mesh.engine import Engine
-from mesh.exec.wasm import WasmExecutor, open_wasm_executor
+from mesh.exec.wasm.executor import WasmExecutor, open_wasm_executor
 from mesh.ledger import Ledger, open_ledger
 from mesh.logs import LogReader, serve_logs
 from mesh.market import Gossip, serve_messages, watch_peers
@@ -31,7 +31,6 @@ from mesh.transfer import BlobFetcher, BlobServer
 from protocols.deals.eip712 import Domain
 from protocols.env import Env
 from protocols.events import NodeStarted
-from protocols.limits import NetworkParams
 from protocols.state import NodeState
 from protocols.units import Hash32
 
@@ -39,7 +38,7 @@ __all__ = ["Node", "open_node"]
 
 MIB: Final = 1 << 20
 
-log = structlog.get_logger("mesh.node")
+log = get_log("node")
 
 
 class Node:
@@ -80,7 +79,6 @@ async def open_node(
     config: Config,
     key: NodeKey,
     home: Path,
-    params: NetworkParams,
     *,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
@@ -93,12 +91,19 @@ async def open_node(
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     paths = Paths(home)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(await Store.open(paths.store_file, clock=clock))
+        store = await stack.enter_async_context(
+            await Store.open(
+                paths.store_file,
+                clock=clock,
+                quota_bytes=config.store.journal_quota_mib * MIB,
+                trace_kept=config.store.trace_entries,
+            )
+        )
         quota = config.store.blob_quota_mib * MIB
         blobs = await stack.enter_async_context(open_blobs(paths.blobs, quota_bytes=quota))
         executor = await stack.enter_async_context(open_wasm_executor(paths.modules))
         await executor.reap()
-        ledger = await stack.enter_async_context(open_ledger(config, key, params, store, clock, entropy))
+        ledger = await stack.enter_async_context(open_ledger(config, key, store, clock, entropy))
         params = ledger.params
         env = Env(params=params, signer=key, domain=Domain(params.chain_id, params.escrow))
         engine = Engine(NodeState(params.name), env, store, clock)
@@ -112,22 +117,20 @@ async def open_node(
         serve_messages(engine, link, clock)
         serve_logs(link, engine, runner)
         gossip = Gossip(engine, link, clock)
-        await nursery.start(effector.run)
-        await nursery.start(engine.run)
+        await nursery.start(partial(effector.run))
+        await nursery.start(partial(engine.run))
         incarnation = Hash32(entropy.bytes(32))
         started = NodeStarted(at=clock.monotonic_ms(), wall=clock.unix_s(), incarnation=incarnation)
         await engine.post(started)
         await nursery.start(partial(ledger.follow, engine))
-        await nursery.start(gossip.run)
+        await nursery.start(partial(gossip.run))
         await nursery.start(partial(watch_peers, engine, link, gossip, clock))
         advertiser = None
         if "provider" in config.provider.roles:
             advertiser = Advertiser(config, engine, executor, clock)
-            await nursery.start(advertiser.run)
+            await nursery.start(partial(advertiser.run))
         log.info("node.started", peer=env.me.hex()[-8:], addresses=list(link.addresses), pid=os.getpid())
-        yield Node(
-            config, key, engine, link, store, blobs, artifacts, ledger, executor, advertiser, clock, entropy
-        )
+        yield Node(config, key, engine, link, store, blobs, artifacts, ledger, executor, advertiser, clock, entropy)
 
 
 async def _start_link(nursery: trio.Nursery, config: Config, key: NodeKey, paths: Paths) -> Libp2pLink:

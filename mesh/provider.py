@@ -8,12 +8,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-import structlog
 import trio
 
 from mesh.base.clock import Clock
-from mesh.base.tasks import Started
 from mesh.base.config import Config
+from mesh.base.observe import get_log
+from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.exec.executor import Capability, Executor
 from protocols.events import ProviderChanged
@@ -29,7 +29,7 @@ QUEUE: Final = 1
 WASM_DETERMINISM: Final = 3
 """D3: bit-equal anywhere within the class (research: exec.md 8)."""
 
-log = structlog.get_logger("mesh.provider")
+log = get_log("provider")
 
 
 def machine_memory_mib() -> int:

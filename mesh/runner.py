@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-import structlog
 import trio
 
+from mesh.base.observe import get_log
 from mesh.exec.executor import (
-    ExecutorUnavailable,
     Executor,
+    ExecutorUnavailable,
     JobRefused,
     JobRequest,
     Limits,
@@ -34,7 +34,7 @@ __all__ = ["BlobFolder", "JobRunner"]
 JOB_EPOCH: Final = 1_704_067_200
 """Where every job's clock starts, Unix seconds: 2024-01-01T00:00:00Z, the same on every machine (research: exec.md 8)."""
 
-log = structlog.get_logger("mesh.runner")
+log = get_log("runner")
 
 
 class BlobFolder(Protocol):

@@ -268,9 +268,13 @@ class LocalApi:
             try:
                 wanted = parse_constraint(expression).expression
             except BadValue as error:
-                raise UsageError("the expression cannot be read", why=str(error), fix="mesh offers 'cpus >= 2'") from error
+                raise UsageError(
+                    "the expression cannot be read", why=str(error), fix="mesh offers 'cpus >= 2'"
+                ) from error
         offers = self._engine.view(lambda state: state.market.offers.live(self._clock.unix_s()))
-        known = self._engine.view(lambda state: {p: b for p, r in state.records.items() if (b := lower_bound(r)) is not None})
+        known = self._engine.view(
+            lambda state: {p: b for p, r in state.records.items() if (b := lower_bound(r)) is not None}
+        )
         shown = []
         for offer in offers:
             bound = known.get(offer.provider)
@@ -319,4 +323,3 @@ def _roots(submission: Submission) -> tuple[InputRoot, ...]:
 def _trace_info(record: TraceRecord) -> TraceInfo:
     fields = msgspec.json.decode(record.data, type=dict[str, str])
     return TraceInfo(seq=record.seq, at=record.at, name=record.kind, subject="0x" + record.subject.hex(), fields=fields)
-

@@ -1,5 +1,6 @@
 """How do bytes become text and back, at the edge of the API?"""
 
+from mesh.api.types import CandidateInfo, DealInfo, OfferInfo, RunInfo
 from protocols.deals.eip712 import OutcomeCode
 from protocols.job.peers import peer_to_text
 from protocols.offers.records import ResourceOffer
@@ -7,7 +8,6 @@ from protocols.runs import Candidate
 from protocols.transfer.cid import cid_text
 from protocols.units import PeerId
 from protocols.views import DealView, RunView
-from mesh.api.types import CandidateInfo, DealInfo, OfferInfo, RunInfo
 
 __all__ = ["candidate_info", "deal_info", "hex0x", "offer_info", "prefix_of", "run_info"]
 
@@ -135,5 +135,3 @@ def offer_info(offer: ResourceOffer, reliability: int | None) -> OfferInfo:
         free_slots=offer.free_slots,
         reliability_ppm=reliability,
     )
-
-

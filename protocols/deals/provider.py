@@ -51,7 +51,7 @@ from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, Fetch
 from protocols.hashing import keccak256
 from protocols.messages.deal import CancelConsent, ResultNotice
 from protocols.messages.negotiation import DealAcceptance
-from protocols.units import Hash32, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Hash32, Tokens, UnixSeconds
 
 __all__ = ["TABLE", "advance", "deadline", "sign", "start"]
 
@@ -168,7 +168,8 @@ def _signed_off(state: Resulted | Delivered | Claimed, event: SignedOff, ctx: Ct
         return state, ()
     accepted = Accepted(terms, state.commitment, state.result, event.message, "")
     settlement = event.message.settlement
-    post = post_tx(terms, "settle", amount=settlement.paid, signature=event.message.signature)
+    claimed = eip712.digest(ctx.env.domain, state.result.commit) if isinstance(state, Claimed) else ZERO_HASH
+    post = post_tx(terms, "settle", amount=settlement.paid, signature=event.message.signature, result_hash=claimed)
     return accepted, (
         post,
         StopServing(deal_id=terms.deal_id, forget=True),
@@ -179,21 +180,21 @@ def _signed_off(state: Resulted | Delivered | Claimed, event: SignedOff, ctx: Ct
 def _disowned(state: Resulted | Delivered, event: ResultDisowned, ctx: Ctx) -> Step:
     rejected = Rejected(state.terms, state.commitment, state.result, event.code, event.detail)
     return rejected, (
-        claim_now(state.terms, state.result),
+        claim_now(state.terms, state.result, ctx),
         say(state.terms, "deal.rejected", code=event.code, detail=event.detail),
     )
 
 
-def claim_now(terms: DealTerms, result: ResultNotice) -> Effect:
+def claim_now(terms: DealTerms, result: ResultNotice, ctx: Ctx) -> Effect:
     """Post the claim: the client is silent, or refuses what we stand by."""
-    return post_tx(terms, "claim", result_hash=keccak256(result.salt, result.root))
+    return post_tx(terms, "claim", result_hash=eip712.digest(ctx.env.domain, result.commit))
 
 
 def _silence(state: Resulted | Delivered, event: TimePassed, ctx: Ctx) -> Step:
     if state.claiming:
         return state, ()
     claiming = msgspec.structs.replace(state, claiming=True)
-    return claiming, (claim_now(state.terms, state.result), say(state.terms, "deal.claiming"))
+    return claiming, (claim_now(state.terms, state.result, ctx), say(state.terms, "deal.claiming"))
 
 
 def _claimed(state: Resulted | Delivered | Rejected | Accepted, moved: ChainMoved, ctx: Ctx) -> Step:
@@ -203,7 +204,9 @@ def _claimed(state: Resulted | Delivered | Rejected | Accepted, moved: ChainMove
 
 
 def _window_over(state: Claimed, event: TimePassed, ctx: Ctx) -> Step:
-    return state, (post_tx(state.terms, "finalize"),)
+    if state.result is None:
+        return state, ()
+    return state, (post_tx(state.terms, "finalize", result_hash=eip712.digest(ctx.env.domain, state.result.commit)),)
 
 
 def _cancel(state: Committed | Running, event: CancelProposed, ctx: Ctx) -> Step:
