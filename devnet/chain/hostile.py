@@ -38,11 +38,16 @@ Mode = Literal[
     "drip",
     "cut",
     "mute",
+    "narrow",
 ]
 MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
 
 LAG_S: Final = 3600
-"""How old the head of a ``lagging`` endpoint is, in seconds; also how many blocks it misses."""
+"""How old the head of a ``lagging`` endpoint without upstream is, in seconds."""
+LAG_BLOCKS: Final = 5
+"""How many blocks a ``lagging`` endpoint before a real chain misses."""
+NARROW_BLOCKS: Final = 2
+"""The widest ``eth_getLogs`` that a ``narrow`` endpoint answers."""
 FUTURE_S: Final = 10 * 365 * 86400
 HUGE_BYTES: Final = 40 << 20
 """More than any client should read; sent in pieces."""
@@ -118,8 +123,13 @@ class HostileEndpoint:
         }
         if mode in shapes:
             return shapes[mode]
-        answer = await self._honest(call)
         method = call["method"]
+        if mode == "narrow" and method == "eth_getLogs" and _width(call) > NARROW_BLOCKS:
+            declined = {"code": -32005, "message": f"query exceeds {NARROW_BLOCKS} blocks"}
+            return json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": declined}).encode()
+        if mode == "lagging" and method == "eth_getBlockByNumber" and self._upstream is not None:
+            return json.dumps(await self._late(call)).encode()
+        answer = await self._honest(call)
         if mode == "wrong-id":
             answer["id"] = 10**9
         elif mode == "null":
@@ -131,6 +141,16 @@ class HostileEndpoint:
         elif method != "eth_chainId" and mode in ("negative", "absurd"):
             answer = {"jsonrpc": "2.0", "id": call["id"], "result": "-0x1" if mode == "negative" else "0x" + "f" * 64}
         return json.dumps(answer).encode()
+
+    async def _late(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Blocks as they were ``LAG_BLOCKS`` ago."""
+        newest = await self._honest({**call, "params": ["latest", False]})
+        top = max(0, int(newest["result"]["number"], 16) - LAG_BLOCKS)
+        tag = call["params"][0]
+        number = int(tag, 16) if tag.startswith("0x") else top
+        if number > top:
+            return {"jsonrpc": "2.0", "id": call["id"], "result": None}
+        return await self._honest({**call, "params": [hex(number), False]})
 
     async def _honest(self, call: dict[str, Any]) -> dict[str, Any]:
         if self._upstream is None:
@@ -177,10 +197,14 @@ _STATUS: Final[dict[Mode, tuple[int, list[tuple[str, str]]]]] = {
 }
 
 
+def _width(call: dict[str, Any]) -> int:
+    wanted = call["params"][0]
+    return int(wanted["toBlock"], 16) - int(wanted["fromBlock"], 16) + 1
+
+
 def _distort(block: dict[str, Any], mode: Mode) -> None:
     if mode == "lagging":
         block["timestamp"] = hex(int(block["timestamp"], 16) - LAG_S)
-        block["number"] = hex(max(0, int(block["number"], 16) - LAG_S))
     elif mode == "future":
         block["timestamp"] = hex(int(block["timestamp"], 16) + FUTURE_S)
     elif mode == "negative":
