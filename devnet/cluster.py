@@ -11,8 +11,9 @@ import msgspec
 import trio
 
 from devnet.chain import ChainHandle, run_chain
-from devnet.funding import Contracts, deploy_contracts, fund
 from devnet.members import Member, MemberPlan
+from devnet.purse import Purse, open_purse
+from protocols.units import Address
 
 __all__ = ["ClusterPlan", "ProcessCluster", "open_cluster"]
 
@@ -33,12 +34,12 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessCluster:
     """A running devnet. Members are reached by name: ``client-1``, ``provider-2``."""
 
-    def __init__(self, home: Path, chain: ChainHandle, contracts: Contracts) -> None:
+    def __init__(self, home: Path, chain: ChainHandle, purse: Purse) -> None:
         self.home = home
         self.chain = chain
-        self.contracts = contracts
+        self.purse = purse
+        self.contracts = purse.contracts
         self.members: dict[str, Member] = {}
-        self._accounts = iter(chain.accounts[1:])
 
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
@@ -79,7 +80,7 @@ class ProcessCluster:
 
     async def endow(self, member: Member) -> None:
         """Gas and tokens from the devnet's purse; the node itself deposits and stakes, as its owner would."""
-        await fund(self.chain, self.contracts, member.operator, FUNDS)
+        await self.purse.give(Address(bytes.fromhex(member.operator[2:])), FUNDS)
         half = str(FUNDS // 2)
         async with member.api() as api:
             if "provider" in member.plan.roles:
@@ -109,15 +110,17 @@ async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIter
             run_chain, kind=plan.chain, accounts=count, block_time_s=plan.block_time_s, log=home / "chain.log"
         )
         chain: ChainHandle = await nursery.start(starter)
-        cluster = ProcessCluster(home, chain, await deploy_contracts(chain))
-        try:
-            await _populate(cluster, plan)
-            yield cluster
-        finally:
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as ending:
-                    for member in cluster.members.values():
-                        ending.start_soon(member.stop)
+        async with open_purse(chain) as purse:
+            await purse.deploy()
+            cluster = ProcessCluster(home, chain, purse)
+            try:
+                await _populate(cluster, plan)
+                yield cluster
+            finally:
+                with trio.CancelScope(shield=True):
+                    async with trio.open_nursery() as ending:
+                        for member in cluster.members.values():
+                            ending.start_soon(member.stop)
         nursery.cancel_scope.cancel()
 
 

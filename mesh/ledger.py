@@ -40,7 +40,7 @@ from protocols.effects import PostTx
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.limits import ARBITRUM_ONE, ARBITRUM_SEPOLIA, DEVNET, NetworkParams
-from protocols.units import Address, DealId, Hash32, Tokens
+from protocols.units import Address, DealId, Hash32, Millis, Tokens
 
 __all__ = ["Ledger", "network_params", "open_ledger"]
 
@@ -196,6 +196,10 @@ class Ledger:
                 "the escrow does not answer", why=f"no contract at 0x{self.params.escrow.hex()}", fix="mesh doctor"
             )
         return answer
+
+    def now_ms(self) -> Millis:
+        """The monotonic clock, for events about money."""
+        return self._clock.monotonic_ms()
 
     def endpoints(self) -> tuple[EndpointInfo, ...]:
         """Which RPC endpoint serves, and how each fares."""
