@@ -100,7 +100,7 @@ class JobRunner:
         seed = tagged_digest("seed/1", deal_id if job.seed is None else job.seed.to_bytes(8, "big"))
         return JobRequest(
             module_path=module,
-            argv=(job.name, *job.command),
+            argv=job.command,
             env=job.env,
             inputs=tuple(inputs),
             outputs=tuple(OutputRule(o.path, o.name, o.max_bytes, o.max_files) for o in job.outputs),

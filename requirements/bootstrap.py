@@ -132,11 +132,11 @@ class Environment:
         say(f"making .venv with Python {platform.python_version()}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.folder)], check=True)
 
-    def pip(self, *arguments: str) -> bool:
+    def pip(self, *words: str, silent: bool = False) -> bool:
         """Run its pip; whether it succeeded. Files are compiled even where the caller's environment says not to."""
-        quiet = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-        call = [str(self.python), "-m", "pip", "--disable-pip-version-check", *arguments]
-        return subprocess.run(call, env=quiet, check=False).returncode == 0
+        env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        call = [str(self.python), "-m", "pip", "--disable-pip-version-check", *words]
+        return subprocess.run(call, env=env, capture_output=silent, check=False).returncode == 0
 
     def stamp(self, name: str) -> Path:
         return self.folder / f".installed-{name}"
@@ -153,44 +153,44 @@ def _lock(name: str) -> Path:
     return LOCKS / SETS[name][0]
 
 
-CHECKED = ("--quiet", "--require-hashes", "--no-deps")
+# Twice quiet: a machine's own pip settings often name places that pip then warns about, once for each package.
+CHECKED = ("-qq", "--require-hashes", "--no-deps")
+
+
+def arguments(lock: Path, wheels: Path) -> tuple[str, ...]:
+    """What fetching and installing a lock have in common."""
+    # What builds the others comes first; from then on nothing is fetched into an isolated build.
+    isolated = () if lock.name == "build.txt" else ("--no-build-isolation", "--use-pep517")
+    return (*CHECKED, *isolated, "--find-links", str(wheels), "-r", str(lock))
 
 
 def fetch(environment: Environment, lock: Path, wheels: Path) -> None:
     """Have every distribution that ``lock`` names in ``wheels``; ends the program when one cannot be had."""
-    complete = wheels / f".complete-{digest(lock.read_bytes())}"
-    if complete.exists():
-        return
     say(f"fetching what requirements/{lock.name} names, once, into {wheels}")
-    isolated = () if lock.name == "build.txt" else ("--no-build-isolation", "--use-pep517")
-    call = ("download", *CHECKED, *isolated, "--find-links", str(wheels), "--dest", str(wheels), "-r", str(lock))
-    if not environment.pip(*call):
-        missing = debian_packages_missing()
-        hint = f"On Debian: apt-get install {' '.join(missing)}. " if missing else ""
-        fail(
-            f"pip could not fetch what requirements/{lock.name} names; its own words are above.",
-            then=f"{hint}Check that a package index can be reached, then the same command again.",
-        )
-    complete.touch()
+    if environment.pip("download", *arguments(lock, wheels), "--dest", str(wheels)):
+        return
+    missing = debian_packages_missing()
+    hint = f"On Debian: apt-get install {' '.join(missing)}. " if missing else ""
+    fail(
+        f"pip could not fetch what requirements/{lock.name} names; its own words are above.",
+        then=f"{hint}Check that a package index can be reached, then the same command again.",
+    )
 
 
 def install(environment: Environment, lock: Path, wheels: Path) -> None:
-    """Install ``lock`` from ``wheels`` without the network; ends the program when that fails."""
+    """Install ``lock``, without the network where ``wheels`` has it all; ends the program when that fails."""
+    call = ("install", *arguments(lock, wheels), "--no-index")
+    if environment.pip(*call, silent=True):
+        return
     fetch(environment, lock, wheels)
-    isolated = () if lock.name == "build.txt" else ("--no-build-isolation", "--use-pep517")
-    call = ("install", *CHECKED, *isolated, "--no-index", "--find-links", str(wheels), "-r", str(lock))
     if environment.pip(*call):
         return
-    # A file may have been removed from the folder since; fetching again restores it, or says why not.
-    (wheels / f".complete-{digest(lock.read_bytes())}").unlink(missing_ok=True)
-    fetch(environment, lock, wheels)
-    if not environment.pip(*call):
-        missing = debian_packages_missing()
-        packages = f"apt-get install {' '.join(missing)}" if missing else "nothing that it needs to compile is missing"
-        fail(
-            f"pip could not install requirements/{lock.name}; its own words are above.",
-            then=f"On Debian: {packages}. To start afresh: rm -rf .venv {wheels}",
-        )
+    missing = debian_packages_missing()
+    packages = f"apt-get install {' '.join(missing)}" if missing else "nothing that it needs to compile is missing"
+    fail(
+        f"pip could not install requirements/{lock.name}; its own words are above.",
+        then=f"On Debian: {packages}. To start afresh: rm -rf .venv {wheels}",
+    )
 
 
 def install_set(name: str) -> None:
@@ -215,7 +215,7 @@ def install_set(name: str) -> None:
             install(environment, lock, wheels)
             environment.stamp(name).write_text(digest(lock.read_bytes()))
         if not editable:
-            here = ("install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-e", str(ROOT))
+            here = ("install", "-qq", "--no-deps", "--no-index", "--no-build-isolation", "-e", str(ROOT))
             if not environment.pip(*here):
                 fail("pip could not install this repository; its own words are above.", then="Check pyproject.toml.")
             environment.editable_stamp.write_text(digest(packaging_text()))
@@ -232,13 +232,13 @@ def node_is_new_enough() -> bool:
     return major.isdigit() and int(major) >= OLDEST_NODE
 
 
-def main(arguments: list[str]) -> int:
-    """Install the set that the one argument names."""
-    if len(arguments) != 1 or arguments[0] not in SETS:
+def main(words: list[str]) -> int:
+    """Install the set that the one word names."""
+    if len(words) != 1 or words[0] not in SETS:
         fail(f"expected one of: {', '.join(SETS)}.", then="Try: make setup")
-    if arguments[0] == "node" and node_is_new_enough():
+    if words[0] == "node" and node_is_new_enough():
         return 0
-    install_set(arguments[0])
+    install_set(words[0])
     return 0
 
 

@@ -92,14 +92,15 @@ class MeshStream(trio.abc.HalfCloseableStream):
 
 
 async def linger(stream: NetStream) -> None:
-    """Reads away what a peer sends after our close, until its end or for 5 s; then resets the stream.
+    """Reads away what a peer sends after our close, until its end, for 5 s or one window; then resets the stream.
 
-    A reset at once would make the peer lose the end of what we sent.
+    A reset at once could make the peer lose the end of what we sent.
     """
+    left = READ_BYTES
     try:
         with trio.move_on_after(LINGER_S):
-            while await stream.read(READ_BYTES):
-                pass
+            while left > 0:
+                left -= len(await stream.read(READ_BYTES))
     except StreamEOF:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + RESET_LIMIT_S):
             await stream.close()

@@ -62,7 +62,7 @@ class Pull:
             peer: Conversation(peer, key, streams, self._session, self._tell, counts) for peer in peers
         }
         self._to_store: deque[Block] = deque()
-        self._to_look_up: deque[tuple[Want, ...]] = deque()
+        self._to_look_up: list[Want] = []
         self._work = trio.Event()
         self._failed: Failed | None = None
         self._scope = trio.CancelScope()
@@ -90,7 +90,7 @@ class Pull:
         for effect in effects:
             match effect:
                 case LookUp(wants):
-                    self._to_look_up.append(wants)
+                    self._to_look_up += wants
                     self._work.set()
                 case AskPeer(peer, cids):
                     self._conversations[peer].ask(cids)
@@ -115,7 +115,8 @@ class Pull:
         while True:
             while self._to_look_up or self._to_store:
                 if self._to_look_up:
-                    self._tell(await self._store.look_up(self._to_look_up.popleft(), self._lease))
+                    wants, self._to_look_up = self._to_look_up, []
+                    self._tell(await self._store.look_up(wants, self._lease))
                 if self._to_store:
                     await self._store_some()
             self._work = trio.Event()

@@ -81,7 +81,7 @@ class PeerLost(Struct, frozen=True):
 
 
 class LookedUp(Struct, frozen=True):
-    """What the store said to a ``LookUp``."""
+    """What the store said to one ``LookUp`` or several."""
 
     absent: tuple[Cid, ...] = ()
     leaves: tuple[tuple[Cid, int], ...] = ()
@@ -127,7 +127,7 @@ class Want(Struct, frozen=True):
 
 
 class LookUp(Struct, frozen=True):
-    """Look for these in the store: answered by one ``LookedUp`` with each of them once."""
+    """Look for these in the store: each is answered once, in a ``LookedUp`` with any others."""
 
     wants: tuple[Want, ...]
 

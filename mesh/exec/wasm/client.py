@@ -56,7 +56,9 @@ class Child:
         self.killed = False
 
     def kill(self) -> None:
-        """Ask for SIGKILL; returns at once. Harmless when it is dead."""
+        """Ask for SIGKILL; returns at once. Harmless when it is dead, and said only once."""
+        if self.killed:
+            return
         self.killed = True
         with suppress(OSError):
             os.write(self._status.fileno(), KILL)

@@ -13,6 +13,9 @@ from mesh.exec.wasm.wire import CompileResult, CompileSpec, FrameType
 
 __all__ = ["compile_module"]
 
+_MODULE_MAGIC: Final = b"\0asm\1\0\0\0"
+"""wasmtime would take text as well; a job's module is binary, so that its bytes have one meaning everywhere."""
+
 _MAX_DETAIL: Final = 300
 """Characters of a validation error that travel."""
 
@@ -35,13 +38,23 @@ def compile_module(
 
 
 def _compile(spec: CompileSpec, module_fd: int, artifact_fd: int, engine: Engine, preview: Preview1) -> CompileResult:
-    data = os.pread(module_fd, os.fstat(module_fd).st_size, 0)
+    try:
+        data = os.pread(module_fd, os.fstat(module_fd).st_size, 0)
+        return _compile_bytes(data, spec, artifact_fd, engine, preview)
+    except MemoryError:
+        return CompileResult("compile_limit", "compiling it needs more memory than allowed")
+
+
+def _compile_bytes(
+    data: bytes, spec: CompileSpec, artifact_fd: int, engine: Engine, preview: Preview1
+) -> CompileResult:
+    if not spec.text and not data.startswith(_MODULE_MAGIC):
+        kind = "a component (build for wasm32-wasi, preview 1)" if data.startswith(b"\0asm") else "no WebAssembly"
+        return CompileResult("not_wasm", f"the file is {kind}")
     try:
         module = Module(engine, bytes(wat2wasm(data.decode())) if spec.text else data)
     except WasmtimeError as error:
         return CompileResult("not_wasm", _first_lines(str(error)))
-    except MemoryError:
-        return CompileResult("compile_limit", "compiling it needs more memory than allowed")
     refusal = _imports_refused(module) or _exports_refused(module)
     if refusal is not None:
         return refusal

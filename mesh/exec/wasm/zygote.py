@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from typing import Final, NoReturn
 
@@ -27,6 +26,7 @@ from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import die_with_parent
 from mesh.exec.wasm.wasi.preview1 import Preview1
 from mesh.exec.wasm.wire import (
+    KILL,
     MAX_DATAGRAM_BYTES,
     MAX_PASSED_FDS,
     CheckSpec,
@@ -150,6 +150,8 @@ class _Zygote:
         ended = Ended(status, child.reason, wall_ms, cpu_ms, usage.ru_maxrss * 1024)
         with contextlib.suppress(OSError):  # the node closed its end: nobody is waiting for this
             child.status.send(msgspec.msgpack.encode(ended), socket.MSG_DONTWAIT)
+        with contextlib.suppress(OSError):  # closing over an unread word would reset the node's end and lose ours
+            child.status.recv(len(KILL), socket.MSG_DONTWAIT)
         child.status.close()
 
     def _become_child(self, spec: Start, fds: list[int]) -> NoReturn:
@@ -209,4 +211,4 @@ def main(control_fd: int, node_pid: int) -> None:
         zygote.serve()
     finally:
         zygote.kill_all()
-    sys.exit(0)
+        os._exit(0)  # nothing to tidy up, and a node is waiting

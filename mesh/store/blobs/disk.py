@@ -9,6 +9,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ __all__ = ["BlobDisk", "Lease", "StoredBlock", "disk_bytes"]
 _PAGE_BYTES: Final = 4096
 """What a file takes at least: a million one-byte leaves fill 4 GiB, and count as that."""
 _SHARDS: Final = 256
+_SYNCERS: Final = 8
+"""Threads that wait for the disk at once: a journal commits what they wait for together."""
 
 StoredBlock = tuple[Cid, int, int]
 """Name, bytes, time of writing in ns."""
@@ -64,6 +67,7 @@ class BlobDisk:
         self._used: int | None = None
         self._counter = 0
         self._lock_fd = -1
+        self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blob-sync")
         self.damaged = 0
         """Blocks found with another hash than their name's, and removed."""
 
@@ -90,7 +94,8 @@ class BlobDisk:
             os.unlink(left.path)
 
     def close(self) -> None:
-        """Gives the lock back."""
+        """Gives the lock back; no thread of ours is left."""
+        self._syncers.shutdown()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -138,13 +143,11 @@ class BlobDisk:
             for cid, block in fresh.items():
                 pending[cid] = self._stage(block)
             if self._sync:
-                for staged in pending.values():
-                    _sync_file(staged)
+                list(self._syncers.map(_sync_file, pending.values()))  # together: the journal commits them as one
             for cid, staged in pending.items():
                 self._place(cid, staged, lease)
             if self._sync:
-                for shard in {self._file(cid).parent for cid in fresh}:
-                    _sync_directory(shard)
+                list(self._syncers.map(_sync_directory, {self._file(cid).parent for cid in fresh}))
         except BaseException:
             for staged in pending.values():
                 staged.unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""Verbs that begin a run: submit, quote, run; and those that look at a job file."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mesh.cli.options import Bootstrap, Env, Network, Output, Rpc, Sets, flags_of
+from mesh.cli.session import load, open_api, run_async, say
+
+__all__ = ["register"]
+
+JobFile = Annotated[Path, typer.Argument(help="The job file, normally job.yaml.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command()(submit)
+    app.command()(quote)
+    app.command()(run)
+    job = typer.Typer(help="Look at a job file without running it.", no_args_is_help=True)
+    job.command()(validate)
+    job.command()(schema)
+    app.add_typer(job, name="job")
+
+
+def submit(
+    file: JobFile,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Print the job's output, end with its code.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return as soon as the run exists.")] = False,
+    sets: Sets = None,
+    env: Env = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only the run id.")] = False,
+    directory: Annotated[Path | None, typer.Option("-d", "--directory", help="Put the result here.")] = None,
+    output: Output = "table",
+    network: Network = None,
+    rpc: Rpc = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Run a job on somebody's machine, and pay for it.
+
+    Through the running node if there is one, else through a client node started for this command. Ctrl-C detaches: the
+    run goes on in the running node, or when a node of this home starts again.
+    """
+    from mesh.cli.submit_flow import SubmitOptions, submit_flow
+
+    loaded = load(flags_of(network__name=network, chain__rpc=rpc, network__bootstrap=bootstrap))
+    options = SubmitOptions(
+        file=file,
+        follow=follow,
+        detach=detach,
+        sets=tuple(sets or ()),
+        env=tuple(env or ()),
+        yes=yes,
+        quiet=quiet,
+        directory=directory,
+        output=output,
+    )
+    raise typer.Exit(run_async(submit_flow, loaded, options))
+
+
+def quote(
+    file: JobFile,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every offer seen, and why it does not fit.")] = False,
+    sets: Sets = None,
+    env: Env = None,
+    output: Output = "table",
+    network: Network = None,
+    rpc: Rpc = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Ask what a job would cost. Nothing is signed, nothing is held."""
+    from mesh.cli.submit_flow import quote_flow
+
+    loaded = load(flags_of(network__name=network, chain__rpc=rpc, network__bootstrap=bootstrap))
+    run_async(quote_flow, loaded, file, tuple(sets or ()), tuple(env or ()), explain, output)
+
+
+def run(
+    module: Annotated[str, typer.Argument(help="cowsay:v0.0.4, or a folder with lilypad_module.json.tmpl.")],
+    inputs: Annotated[list[str] | None, typer.Option("-i", "--input", help="A module input: Message=moo.")] = None,
+) -> None:
+    """Run a Lilypad module. Modules are container images: they need the oci executor, which this version lacks."""
+    from mesh.base.errors import UsageError
+
+    given = " ".join(f"-i {one}" for one in inputs or ())
+    raise UsageError(
+        f"module {module} {given}".rstrip() + " cannot run yet",
+        why="Lilypad modules need the oci executor, which is not supported by this version",
+        fix="mesh submit devnet/jobs/pi/job.yaml   (a wasm job)",
+    )
+
+
+def validate(file: JobFile, sets: Sets = None, env: Env = None) -> None:
+    """Read a job file and report every problem in it."""
+    import os
+
+    from mesh.cli.jobfile import load_job
+
+    spec = load_job(file, sets=tuple(sets or ()), env=tuple(env or ()), environ=os.environ)
+    say(f"{file}: a valid {spec.executor} job named {spec.name}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of job.yaml."""
+    import json
+
+    from protocols.job.reference import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def now_s() -> int:
+    """Wall clock, for deadlines a user writes as durations."""
+    return int(time.time())

@@ -1,0 +1,26 @@
+"""Which options do several verbs share, and how do they become settings?"""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+__all__ = ["Bootstrap", "Env", "Form", "Network", "Output", "Rpc", "RunName", "Sets", "Yes", "flags_of"]
+
+Form = Literal["table", "json", "jsonl"]
+Output = Annotated[Form, typer.Option("-o", "--output", help="For people, or as JSON for programs.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a key of the job file: limits.wall=10m.")]
+Env = Annotated[list[str] | None, typer.Option("-e", "--env", help="A variable for the job: K=V, or K from here.")]
+Network = Annotated[str | None, typer.Option("--network", help="devnet, arbitrum-sepolia or arbitrum-one.")]
+Rpc = Annotated[list[str] | None, typer.Option("--rpc", help="Your own chain endpoint; tried before the public ones.")]
+Bootstrap = Annotated[list[str] | None, typer.Option("--bootstrap", help="Multiaddr with /p2p/ of a peer to dial.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first four digits or more.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
+
+
+def flags_of(**given: Any) -> dict[str, object]:
+    """Settings named ``section__field``; None and empty lists mean not given."""
+    return {
+        name.replace("__", "."): ",".join(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value not in (None, [])
+    }

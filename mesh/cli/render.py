@@ -1,0 +1,128 @@
+"""How do answers look? Tables and progress for people, JSON for programs."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mesh.api.types import DealInfo, RunInfo
+
+__all__ = ["PhaseLine", "ago", "amount", "emit", "phase_line", "short", "table"]
+
+WEI: Final = 10**18
+
+
+def amount(wei: str | None, symbol: str = "MESH") -> str:
+    """Whole tokens, exact, for people."""
+    if wei is None:
+        return "-"
+    whole, rest = divmod(int(wei), WEI)
+    fraction = f"{rest:018d}".rstrip("0")
+    return f"{whole}.{fraction} {symbol}" if fraction else f"{whole} {symbol}"
+
+
+def short(identifier: str | None) -> str:
+    """The first eight digits of an id: enough to type."""
+    if not identifier:
+        return "-"
+    return identifier[:10] if identifier.startswith("0x") else f"..{identifier[-8:]}"
+
+
+def ago(unix_s: int, now_s: int) -> str:
+    """How long ago, in the two largest units."""
+    left = max(now_s - unix_s, 0)
+    if left < 60:
+        return f"{left}s"
+    if left < 3600:
+        return f"{left // 60}m{left % 60:02d}s"
+    return f"{left // 3600}h{left % 3600 // 60:02d}m"
+
+
+def when(unix_s: int) -> str:
+    """A moment in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def emit(value: Any, form: str, people: Callable[[], str]) -> None:
+    """Print data: one JSON value, one JSON line per item, or what people read."""
+    from mesh.api.calls import to_json
+
+    if form == "json":
+        print(to_json(value).decode())
+    elif form == "jsonl":
+        for one in value if isinstance(value, list | tuple) else [value]:
+            print(to_json(one).decode())
+    else:
+        text = people()
+        if text:
+            print(text)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two spaces apart; the head alone when there is nothing."""
+    cells = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+_AFTER_COMMIT: Final = ("committed", "running", "resulted", "delivered", "accepted", "settled", "claimed", "rejected")
+
+
+def _deal_steps(deal: DealInfo) -> list[str]:
+    steps = [f"deal {short(deal.deal_id)}"]
+    if deal.phase in ("proposed", "signed", "ready"):
+        steps.append(deal.hint if deal.hint.startswith("pulling") else deal.phase)
+    if deal.commit_tx:
+        steps.append(f"committed {short(deal.commit_tx)}")
+    if deal.phase in ("committed", "running"):
+        steps.append("running")
+    if deal.outcome:
+        steps.append(f"result {deal.outcome}")
+    if deal.phase in ("resulted", "delivered"):
+        steps.append("pulling result" if deal.phase == "resulted" else "checking")
+    if deal.checked:
+        steps.append(f"checked: {deal.checked}")
+    if deal.phase == "rejected":
+        steps.append(f"REJECTED: {deal.detail}")
+    if deal.final_tx:
+        steps.append(f"{deal.final_how} {short(deal.final_tx)}")
+    return steps
+
+
+def phase_line(run: RunInfo) -> str:
+    """One line that says where a run stands."""
+    quotes = sum(one.verdict in ("quoted", "chosen") for one in run.candidates)
+    steps = [f"{quotes} quotes" if quotes else "searching"]
+    if len(run.deals) > 1:
+        steps.append(f"attempt {len(run.deals)}")
+    if run.deals:
+        steps += _deal_steps(run.deals[-1])
+    if run.status in ("failed", "cancelled"):
+        steps.append(f"{run.status} {run.code}".strip())
+    return " > ".join(steps)
+
+
+class PhaseLine:
+    """Rewrites one line on a terminal; elsewhere prints each new state once."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        self._last = ""
+
+    def show(self, text: str) -> None:
+        """The current state."""
+        if text == self._last:
+            return
+        if self._live:
+            pad = " " * max(len(self._last) - len(text), 0)
+            print(f"\r{text}{pad}", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+        self._last = text
+
+    def end(self) -> None:
+        """Leave the last state standing."""
+        if self._live and self._last:
+            print(file=sys.stderr)

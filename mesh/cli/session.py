@@ -1,0 +1,161 @@
+"""To which node does a verb talk? The running one over its socket, or one that is started for this command alone."""
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from mesh.api.port import NodeApi
+from mesh.base.config import LoadedConfig, ensure_home, load_config
+from mesh.base.errors import ConfigError, Interrupted, NodeUnreachable, as_mesh_error
+from mesh.base.tasks import Started
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["Session", "load", "open_session", "run_async", "say", "socket_of", "when_interrupted"]
+
+T = TypeVar("T")
+
+
+class Session(NamedTuple):
+    """A node to talk to. ``own``: it was started for this command and ends with it."""
+
+    api: NodeApi
+    own: bool
+
+
+class _Interruption:
+    """What Ctrl-C means at this point of the command."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self.what = "interrupted"
+        self.why = "nothing was cancelled"
+        self.fix = "mesh ps   (what was submitted goes on)"
+
+    def error(self) -> Interrupted:
+        """How the command ends."""
+        return Interrupted(self.what, why=self.why, fix=self.fix)
+
+
+_INTERRUPTION: ContextVar[_Interruption | None] = ContextVar("interruption", default=None)
+
+
+def say(text: str) -> None:
+    """Talk: to stderr, never mixed with data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
+    """The settings, with the preset of the network they name. Raises ``ConfigError``."""
+    from mesh.chain.presets import preset_of
+
+    return load_config(flags=flags, preset=preset_of)
+
+
+def socket_of(loaded: LoadedConfig) -> Path:
+    """Where this home's node listens."""
+    named = loaded.config.api.socket
+    return Path(named) if named else ensure_home(loaded.home).socket
+
+
+def when_interrupted(run: str, session: Session) -> None:
+    """From here on Ctrl-C leaves ``run`` to itself, and the command says what becomes of it."""
+    meant = _INTERRUPTION.get()
+    if meant is None:
+        return
+    meant.what = f"interrupted: run {run[:10]} was not cancelled"
+    if session.own:
+        meant.why = "it goes on when a node of this home runs again"
+        meant.fix = f"mesh wait {run[:10]}, or mesh up --detach   (to end it: mesh cancel {run[:10]})"
+    else:
+        meant.why = "it goes on in the running node"
+        meant.fix = f"mesh wait {run[:10]}   (to end it: mesh cancel {run[:10]})"
+
+
+def run_async(task: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Run a trio task to its end. Whatever goes wrong becomes the one ``MeshError`` that the command shows.
+
+    Ctrl-C cancels the task, so that everything it opened is closed; a second one no longer waits for that.
+    """
+    import trio
+
+    meant = _Interruption()
+    results: list[T] = []
+
+    async def main() -> None:
+        _INTERRUPTION.set(meant)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(_cancel_on_interrupt, nursery.cancel_scope, meant))
+            results.append(await task(*args))
+            nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(main)
+    except BaseException as error:
+        shown = meant.error() if meant.pressed else as_mesh_error(error)
+        if shown is error:
+            raise
+        raise shown from error
+    if not results:
+        raise meant.error()
+    return results[0]
+
+
+async def _cancel_on_interrupt(
+    scope: "trio.CancelScope", meant: _Interruption, *, task_status: Started
+) -> None:
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            meant.pressed = True
+            scope.cancel()
+            return
+
+
+@asynccontextmanager
+async def open_session(
+    loaded: LoadedConfig, *, may_start: bool = False, needs_peers: bool = False
+) -> AsyncIterator[Session]:
+    """The running node; with ``may_start``, else a client node that lives as long as the block.
+
+    Starting one resumes what an earlier command left unfinished in this home. ``needs_peers`` refuses at once when no
+    peer could ever be found. Raises ``NodeUnreachable`` when no node runs and none may be started.
+    """
+    from mesh.api.client import open_remote
+
+    socket = socket_of(loaded)
+    if socket.exists():
+        async with open_remote(socket) as remote:
+            if await _answers(remote):
+                yield Session(remote, own=False)
+                return
+    if not may_start:
+        raise NodeUnreachable("no node runs here", why=f"nothing answers on {socket}", fix="mesh up --detach")
+    if needs_peers and not loaded.config.network.bootstrap and not loaded.config.network.mdns:
+        raise ConfigError(
+            "no peer is known",
+            why="network.bootstrap is empty and network.mdns is off",
+            fix="add --bootstrap MULTIADDR, or: mesh config set network.bootstrap MULTIADDR",
+        )
+    from mesh.cli.daemon import open_client
+
+    say("no node runs here: starting a client node for this command (mesh up --detach keeps one running)")
+    async with open_client(loaded) as api:
+        yield Session(api, own=True)
+
+
+async def _answers(api: NodeApi) -> bool:
+    """Whether somebody listens: a killed node leaves its socket file behind."""
+    try:
+        await api.status()
+    except NodeUnreachable:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""How does a job file become a run, and how is it followed to its end?"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from mesh.api.port import NodeApi
+from mesh.api.types import Added, RunInfo, Submission
+from mesh.base.config import LoadedConfig
+from mesh.base.errors import ChainOrFunds, ConfigError, MeshError, NoMatch, ResultRejected
+from mesh.cli.jobfile import load_job
+from mesh.cli.render import PhaseLine, phase_line
+from protocols.job.canonical import CanonicalJob, Resolved, canonical_job
+from protocols.job.schema import JobSpec
+from protocols.job.sources import Held, LocalPath, Source
+from protocols.transfer.cid import cid_text, parse_cid
+
+__all__ = ["exit_code_of", "fetch_result", "follow", "prepare", "raise_if_failed"]
+
+POLL_S: Final = 0.15
+SEARCH_S: Final = 60
+
+
+async def prepare(
+    api: NodeApi, loaded: LoadedConfig, path: Path, *, sets: Sequence[str], env: Sequence[str], now: int
+) -> tuple[JobSpec, CanonicalJob, Submission]:
+    """Read, import and canonicalise a job file. Raises ``JobFileError`` and other ``MeshError``."""
+    spec = load_job(path, sets=sets, env=env, environ=os.environ)
+    base = path.parent
+    if spec.module is None:
+        raise ConfigError(f"{path} names no module", fix="add: module: ./job.wasm")
+    module = await _resolve(api, base, spec.module, "module")
+    inputs = [await _resolve(api, base, one.source, one.path) for one in spec.inputs]
+    resolved = Resolved(parse_cid(module.cid), module.size, tuple((parse_cid(one.cid), one.size) for one in inputs))
+    job = canonical_job(spec, resolved)
+    return spec, job, _submission(spec, job, (module, *inputs), loaded, now)
+
+
+async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added:
+    match source:
+        case LocalPath(path=path):
+            place = (base / path).expanduser()
+            if not place.exists():
+                raise ConfigError(f"{what}: there is no {place}", why="paths are relative to the job file", fix=f"ls {base}")
+            return await api.add(place)
+        case Held(cid=cid):
+            raise ConfigError(
+                f"{what}: content named by CID must be held by this node first",
+                why=f"{cid_text(cid)} was not imported",
+                fix="name a local path; fetching by CID from third parties comes with milestone C",
+            )
+        case _:
+            raise ConfigError(f"{what}: this source is not supported by this version", fix="name a local path")
+
+
+def _submission(
+    spec: JobSpec, job: CanonicalJob, inputs: tuple[Added, ...], loaded: LoadedConfig, now: int
+) -> Submission:
+    client, market = loaded.config.client, spec.market
+    most = market.max_price.amount if market.max_price else client.max_price
+    budget = market.budget.amount if market.budget else most
+    audit = spec.verify.audit_ppm if spec.verify.audit_ppm is not None else client.audit_ppm
+    return Submission(
+        job=job.encode(),
+        inputs=inputs,
+        max_price=str(int(most)),
+        budget=str(int(budget)),
+        mode=market.mode,
+        bid_window_ms=market.bid_window_ms or client.bid_window_ms,
+        target=_target(spec),
+        min_reputation_ppm=market.min_reputation_ppm,
+        deadline=spec.deadline_at(now) or 0,  # type: ignore[arg-type]  # unix seconds from the wall clock
+        search_s=SEARCH_S,
+        retry_on=spec.retry.on,
+        max_attempts=spec.retry.max_attempts,
+        audit_ppm=audit,
+    )
+
+
+def _target(spec: JobSpec) -> str:
+    from protocols.job.peers import peer_to_text
+
+    return peer_to_text(spec.market.target) if spec.market.target else ""
+
+
+async def follow(api: NodeApi, run_id: str, *, settled: bool) -> RunInfo:
+    """Watch a run until it is over; ``settled`` also waits for the money. Cancelled: the run goes on."""
+    line = PhaseLine()
+    try:
+        while True:
+            run = await api.run(run_id)
+            line.show(phase_line(run))
+            over = run.status in ("failed", "cancelled") or (run.status == "done" and (run.settled or not settled))
+            if over:
+                return run
+            await trio.sleep(POLL_S)
+    finally:
+        line.end()
+
+
+def raise_if_failed(run: RunInfo) -> None:
+    """A run that failed ends the command with the code of its reason."""
+    if run.status != "failed":
+        return
+    name = run.run_id[:10]
+    fix = f"mesh describe {name}"
+    match run.code:
+        case "no-match" | "no-capacity":
+            raise NoMatch(f"no provider took run {name}", why=run.detail, fix=f"{fix}   (why each offer did not fit)")
+        case "funds":
+            raise ChainOrFunds(f"run {name} cannot be paid", why=run.detail, fix="mesh wallet deposit 10")
+        case "rejected":
+            raise ResultRejected(f"the result of run {name} was refused", why=run.detail, fix=f"mesh deal evidence {name}")
+        case _:
+            raise MeshError(f"run {name} failed: {run.code}", why=run.detail, fix=f"mesh retry {name}")
+
+
+async def fetch_result(api: NodeApi, run: RunInfo, folder: Path) -> None:
+    """The outcome folder on this disk. Raises ``MeshError`` when there is none, or the folder exists."""
+    if run.root is None:
+        raise MeshError(f"run {run.run_id[:10]} has no result yet", why=f"it is {run.status}", fix="mesh wait RUN")
+    if folder.exists():
+        raise MeshError(f"{folder} exists already", fix=f"mesh get {run.run_id[:10]} -d {folder}-2")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    await api.export(run.root, folder)
+    from mesh.api.calls import to_json
+
+    (folder / "result.json").write_bytes(to_json(run) + b"\n")
+
+
+def exit_code_of(run: RunInfo) -> int:
+    """The job's own exit code; 1 for a run that ended otherwise."""
+    if run.status != "done":
+        return 1
+    if run.outcome == "exited":
+        return 0
+    return run.exit_code if run.exit_code and 0 < run.exit_code < 126 else 1
