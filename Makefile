@@ -42,7 +42,7 @@ lint:  ## format, rules, types, direction of imports, spelling; reports all befo
 	check ruff check --quiet .; \
 	check mypy; \
 	check mypy requirements/bootstrap.py; \
-	check lint-imports --no-cache --quiet; \
+	check lint-imports --no-cache --no-logo; \
 	check codespell; \
 	if [ -n "$$red" ]; then echo "lint: red:$$red" >&2; exit 1; fi
 
