@@ -13,6 +13,8 @@ import trio
 from mesh.store.blobs import BlobStore, Lease, QuotaExceeded
 from mesh.transfer.conversation import Conversation
 from mesh.transfer.streams import Streams
+from protocols.transfer.cid import is_raw
+from protocols.transfer.frames import MAX_WANTS
 from protocols.transfer.steps import (
     AskPeer,
     BlocksStored,
@@ -38,6 +40,8 @@ block: it must be quick and must not raise."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """Written and synced together; the larger, the fewer syncs."""
+_NODES_AT_ONCE: Final = 8
+"""Looked up in one go: their children are entered into the session in one turn of the event loop, 1 ms for 1,000."""
 
 
 class Pull:
@@ -62,7 +66,7 @@ class Pull:
             peer: Conversation(peer, key, streams, self._session, self._tell, counts) for peer in peers
         }
         self._to_store: deque[Block] = deque()
-        self._to_look_up: list[Want] = []
+        self._to_look_up: deque[Want] = deque()
         self._work = trio.Event()
         self._failed: Failed | None = None
         self._scope = trio.CancelScope()
@@ -115,12 +119,20 @@ class Pull:
         while True:
             while self._to_look_up or self._to_store:
                 if self._to_look_up:
-                    wants, self._to_look_up = self._to_look_up, []
-                    self._tell(await self._store.look_up(wants, self._lease))
+                    self._tell(await self._store.look_up(self._next_wants(), self._lease))
                 if self._to_store:
                     await self._store_some()
             self._work = trio.Event()
             await self._work.wait()
+
+    def _next_wants(self) -> list[Want]:
+        wants: list[Want] = []
+        nodes = 0
+        while self._to_look_up and len(wants) < MAX_WANTS and nodes < _NODES_AT_ONCE:
+            want = self._to_look_up.popleft()
+            nodes += not is_raw(want.cid)
+            wants.append(want)
+        return wants
 
     async def _store_some(self) -> None:
         batch: list[Block] = []
