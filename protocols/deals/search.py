@@ -44,6 +44,8 @@ class Search:
         """Providers not to be asked again before that time."""
         self.candidates: dict[tuple[PeerId, int], Candidate] = {}
         self.announced = False
+        self.explaining = False
+        """The last round: those that do not fit are asked too, so that the answer is in their own signed words."""
 
     @property
     def open(self) -> bool:
@@ -108,6 +110,7 @@ class Search:
                 del self.asked[message.rfq_id]
                 rest = max(message.free_in_s, 1) * 1000 if message.code == "busy" else 10_000
                 self.resting[asked.provider] = Millis(at + min(rest, 10_000))
+                self.candidates.pop((asked.provider, 0), None)
                 self._remember(asked, "refused", None, message.code, message.detail)
         return True
 

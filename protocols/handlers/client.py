@@ -1,5 +1,6 @@
 """What does a client do: submit, search, sign, cancel, retry?"""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import MAX_ATTEMPTS, MAX_CANDIDATES, MAX_QUOTES, MAX_RUNS_LIVE
 from protocols.messages.negotiation import HoldRelease, Quote, Refusal, Rfq
 from protocols.offers.ranking import sample
+from protocols.offers.records import ResourceOffer
 from protocols.reputation import lower_bound
 from protocols.runs import Cancelled, Candidate, Dealing, Failed, Run, Searching, is_final
 from protocols.state import CLIENT, NodeState
@@ -123,9 +125,17 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)
     if not asked:
         return [*_announce(state, search, now, env), *_wait(state, search, now, env)]
+    return _ask(state, search, asked, limit, now, env)
+
+
+def _ask(
+    state: NodeState, search: Search, offers: Sequence[ResourceOffer], limit: Tokens, now: Millis, env: Env
+) -> list[Effect]:
+    """Send an RFQ to each, and close when all have answered or the bid window is over."""
+    run, run_id = search.run, search.run.run_id
     effects: list[Effect] = []
     turn = run.next_index.to_bytes(4, "big") + search.round.to_bytes(4, "big")
-    for offer in asked:
+    for offer in offers:
         rfq = Rfq(
             rfq_id=tagged_digest("rfq/1", state.incarnation, run_id, turn, offer.provider),
             run_id=run_id,
@@ -143,7 +153,7 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
         effects.append(Send(peer=offer.provider, protocol=protocol, data=data))
     window = min(run.market.bid_window_ms, env.params.bid_window)
     state.timers.set(f"search:{run_id.hex()}", now + window)
-    count = str(len(asked))
+    count = str(len(offers))
     return [*effects, Notify(subject=run_id, name="rfq.sent", fields={"asked": count, "round": str(search.round)})]
 
 
@@ -176,9 +186,20 @@ def _wait(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     over = now - search.started >= run.market.search_s * 1000
     over = over or (run.market.deadline != 0 and state.wall >= run.market.deadline)
     if search.quote_only or over:
-        return _no_match(state, search, env)
+        return _ask_why(state, search, now, env)
     state.timers.set(f"search:{run.run_id.hex()}", now + BETWEEN_ROUNDS)
     return []
+
+
+def _ask_why(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effect]:
+    """Before giving up, ask those that did not seem to fit: they may answer no in their own signed words."""
+    seen = {peer for (peer, number) in search.candidates if number == 0}
+    live = [one for one in state.market.offers.live(state.wall) if one.provider in seen]
+    if search.explaining or not live:
+        return _no_match(state, search, env)
+    search.explaining = True
+    search.round += 1
+    return _ask(state, search, live[: MAX_CANDIDATES // 2], _limit(state, search), now, env)
 
 
 def _no_match(state: NodeState, search: Search, env: Env) -> list[Effect]:
@@ -231,14 +252,14 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
     best = best_quote(search, _limit(state, search), _reliability(state), deadline_s=deadline_s)
     if best is not None and search.quotes[best[1].rfq_id][1] + best[1].hold_ms - now < env.params.min_hold_left:
         best = None
-    winner = None if best is None or search.quote_only else best[1].rfq_id
+    winner = None if best is None or search.quote_only or search.explaining else best[1].rfq_id
     effects = [
         _release(asked.provider, rfq_id, env)
         for rfq_id, asked in search.asked.items()
         if rfq_id != winner and rfq_id in search.quotes and search.quotes[rfq_id][0].firm
     ]
     unaffordable = not any(q.firm for q, _ in search.quotes.values()) and bool(search.quotes)
-    if search.quote_only or (best is None and unaffordable):
+    if search.quote_only or search.explaining or (best is None and unaffordable):
         return [*effects, *_no_match(state, search, env)]
     if best is None:
         search.asked.clear()

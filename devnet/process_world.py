@@ -1,0 +1,126 @@
+"""How does a scenario see real processes? `ProcessCluster` behind the `Cluster` seam."""
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from devnet.cluster import ProcessCluster
+from devnet.scenario import JOBS, Failed, JobChoice
+from mesh.api.types import BalanceInfo, DealInfo, RunInfo, TraceInfo
+from mesh.base.config import load_config
+from mesh.cli.submitting import prepare
+
+__all__ = ["ProcessWorld"]
+
+T = TypeVar("T")
+POLL_S = 0.05
+
+
+class ProcessWorld:
+    """A `Cluster` of real processes."""
+
+    world = "processes"
+
+    def __init__(self, cluster: ProcessCluster) -> None:
+        self.cluster = cluster
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Names of the providers."""
+        return tuple(member.name for member in self.cluster.providers)
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """Names of the clients."""
+        return tuple(member.name for member in self.cluster.clients)
+
+    async def submit(self, client: str, job: JobChoice) -> str:
+        """See ``Cluster``."""
+        member = self.cluster[client]
+        loaded = load_config(flags={}, env=member.environment, cwd=member.home, file=member.home / "mesh.toml")
+        async with member.api() as api:
+            file = job_file(job)
+            _, _, submission = await prepare(api, loaded, file, sets=job_sets(job), env=(), now=int(time.time()))
+            return await api.submit(submission)
+
+    async def run(self, client: str, run_id: str) -> RunInfo:
+        """See ``Cluster``."""
+        async with self.cluster[client].api() as api:
+            return await api.run(run_id)
+
+    async def until(self, client: str, run_id: str, holds: Callable[[RunInfo], bool], limit_s: float) -> RunInfo:
+        """See ``Cluster``."""
+        async with self.cluster[client].api() as api:
+            return await _until(lambda: api.run(run_id), holds, limit_s, f"run {run_id[:10]}")
+
+    async def until_deal(self, node: str, deal_id: str, holds: Callable[[DealInfo], bool], limit_s: float) -> DealInfo:
+        """See ``Cluster``."""
+        async with self.cluster[node].api() as api:
+            return await _until(lambda: api.deal(deal_id), holds, limit_s, f"deal {deal_id[:10]} at {node}")
+
+    async def trace(self, client: str, run_id: str) -> tuple[TraceInfo, ...]:
+        """See ``Cluster``."""
+        async with self.cluster[client].api() as api:
+            return tuple([one async for one in api.events(run_id)])
+
+    async def balance(self, node: str) -> BalanceInfo:
+        """See ``Cluster``."""
+        async with self.cluster[node].api() as api:
+            return await api.balance()
+
+    async def stdout(self, client: str, run_id: str) -> bytes:
+        """See ``Cluster``."""
+        async with self.cluster[client].api() as api:
+            return (await api.logs(run_id, "stdout", 0)).data
+
+    async def kill(self, name: str) -> None:
+        """See ``Cluster``."""
+        await self.cluster[name].kill()
+
+    async def start(self, name: str) -> None:
+        """See ``Cluster``."""
+        await self.cluster[name].start()
+
+    async def withhold(self, client: str, withholding: bool) -> None:
+        """See ``Cluster``: its blob store cannot be read, so whoever pulls gets nothing."""
+        blobs = self.cluster[client].home / "blobs"
+        hidden = blobs.with_name("blobs-withheld")
+        if withholding:
+            blobs.rename(hidden)
+            blobs.mkdir()
+        else:
+            os.rmdir(blobs)  # noqa: PTH106
+            hidden.rename(blobs)
+
+    def now(self) -> float:
+        """See ``Cluster``."""
+        return time.monotonic()
+
+
+async def _until(
+    ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], limit_s: float, what: str
+) -> T:
+    last: T | None = None
+    with trio.move_on_after(limit_s):
+        while True:
+            last = await ask()
+            if holds(last):
+                return last
+            await trio.sleep(POLL_S)
+    raise Failed(f"{what} did not get there within {limit_s:g} s; it is {last}")
+
+
+def job_file(job: JobChoice) -> Path:
+    """The job file of an example job."""
+    return JOBS / job.name / "job.yaml"
+
+
+def job_sets(job: JobChoice) -> tuple[str, ...]:
+    """What the choice changes in the file."""
+    size = (f"command=[--samples, '{job.millions}000000']",) if job.name == "pi" else ()
+    audit = (f"verify.audit={job.audit}",) if job.audit else ()
+    return (*size, *audit, *job.sets)
