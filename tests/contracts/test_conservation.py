@@ -210,7 +210,7 @@ class Machine(RuleBasedStateMachine):
 
     def pick(self, data: st.DataObject) -> tuple[Held, str | None]:
         """A deal, and the error that any call about it gets for its state alone."""
-        held: Held = data.draw(st.sampled_from(list(self.books.deals.values())), label="deal")
+        held = self.books.deals[data.draw(st.sampled_from(sorted(self.books.deals)), label="deal")]
         if held.state is OnChainState.BURNED:
             return held, "UnknownDeal"
         return held, None if held.state in OPEN else "WrongState"
