@@ -56,11 +56,11 @@ class WasmExecutor:
         self._starting = trio.Lock()
         self._running = 0
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._artifacts = ArtifactCache(state_dir / "compiled", self._launch, limits=compile_limits)
+        self._artifacts = ArtifactCache(state_dir / "compiled", self.launch, limits=compile_limits)
 
     async def probe(self) -> Capability:
         """See ``Executor.probe``: one job per limit, and a child that tries to leave the sandbox."""
-        return await probe(self, self._artifacts, self._launch, self._state_dir)
+        return await probe(self, self._artifacts, self.launch, self._state_dir)
 
     async def prepare(self, job: JobRequest) -> Prepared:
         """See ``Executor.prepare``. Compiling is cached; a known module takes a read and a hash."""
@@ -134,8 +134,12 @@ class WasmExecutor:
             record = {"pid": self._zygote.pid, "start_ticks": _start_ticks(self._zygote.pid)}
             (self._state_dir / "zygote.json").write_text(json.dumps(record))
 
-    async def _launch(self, spec: Start, fds: list[int]) -> Child:
-        """A child of the zygote, which is started anew if it died."""
+    async def launch(self, spec: Start, fds: list[int]) -> Child:
+        """A child of the zygote, which is started anew if it died. For the cache, the probe and measurements.
+
+        Raises:
+            ExecutorUnavailable: see ``Zygote.start`` and ``Zygote.launch``.
+        """
         await self.start()
         assert self._zygote is not None
         return await self._zygote.launch(spec, fds)
@@ -162,7 +166,7 @@ class WasmExecutor:
                 max_files=limits.max_files,
                 stdout_bytes=limits.stdout_bytes,
             )
-            return await self._launch(spec, fds)
+            return await self.launch(spec, fds)
         finally:
             close_all(fds)
 
