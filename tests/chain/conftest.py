@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -34,16 +35,31 @@ async def open_chain(nursery: trio.Nursery) -> ChainOpener:
     return start
 
 
-@pytest.fixture(scope="session")
-def shared_chain() -> Iterator[ChainHandle]:
-    """One process for all tests: py-evm takes a second to import, many when the machine is busy."""
+@contextmanager
+def chain_process(chain_id: int) -> Iterator[ChainHandle]:
+    """A chain process for synchronous fixtures: session-wide ones outlive each test's event loop."""
     command = [sys.executable, "-m", "devnet.chain.server", "--watch-stdin", "--block-time", "0"]
+    command += ["--chain-id", str(chain_id)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         yield ChainHandle(ready["rpc_url"], ready["chain_id"], "pyevm", process.pid, dev_accounts(10))
         process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def shared_chain() -> Iterator[ChainHandle]:
+    """One process for all tests: py-evm takes a second to import, many when the machine is busy."""
+    with chain_process(31337) as handle:
+        yield handle
+
+
+@pytest.fixture(scope="session")
+def shared_sepolia() -> Iterator[ChainHandle]:
+    """The same with the chain id of Arbitrum Sepolia."""
+    with chain_process(421_614) as handle:
+        yield handle
 
 
 @pytest.fixture
@@ -67,7 +83,7 @@ def eventually() -> Callable[..., Awaitable[None]]:
 
     async def poll(condition: Callable[[], bool]) -> None:
         with trio.fail_after(20):
-            while not condition():  # noqa: ASYNC110 - the condition belongs to code that announces nothing
+            while not condition():
                 await trio.sleep(0.005)
 
     return poll
