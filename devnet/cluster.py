@@ -38,7 +38,6 @@ class ProcessCluster:
         self.home = home
         self.chain = chain
         self.purse = purse
-        self.contracts = purse.contracts
         self.members: dict[str, Member] = {}
 
     def __getitem__(self, name: str) -> Member:
@@ -61,8 +60,8 @@ class ProcessCluster:
             name=name,
             roles=roles,
             rpc=(self.chain.rpc_url,),
-            escrow="0x" + self.contracts.escrow.hex(),
-            token="0x" + self.contracts.token.hex(),  # noqa: S106  # an address
+            escrow="0x" + self.purse.escrow.hex(),
+            token="0x" + self.purse.token.hex(),  # noqa: S106  # an address
             chain_id=self.chain.chain_id,
             bootstrap=bootstrap,
             slots=slots,
@@ -111,7 +110,6 @@ async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIter
         )
         chain: ChainHandle = await nursery.start(starter)
         async with open_purse(chain) as purse:
-            await purse.deploy()
             cluster = ProcessCluster(home, chain, purse)
             try:
                 await _populate(cluster, plan)

@@ -76,7 +76,7 @@ class Member:
         sections: dict[str, dict[str, object]] = {
             "network": {
                 "name": "devnet",
-                "listen": list(("/ip4/127.0.0.1/tcp/0",)),
+                "listen": ["/ip4/127.0.0.1/tcp/0"],
                 "bootstrap": list(plan.bootstrap),
                 "mdns": False,
             },
@@ -90,7 +90,7 @@ class Member:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.home / "mesh.toml").write_text(text)
 
-    async def start(self, *, fail_at: str = "") -> None:
+    async def start(self) -> None:
         """Start the process and wait until it is ready. Raises ``NodeDidNotStart``."""
         await trio.to_thread.run_sync(self.write_config)
         ready = self.home / "ready.json"
@@ -102,7 +102,7 @@ class Member:
                 stdout=out,
                 stderr=out,
                 cwd=self.home,
-                env=self.environment | ({"MESH_DIE_AT": fail_at} if fail_at else {}),
+                env=self.environment,
             )
         with trio.move_on_after(READY_S):
             while self.process.poll() is None:

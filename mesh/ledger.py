@@ -20,26 +20,37 @@ from mesh.base.errors import ConfigError
 from mesh.base.keys import NodeKey
 from mesh.base.observe import get_log
 from mesh.base.tasks import Started
+from mesh.chain.contracts import Contracts
 from mesh.chain.errors import ChainError, FeeAboveCap, InsufficientFunds
 from mesh.chain.eth import Eth, LogQuery, TxCall
-from mesh.chain.feed import Cursor, FollowerSettings, HeadMoved, LogRef, LogRetracted, LogSeen
+from mesh.chain.events import (
+    DealCancelled,
+    DealClaimed,
+    DealCommitted,
+    DealExpired,
+    DealFinalized,
+    DealSettled,
+    EscrowEvent,
+    read_event,
+    topic_of,
+)
+from mesh.chain.feed import Cursor, HeadMoved, LogRef, LogRetracted, LogSeen
 from mesh.chain.follower import Follower
 from mesh.chain.outcomes import Confirmed, Dropped, Reverted, SubmitterSettings
+from mesh.chain.presets import chain_preset
 from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Rpc, open_rpc
 from mesh.chain.submitter import Submitter
+from mesh.chain.wire import Malformed
 from mesh.effects import TxRejected
 from mesh.engine import Engine
 from mesh.store import Store
 from protocols import events as ev
-from protocols.contracts import artifact, calls
+from protocols.contracts import artifact
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
-from protocols.contracts.logs import DEAL_TOPICS, read_deal_log
 from protocols.deals.eip712 import Domain
 from protocols.effects import PostTx
-from protocols.errors import RemoteProtocolError
-from protocols.hashing import keccak256
-from protocols.limits import ARBITRUM_ONE, ARBITRUM_SEPOLIA, DEVNET, NetworkParams
+from protocols.limits import NetworkParams
 from protocols.units import Address, DealId, Hash32, Millis, Tokens
 
 __all__ = ["Ledger", "network_params", "open_ledger"]
@@ -49,23 +60,13 @@ MAX_LOCKS: Final = 20_000
 """Locks of deals remembered: twice the deals a node may have open."""
 RETRY_S: Final = 2.0
 """Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
-DEVNET_POLL_S: Final = 0.1
-_ACCOUNT_OF: Final = keccak256(b"accountOf(address)")[:4]
-_OWNER_OF: Final = keccak256(b"ownerOf(address)")[:4]
 
 log = get_log("ledger")
 
 
 def network_params(config: Config) -> NetworkParams:
     """The network's parameters with the configured contracts. Raises ``ConfigError`` for a network nobody knows."""
-    presets = {one.name: one for one in (DEVNET, ARBITRUM_SEPOLIA, ARBITRUM_ONE)}
-    preset = presets.get(config.network.name)
-    if preset is None:
-        raise ConfigError(
-            f"there is no network {config.network.name!r}",
-            why=f"known are {', '.join(presets)}",
-            fix="mesh config set network.name arbitrum-sepolia",
-        )
+    preset = chain_preset(config.network.name).params
     chain = config.chain
     if not any(chain.escrow_address) or not any(chain.token_address):
         raise ConfigError(
@@ -90,6 +91,7 @@ class Ledger:
         self.params = params
         self.rpc = rpc
         self.eth = Eth(rpc)
+        self.contracts = Contracts(rpc, escrow=params.escrow, token=params.token)
         self.submitter = submitter
         self._store = store
         self._clock = clock
@@ -104,8 +106,6 @@ class Ledger:
         """Turn the chain into events until cancelled; started when the first head is known."""
         stored = await self._store.cursor(CURSOR)
         cursor = msgspec.msgpack.decode(stored, type=Cursor) if stored else None
-        devnet = self.params.name == "devnet"
-        settings = FollowerSettings(poll_s=DEVNET_POLL_S) if devnet else FollowerSettings()
         query = LogQuery((self.params.escrow,), (DEAL_TOPICS,))
         follower = Follower(
             self.eth,
@@ -113,7 +113,7 @@ class Ledger:
             jitter=random.random,
             cursor=cursor,
             start_block=self._deploy_block,
-            settings=settings,
+            settings=chain_preset(self.params.name).follower,
         )
         async for item in follower:
             match item:
@@ -138,29 +138,31 @@ class Ledger:
 
     async def _seen(self, engine: Engine, item: LogSeen) -> None:
         try:
-            move = read_deal_log(item.log.topics, item.log.data)
-            if move is None:
-                return
-            if move.to == "committed":
-                self._remember(Lock.from_log(item.log.topics, item.log.data))
-        except RemoteProtocolError as error:
-            log.warning("log.malformed", tx=item.log.tx_hash.hex(), reason=str(error))
+            event = read_event(item.log)
+        except Malformed as error:
+            log.warning("log.malformed", tx=item.log.tx_hash, reason=str(error))
             return
-        if not engine.view(lambda state: move.deal_id in state.durable.deals):
+        if isinstance(event, DealCommitted):
+            self._remember(event.lock)
+        move = _move_of(event)
+        if move is None:
+            return
+        deal_id, to, paid = move
+        if not engine.view(lambda state: deal_id in state.durable.deals):
             return
         block = await self.eth.block(item.log.block_number)
         if block is None:
             return
-        self._moves[item.ref] = (move.deal_id, move.to)
+        self._moves[item.ref] = (deal_id, to)
         await engine.post(
             ev.DealMovedOnChain(
                 at=self._clock.monotonic_ms(),
-                deal_id=move.deal_id,
-                to=move.to,
+                deal_id=deal_id,
+                to=to,
                 tx=item.log.tx_hash,
                 block=item.log.block_number,
                 timestamp=block.timestamp,
-                paid=move.paid,
+                paid=paid,
             )
         )
 
@@ -179,23 +181,10 @@ class Ledger:
 
     # --- asking --------------------------------------------------------------------------------------------------
 
-    async def owner_of(self, operator: Address) -> Address:
-        """Who stands behind an operator. Raises ``ChainError``."""
-        return Address((await self._view(_OWNER_OF, operator))[12:32])
-
     async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
         """(free, unlocked stake) of the operator's owner. Raises ``ChainError``."""
-        answer = await self._view(_ACCOUNT_OF, await self.owner_of(operator))
-        return Tokens.from_bytes(answer[:32], "big"), Tokens.from_bytes(answer[32:64], "big")
-
-    async def _view(self, selector: bytes, who: Address) -> bytes:
-        call = TxCall(self.params.escrow, selector + bytes(12) + who)
-        answer = await self.eth.call(call, self.submitter.address)
-        if len(answer) < 32:
-            raise ChainError(
-                "the escrow does not answer", why=f"no contract at 0x{self.params.escrow.hex()}", fix="mesh doctor"
-            )
-        return answer
+        found = await self.contracts.account(await self.contracts.owner_of(operator))
+        return found.free, found.stake
 
     def now_ms(self) -> Millis:
         """The monotonic clock, for events about money."""
@@ -222,8 +211,7 @@ class Ledger:
         """Get one escrow call onto the chain, exactly once per key. Raises ``TxRejected`` when it can never succeed."""
         while True:
             try:
-                call = TxCall(self.params.escrow, await self._calldata(tx))
-                outcome = await self.submitter.submit(tx.key, call)
+                outcome = await self.submitter.submit(tx.key, await self._call(tx))
             except (InsufficientFunds, FeeAboveCap) as error:
                 log.warning("tx.waits", key=tx.key, reason=str(error))
                 await trio.sleep(RETRY_S)
@@ -243,23 +231,23 @@ class Ledger:
                 case Dropped():
                     await self.submitter.release(tx.key)
 
-    async def _calldata(self, tx: PostTx) -> bytes:
-        deal = tx.deal
+    async def _call(self, tx: PostTx) -> TxCall:
+        deal, escrow = tx.deal, self.contracts
         match tx.purpose:
             case "commit":
-                return calls.commit(deal, tx.signature)
+                return escrow.commit(deal, tx.signature)
             case "burn":
-                return calls.burn_run(deal.run_nonce, deal.index)
+                return escrow.burn_run(deal.run_nonce, deal.index)
             case "settle":
-                return calls.settle(await self._lock(tx), tx.amount, tx.signature, result_hash=tx.result_hash)
+                return escrow.settle(await self._lock(tx), tx.amount, tx.signature, tx.result_hash)
             case "cancel":
-                return calls.cancel(await self._lock(tx), tx.amount, tx.signature)
+                return escrow.cancel(await self._lock(tx), tx.amount, tx.signature)
             case "claim":
-                return calls.claim(await self._lock(tx), tx.result_hash)
+                return escrow.claim(await self._lock(tx), tx.result_hash)
             case "finalize":
-                return calls.finalize(await self._lock(tx), tx.result_hash)
+                return escrow.finalize(await self._lock(tx), tx.result_hash)
             case "expire":
-                return calls.expire(await self._lock(tx))
+                return escrow.expire(await self._lock(tx))
             case _:
                 raise TxRejected(f"no escrow call is named {tx.purpose}")
 
@@ -275,9 +263,28 @@ class Ledger:
             lock = Lock.from_log(found[-1].topics, found[-1].data)
             self._remember(lock)
             return lock
-        client = await self.owner_of(tx.deal.client)
-        provider = await self.owner_of(tx.deal.provider)
+        client = await self.contracts.owner_of(tx.deal.client)
+        provider = await self.contracts.owner_of(tx.deal.provider)
         return Lock.of(self._domain, tx.deal, client_owner=client, provider_owner=provider)
+
+
+_PAYING: Final[dict[type, str]] = {DealSettled: "settled", DealFinalized: "finalized", DealCancelled: "cancelled"}
+DEAL_TOPICS: Final = tuple(topic_of(kind) for kind in (DealCommitted, DealClaimed, DealExpired, *_PAYING))
+
+
+def _move_of(event: EscrowEvent | None) -> tuple[DealId, str, Tokens] | None:
+    """(deal, transition, paid) of a log that moves a deal."""
+    match event:
+        case DealCommitted(lock=lock):
+            return lock.deal_id, "committed", Tokens(0)
+        case DealClaimed(deal_id=deal_id):
+            return deal_id, "claimed", Tokens(0)
+        case DealExpired(deal_id=deal_id):
+            return deal_id, "expired", Tokens(0)
+        case DealSettled() | DealFinalized() | DealCancelled():
+            return event.deal_id, _PAYING[type(event)], event.paid
+        case _:
+            return None
 
 
 @asynccontextmanager

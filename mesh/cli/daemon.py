@@ -2,15 +2,16 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -20,65 +21,82 @@ from mesh.api.server import serve_api
 from mesh.api.service import LocalApi
 from mesh.api.types import NodeStatus, PeerInfo, ProviderInfo
 from mesh.base.config import LoadedConfig, ensure_home
-from mesh.base.keys import NodeKey, create_key, load_key, passphrase_in
+from mesh.base.observe import log_to
+from mesh.cli.node_key import node_key
 from mesh.cli.session import say, socket_of
 from mesh.node import Node, open_node
 from mesh.wallet import LedgerWallet
 from protocols import views
 from protocols.job.peers import peer_to_text
 
-__all__ = ["node_key", "open_service", "run_daemon"]
-
-DRAIN_POLL_S: Final = 0.5
+__all__ = ["node_log", "open_client", "run_daemon"]
 
 
-def node_key(loaded: LoadedConfig) -> NodeKey:
-    """The node's key; made on first use. Raises ``ConfigError``."""
-    named = loaded.config.key.file
-    path = Path(named) if named else ensure_home(loaded.home).key_file
-    if not path.exists():
-        key = create_key(path)
-        say(f"made a new node key: {path}")
-        return key
-    secret = loaded.config.key.passphrase_file
-    return load_key(path, passphrase_in(Path(secret)) if secret else None)
+class _Running(NamedTuple):
+    """A node with its API; ``stopped`` is set by `mesh down`."""
+
+    node: Node
+    api: LocalApi
+    stopped: trio.Event
+
+
+@contextmanager
+def node_log(loaded: LoadedConfig, *, shown: bool) -> Iterator[None]:
+    """The node's log while the block runs: node.log as configured and, if ``shown``, stderr."""
+    settings = loaded.config.log
+    file = ensure_home(loaded.home).log_file if settings.file else None
+    with open(os.devnull, "w") as nowhere:
+        stream = sys.stderr if shown else nowhere
+        with log_to(
+            stream,
+            level=settings.level,
+            form=settings.format,
+            file=file,
+            file_bytes=settings.file_mib << 20,
+            files=settings.files,
+        ):
+            yield
 
 
 @asynccontextmanager
-async def open_service(
-    loaded: LoadedConfig, *, roles: tuple[str, ...] | None = None, announce: bool = True
-) -> AsyncIterator[NodeApi]:
-    """A node and its API, served on the socket while the block runs."""
-    async with _open(loaded, roles, announce) as (_, api, _stopped):
-        yield api
+async def open_client(loaded: LoadedConfig) -> AsyncIterator[NodeApi]:
+    """A client node for one command. It listens on the home's socket, so that other commands find it while it lives.
+
+    Raises what ``open_node`` raises: ``StoreLocked`` when a node of this home is just starting, and others.
+    """
+    network = msgspec.structs.replace(loaded.config.network, listen=_any_port(loaded.config.network.listen))
+    provider = msgspec.structs.replace(loaded.config.provider, roles=("client",))
+    config = msgspec.structs.replace(loaded.config, network=network, provider=provider)
+    with node_log(loaded, shown=False):
+        async with _open(msgspec.structs.replace(loaded, config=config)) as running:
+            yield running.api
+
+
+def _any_port(listen: tuple[str, ...]) -> tuple[str, ...]:
+    """The same addresses on free ports: nobody needs to find a client, and a provider may hold the usual one."""
+    return tuple(re.sub(r"/tcp/\d+", "/tcp/0", address) for address in listen)
 
 
 @asynccontextmanager
-async def _open(
-    loaded: LoadedConfig, roles: tuple[str, ...] | None, announce: bool
-) -> AsyncIterator[tuple[Node, LocalApi, trio.Event]]:
-    config = loaded.config
-    if roles is not None:
-        config = msgspec.structs.replace(config, provider=msgspec.structs.replace(config.provider, roles=roles))
+async def _open(loaded: LoadedConfig) -> AsyncIterator[_Running]:
     key = node_key(loaded)
     began = time.monotonic()
     stopped = trio.Event()
-    async with open_node(config, key, ensure_home(loaded.home).home) as node, trio.open_nursery() as nursery:
+    async with open_node(loaded.config, key, ensure_home(loaded.home).home) as node, trio.open_nursery() as nursery:
         api = LocalApi(
             node.engine,
             node.store,
             node.artifacts,
             node.logs,
-            LedgerWallet(node.ledger, node.engine),
+            LedgerWallet(node.ledger, node.engine, node.entropy),
             _Network(node),
             node.clock,
             node.entropy,
             partial(_status, node, loaded, began),
             stopped.set,
         )
-        if announce:
-            await nursery.start(partial(serve_api, api, socket_of(loaded)))
-        yield node, api, stopped
+        await nursery.start(partial(serve_api, api, socket_of(loaded)))
+        yield _Running(node, api, stopped)
         nursery.cancel_scope.cancel()
 
 
@@ -130,7 +148,7 @@ def _status(node: Node, loaded: LoadedConfig, began: float) -> NodeStatus:
         runs=counts.runs,
         events=counts.events,
         outbox=counts.outbox,
-        blobs_bytes=0,
+        blobs_bytes=node.blobs.statistics().bytes_written,
     )
 
 
@@ -152,27 +170,35 @@ def _provider(node: Node) -> ProviderInfo | None:
     )
 
 
-async def run_daemon(loaded: LoadedConfig, ready_file: Path | None) -> None:
-    """`mesh up` in the foreground: until SIGINT, SIGTERM or `mesh down`."""
-    async with _open(loaded, None, announce=True) as (node, api, stopped):
-        status = await api.status()
-        say(f"peer {status.peer_id}")
-        for address in status.addresses:
-            say(f"  {address}")
-        say(f"operator {status.operator} on {status.network}, roles {', '.join(status.roles)}")
-        if ready_file is not None:
-            await trio.to_thread.run_sync(_write_ready, ready_file, status)
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
+async def run_daemon(loaded: LoadedConfig, ready_file: Path | None, quiet: bool) -> None:
+    """`mesh up` in the foreground: until SIGINT, SIGTERM or `mesh down`. ``quiet``: log lines go to node.log alone."""
+    with node_log(loaded, shown=not quiet):
+        async with _open(loaded) as running:
+            status = await running.api.status()
+            say(f"peer {status.peer_id}")
+            for address in status.addresses:
+                say(f"  {address}")
+            say(f"operator {status.operator} on {status.network}, roles {', '.join(status.roles)}")
+            if status.provider is not None and not status.provider.offering:
+                say(f"nothing is offered: {status.provider.reason or 'the probe failed'}   (mesh doctor)")
+            if ready_file is not None:
+                await trio.to_thread.run_sync(_write_ready, ready_file, status)
+            await _until_stopped(running.stopped)
+            live = running.node.engine.statistics().live
+            say(f"stopping; {live} deals go on after the next `mesh up`" if live else "stopping")
 
-                async def until_signal() -> None:
-                    async for _ in signals:
-                        stopped.set()
 
-                nursery.start_soon(until_signal)
-                await stopped.wait()
-                nursery.cancel_scope.cancel()
-        say(f"stopping; {node.engine.statistics().live} deals go on after the next `mesh up`")
+async def _until_stopped(stopped: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def until_signal() -> None:
+                async for _ in signals:
+                    stopped.set()
+
+            nursery.start_soon(until_signal)
+            await stopped.wait()
+            nursery.cancel_scope.cancel()
 
 
 def _write_ready(path: Path, status: NodeStatus) -> None:
@@ -181,19 +207,3 @@ def _write_ready(path: Path, status: NodeStatus) -> None:
     partial_path = path.with_suffix(".part")
     partial_path.write_text(json.dumps(told))
     partial_path.rename(path)
-
-
-def detach(loaded: LoadedConfig, arguments: list[str]) -> int:
-    """Start `mesh up` as a process of its own; returns its pid. Its log is node.log in the home."""
-    import subprocess
-
-    log = ensure_home(loaded.home).log_file.with_name("up.log")
-    with log.open("ab") as out:
-        child = subprocess.Popen(  # noqa: S603  # our own interpreter, our own module
-            [sys.executable, "-m", "mesh.cli.app", "up", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
-    return child.pid

@@ -1,0 +1,217 @@
+"""How are networks kept, found and judged? What stands behind the devnet verbs."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
+from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster, write_cluster
+from devnet.members import Member, MemberPlan
+from devnet.process_world import ProcessWorld
+from devnet.scenario import Cluster, Failed, Report, Scenario
+from mesh.base.errors import MeshError, NodeUnreachable, UsageError
+from mesh.cli.render import emit, short, table
+from mesh.cli.session import say
+
+__all__ = [
+    "keep_up",
+    "kill_node",
+    "list_nodes",
+    "print_log",
+    "reported",
+    "run_bench",
+    "run_scenario",
+    "run_sim",
+    "start_node",
+    "stop_network",
+]
+
+STOP_WAIT_S: Final = 15.0
+
+
+async def reported(name: str, seed: int, world: str, script: Callable[[], Awaitable[dict[str, Any]]]) -> Report:
+    """The report of a script: what failed is part of it, a defect is not hidden."""
+    try:
+        figures = await script()
+    except (Failed, MeshError, trio.TooSlowError) as error:
+        problem = str(error) or type(error).__name__
+        return Report(name=name, ok=False, figures={}, problem=problem, world=world, seed=seed)
+    except BaseExceptionGroup as group:
+        first, rest = group.split((Failed, MeshError, trio.TooSlowError))
+        if first is None or rest is not None:
+            raise
+        return Report(name=name, ok=False, figures={}, problem=str(first.exceptions[0]), world=world, seed=seed)
+    return Report(name=name, ok=True, figures=figures, world=world, seed=seed)
+
+
+async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) -> Report:
+    """One scenario in a fresh world of its own."""
+    if world not in scenario.worlds:
+        raise UsageError(
+            f"{scenario.name} does not run in world {world!r}", fix=f"--world {' or '.join(scenario.worlds)}"
+        )
+    if world == "sim":
+        from devnet.sim_world import SimWorld
+
+        with SimWorld(seed, scenario.providers, scenario.clients) as simulated:
+            return await reported(scenario.name, seed, world, lambda: scenario.script(simulated, seed))
+
+    async def script() -> dict[str, Any]:
+        plan = ClusterPlan(providers=scenario.providers, clients=scenario.clients, chain=chain)  # type: ignore[arg-type]
+        async with open_cluster(devnet_home() / "scenario" / scenario.name, plan) as cluster:
+            real: Cluster = ProcessWorld(cluster)
+            figures = await scenario.script(real, seed)
+            return {"chain": cluster.chain.kind, **figures}
+
+    return await reported(scenario.name, seed, world, script)
+
+
+def run_sim(nodes: int, minutes: int, seed: int, faults: str) -> Any:
+    """One simulated history; ``ok`` when every invariant held."""
+    from devnet.show import SimOutput
+    from devnet.sim.faults import FAULTS
+    from devnet.sim.simulate import simulate
+
+    if faults not in FAULTS:
+        raise UsageError(f"there are no faults {faults!r}", fix=f"--faults {' or '.join(FAULTS)}")
+    began = time.process_time()
+    found = simulate(nodes, seed, minutes=minutes, faults=faults)
+    return SimOutput.of(found, time.process_time() - began)
+
+
+async def run_bench(name: str, quick: bool, seed: int) -> Report:
+    """One benchmark, its figures beside their targets."""
+    from devnet.bench import load_bench
+    from devnet.bench.targets import judge
+
+    figures = await load_bench(name)(quick, seed)
+    judged, ok = judge(name, figures)
+    return Report(name=name, ok=ok, figures=judged, seed=seed, problem="" if ok else "a figure misses its floor")
+
+
+async def keep_up(plan: ClusterPlan) -> None:
+    """`mesh devnet up`: until Ctrl-C, SIGTERM or `mesh devnet down`."""
+    home = devnet_home()
+    async with open_cluster(home, plan) as cluster:
+        write_cluster(home, _file_of(cluster))
+        say(f"{len(cluster.members)} nodes run; chain {cluster.chain.kind} at {cluster.chain.rpc_url}")
+        client = cluster.clients[0]
+        say(f"try: MESH_HOME={client.home} mesh --help")
+        say(f"     cd {client.home} && MESH_HOME={client.home} mesh submit {Path('devnet/jobs/pi/job.yaml').resolve()}")
+        try:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    return
+        finally:
+            (home / "cluster.json").unlink(missing_ok=True)
+
+
+def _file_of(cluster: ProcessCluster) -> ClusterFile:
+    return ClusterFile(
+        chain_kind=cluster.chain.kind,
+        rpc_url=cluster.chain.rpc_url,
+        chain_id=cluster.chain.chain_id,
+        chain_pid=cluster.chain.pid,
+        escrow="0x" + cluster.purse.escrow.hex(),
+        token="0x" + cluster.purse.token.hex(),  # noqa: S106  # an address
+        supervisor_pid=os.getpid(),
+        nodes=tuple(_entry(member) for member in cluster.members.values()),
+    )
+
+
+def _entry(member: Member) -> NodeEntry:
+    return NodeEntry(
+        name=member.name,
+        role=member.plan.roles[0],
+        home=str(member.home),
+        pid=member.process.pid if member.process else 0,
+        peer_id=member.peer_id,
+        operator=member.operator,
+        addresses=member.addresses,
+    )
+
+
+def _alive(pid: int) -> bool:
+    return pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+def list_nodes(output: str) -> None:
+    """`mesh devnet ps`."""
+    cluster = read_cluster(devnet_home())
+    rows = [
+        [one.name, one.role, "up" if _alive(one.pid) else "down", str(one.pid), short(one.peer_id), one.home]
+        for one in cluster.nodes
+    ]
+    emit(cluster, output, lambda: table(["NAME", "ROLE", "STATE", "PID", "PEER", "HOME"], rows))
+
+
+def _node(name: str) -> tuple[ClusterFile, NodeEntry]:
+    cluster = read_cluster(devnet_home())
+    for one in cluster.nodes:
+        if one.name == name:
+            return cluster, one
+    names = ", ".join(one.name for one in cluster.nodes)
+    raise UsageError(f"there is no node {name!r}", why=f"there are {names}", fix="mesh devnet ps")
+
+
+def print_log(name: str) -> None:
+    """`mesh devnet logs`."""
+    _, node = _node(name)
+    print((Path(node.home) / "up.log").read_text(errors="replace"), end="")
+
+
+def kill_node(name: str) -> None:
+    """`mesh devnet kill`."""
+    _, node = _node(name)
+    if not _alive(node.pid):
+        raise NodeUnreachable(f"{name} is down already", fix=f"mesh devnet start {name}")
+    os.kill(node.pid, signal.SIGKILL)
+    say(f"{name} (pid {node.pid}) is gone; mesh devnet start {name} brings it back")
+
+
+async def start_node(name: str) -> None:
+    """`mesh devnet start`."""
+    cluster, node = _node(name)
+    if _alive(node.pid):
+        raise UsageError(f"{name} is up", fix="mesh devnet ps")
+    others = tuple(a for one in cluster.nodes if one.name != name and _alive(one.pid) for a in one.addresses[:1])
+    plan = MemberPlan(
+        name=name,
+        roles=(node.role,),
+        rpc=(cluster.rpc_url,),
+        escrow=cluster.escrow,
+        token=cluster.token,
+        chain_id=cluster.chain_id,
+        bootstrap=others,
+    )
+    member = Member(Path(node.home), plan)
+    await member.start()
+    nodes = tuple(_entry(member) if one.name == name else one for one in cluster.nodes)
+    write_cluster(
+        devnet_home(),
+        ClusterFile(
+            **{field: getattr(cluster, field) for field in cluster.__struct_fields__ if field != "nodes"}, nodes=nodes
+        ),
+    )
+    say(f"{name} is up again (pid {member.process.pid if member.process else 0})")
+
+
+def stop_network() -> None:
+    """`mesh devnet down`: its supervisor ends everything it started; nodes started later are ended here."""
+    cluster = read_cluster(devnet_home())
+    for one in cluster.nodes:
+        if _alive(one.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(cluster.supervisor_pid, signal.SIGTERM)
+    until = time.monotonic() + STOP_WAIT_S
+    while _alive(cluster.supervisor_pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    say("the network is down")
