@@ -9,16 +9,26 @@ import trio
 
 from mesh.api.port import NodeApi
 from mesh.api.types import Added, RunInfo, Submission
+from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import ChainOrFunds, ConfigError, MeshError, NoMatch, ResultRejected
 from mesh.cli.jobfile import load_job
-from mesh.cli.render import PhaseLine, phase_line
+from mesh.cli.render import PhaseLine
 from protocols.job.canonical import CanonicalJob, Resolved, canonical_job
 from protocols.job.schema import JobSpec
 from protocols.job.sources import Held, LocalPath, Source
 from protocols.transfer.cid import cid_text, parse_cid
 
-__all__ = ["exit_code_of", "fetch_result", "follow", "prepare", "raise_if_failed"]
+__all__ = [
+    "exit_code_of",
+    "fetch_result",
+    "follow",
+    "is_over",
+    "prepare",
+    "raise_if_failed",
+    "result_folder",
+    "submission_of",
+]
 
 POLL_S: Final = 0.15
 SEARCH_S: Final = 60
@@ -36,7 +46,7 @@ async def prepare(
     inputs = [await _resolve(api, base, one.source, one.path) for one in spec.inputs]
     resolved = Resolved(parse_cid(module.cid), module.size, tuple((parse_cid(one.cid), one.size) for one in inputs))
     job = canonical_job(spec, resolved)
-    return spec, job, _submission(spec, job, (module, *inputs), loaded, now)
+    return spec, job, submission_of(spec, job, (module, *inputs), loaded, now)
 
 
 async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added:
@@ -56,7 +66,7 @@ async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added
             raise ConfigError(f"{what}: this source is not supported by this version", fix="name a local path")
 
 
-def _submission(
+def submission_of(
     spec: JobSpec, job: CanonicalJob, inputs: tuple[Added, ...], loaded: LoadedConfig, now: int
 ) -> Submission:
     client, market = loaded.config.client, spec.market
@@ -86,26 +96,33 @@ def _target(spec: JobSpec) -> str:
     return peer_to_text(spec.market.target) if spec.market.target else ""
 
 
-async def follow(api: NodeApi, run_id: str, *, settled: bool) -> RunInfo:
+async def follow(api: NodeApi, run_id: str, *, settled: bool, shown: bool = True) -> RunInfo:
     """Watch a run until it is over; ``settled`` also waits for the money. Cancelled: the run goes on."""
-    line = PhaseLine()
+    line = PhaseLine(SystemClock())
     try:
         while True:
             run = await api.run(run_id)
-            line.show(phase_line(run))
-            over = run.status in ("failed", "cancelled") or (run.status == "done" and (run.settled or not settled))
-            if over:
+            if shown:
+                line.show(run)
+            if is_over(run, settled=settled):
                 return run
             await trio.sleep(POLL_S)
     finally:
         line.end()
 
 
+def is_over(run: RunInfo, *, settled: bool) -> bool:
+    """Whether nothing more is to be expected of a run, its payment included if ``settled``."""
+    return run.status in ("failed", "cancelled") or (run.status == "done" and (run.settled or not settled))
+
+
 def raise_if_failed(run: RunInfo) -> None:
     """A run that failed ends the command with the code of its reason."""
+    name = run.run_id[:10]
+    if run.status == "cancelled":
+        raise MeshError(f"run {name} was cancelled", fix=f"mesh retry {name}")
     if run.status != "failed":
         return
-    name = run.run_id[:10]
     fix = f"mesh describe {name}"
     match run.code:
         case "no-match" | "no-capacity":
@@ -118,10 +135,15 @@ def raise_if_failed(run: RunInfo) -> None:
             raise MeshError(f"run {name} failed: {run.code}", why=run.detail, fix=f"mesh retry {name}")
 
 
+def result_folder(loaded: LoadedConfig, name: str, run_id: str) -> Path:
+    """Where a result goes when nobody says: one folder per run."""
+    return Path(loaded.config.client.download_dir or "results").expanduser() / f"{name or 'run'}-{run_id[2:10]}"
+
+
 async def fetch_result(api: NodeApi, run: RunInfo, folder: Path) -> None:
     """The outcome folder on this disk. Raises ``MeshError`` when there is none, or the folder exists."""
     if run.root is None:
-        raise MeshError(f"run {run.run_id[:10]} has no result yet", why=f"it is {run.status}", fix="mesh wait RUN")
+        raise MeshError(f"run {run.run_id[:10]} has no result yet", why=f"it is {run.status}", fix=f"mesh wait {run.run_id[:10]}")
     if folder.exists():
         raise MeshError(f"{folder} exists already", fix=f"mesh get {run.run_id[:10]} -d {folder}-2")
     folder.parent.mkdir(parents=True, exist_ok=True)
