@@ -1,7 +1,7 @@
 """How fast, how surely and at what cost does gossip reach everybody? Real processes; stock libp2p in the same run.
 
-Figures: ``delivery``, ``burst_delivery``, ``latency_p50``, ``latency_p99`` (10 processes, 2.5 records/s in all), ``cpu_per_delivery``
-(10 nodes in one process, ours against stock; in the full form also 60 nodes in 6 processes).
+Figures: ``delivery``, ``burst_delivery``, ``latency_p50``, ``latency_p99`` (10 processes, 2.5 records/s in all) and
+``cpu_per_delivery`` (10 nodes in one process, ours against stock); in the full form also 60 nodes in 6 processes.
 """
 
 import json
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -59,15 +60,9 @@ async def network(mode: str, processes: int, per_process: int, rng: random.Rando
     """A connected network of nodes, torn down at the end of the block."""
     degree = min(DEGREE, processes * per_process - 1)
     command = [sys.executable, "-W", "ignore", "-m", "devnet.bench.gossip_node", mode, str(per_process), str(degree)]
+    start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
     async with trio.open_nursery() as nursery:
-        workers = []
-        for _ in range(processes):
-            process = await nursery.start(
-                lambda task_status: trio.run_process(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False, task_status=task_status
-                )
-            )
-            workers.append(Worker(process))
+        workers = [Worker(await nursery.start(start)) for _ in range(processes)]
         for worker in workers:
             worker.addresses = await worker.line()
         await _connect(workers, degree, rng)

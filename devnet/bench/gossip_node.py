@@ -6,11 +6,12 @@ Records carry ``time.monotonic_ns``, which all processes of one machine share.
 """
 
 import json
+import logging
 import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -115,7 +116,7 @@ class StockNode:
 class Driver:
     """Runs the commands and keeps what was measured since the last report."""
 
-    def __init__(self, nodes: list[OurNode] | list[StockNode]) -> None:
+    def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = nodes
         self.latencies_ms: list[float] = []
         self.published = 0
@@ -174,7 +175,8 @@ def _cpu_s() -> float:
 
 async def main(mode: str, count: int, keep: int) -> None:
     """Starts the nodes, prints their addresses, obeys until standard input ends."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     nodes: Any = [OurNode() if mode == "ours" else StockNode() for _ in range(count)]
     driver = Driver(nodes)
     async with trio.open_nursery() as nursery:
@@ -185,8 +187,6 @@ async def main(mode: str, count: int, keep: int) -> None:
             print(json.dumps(await driver.run(json.loads(line))), flush=True)
         os._exit(0)  # stock nodes take seconds to leave, and nothing is left to measure
 
-
-Started = Callable[..., Awaitable[None]]
 
 if __name__ == "__main__":
     trio.run(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

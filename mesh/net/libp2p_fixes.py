@@ -13,10 +13,16 @@ from typing import Final
 import trio
 from fastecdsa.encoding.sec1 import SEC1Encoder
 from libp2p.crypto import ecc
+from libp2p.io.exceptions import ConnectionClosedError, IOException
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network import swarm
+from libp2p.network.connection import swarm_connection
+from libp2p.network.connection.exceptions import RawConnError
+from libp2p.network.stream.exceptions import StreamClosed, StreamEOF, StreamReset
+from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.pubsub import pubsub
 from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.transport.tcp import tcp
 
@@ -40,6 +46,7 @@ FIXES: Final = {
     "validator-guard": "libp2p_pubsub: an exception in a validator counts as ignore, not fatal",
     "window-batches": "libp2p_yamux: credit is granted per half window, not per read",
     "window-enforced": "libp2p_yamux: a peer that overruns its window loses the connection",
+    "few-locks": "libp2p_yamux, apply: no lock, and so no trip through the scheduler, for each step of a read or write",
     "whole-frames": "libp2p_yamux: a cancelled writer does not corrupt the connection",
     "silent-peer": "libp2p_yamux: a frozen peer is noticed",
     "sturdy-muxer": "libp2p_yamux: the chosen multiplexer class is the one that is used",
@@ -78,7 +85,7 @@ def check_version(installed: str | None = None) -> None:
 
 
 class _BufferedTCPStream(TrioTCPStream):
-    """A socket that is read 64 KiB at a time."""
+    """A socket that is read 64 KiB at a time. Without locks: one task reads it, and the multiplexer's lock is enough."""
 
     _buffer: bytes = b""
     _offset: int = 0
@@ -88,11 +95,53 @@ class _BufferedTCPStream(TrioTCPStream):
         if n == 0:
             return b""
         if self._offset == len(self._buffer):
-            self._buffer, self._offset = await super().read(SOCKET_READ_BYTES), 0
+            try:
+                self._buffer, self._offset = bytes(await self.stream.receive_some(SOCKET_READ_BYTES)), 0
+            except trio.BrokenResourceError as error:
+                raise ConnectionClosedError(f"the peer reset the connection: {error}", transport="tcp") from error
+            except trio.ClosedResourceError:
+                return b""
         end = len(self._buffer) if n is None else min(self._offset + n, len(self._buffer))
         chunk = self._buffer[self._offset : end]
         self._offset = end
         return chunk
+
+    async def write(self, data: bytes) -> None:
+        """As the stock method, but a socket that we closed is an error, too: nothing was sent."""
+        try:
+            await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosedError(f"the connection is gone: {error}", transport="tcp") from error
+
+
+class _LightNetStream(NetStream):
+    """A stream whose reads and writes take no locks for a state that only they change."""
+
+    async def read(self, n: int | None = None) -> bytes:
+        """As the stock method: raises ``StreamEOF``, ``StreamReset`` or ``StreamError``."""
+        if self._state in (StreamState.RESET, StreamState.ERROR):
+            raise StreamReset("the stream was reset")
+        try:
+            return await self.muxed_stream.read(n)
+        except MuxedStreamEOF as error:
+            closed = self._state in (StreamState.CLOSE_WRITE, StreamState.CLOSE_BOTH)
+            self._state = StreamState.CLOSE_BOTH if closed else StreamState.CLOSE_READ
+            raise StreamEOF() from error
+        except MuxedStreamError as error:
+            self._state = StreamState.RESET
+            raise StreamReset() from error
+
+    async def write(self, data: bytes) -> None:
+        """As the stock method: raises ``StreamClosed`` or ``StreamReset``."""
+        if self._state in (StreamState.RESET, StreamState.ERROR):
+            raise StreamReset("the stream was reset")
+        if self._state in (StreamState.CLOSE_WRITE, StreamState.CLOSE_BOTH):
+            raise StreamClosed("the stream was closed for sending")
+        try:
+            await self.muxed_stream.write(data)
+        except (MuxedStreamError, IOException, RawConnError) as error:
+            self._state = StreamState.RESET
+            raise StreamReset() from error
 
 
 class _LongRpcQueue(RpcQueue):
@@ -118,5 +167,6 @@ def apply() -> None:
     setattr(tcp, "TrioTCPStream", _BufferedTCPStream)  # noqa: B010
     setattr(tcp, "_set_reuse_flags", _reuse_address_only)  # noqa: B010
     setattr(pubsub, "RpcQueue", _LongRpcQueue)  # noqa: B010
+    setattr(swarm_connection, "NetStream", _LightNetStream)  # noqa: B010
     setattr(yamux, "YamuxStream", SturdyStream)  # noqa: B010
     setattr(ecc, "SEC1Encoder", SEC1Encoder())  # noqa: B010  fastecdsa 4 made the methods of its class instance methods

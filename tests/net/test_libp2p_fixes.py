@@ -96,6 +96,11 @@ PROOFS: dict[str, Proof] = {
         lambda stock: stock["socket_reads"]["asked"] == 200,
         lambda ours: ours["socket_reads"]["asked"] == 1,
     ),
+    "few-locks": (
+        "wire",
+        lambda stock: stock["steps_per_echo"]["steps"] >= 40,
+        lambda ours: ours["steps_per_echo"]["steps"] <= 20,
+    ),
     "own-port": (
         "wire",
         lambda stock: stock["same_port"]["second_listens"],
@@ -121,7 +126,7 @@ PROOFS: dict[str, Proof] = {
     ),
     "inline-messages": (
         "gossip",
-        lambda stock: stock["burst"]["tasks"] >= 32,
+        lambda stock: stock["burst"]["tasks"] >= 20,
         lambda ours: ours["burst"]["tasks"] <= 5 and ours["burst"]["arrived"] == 200,
     ),
     "no-sender-record": (

@@ -41,7 +41,7 @@ def accept_all(_peer: PeerId, _record: bytes) -> Verdict:
 async def until(condition: Callable[[], bool]) -> None:
     """Waits for a real condition that has no event."""
     with trio.fail_after(LIMIT_S):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await trio.sleep(0.01)
 
 

@@ -46,7 +46,7 @@ async def main(mode: str) -> None:
         noticed_s = None
         begin = trio.current_time()
         with trio.move_on_after(PATIENCE_S):
-            while host.get_network().get_connections(info.peer_id):  # noqa: ASYNC110  no event for it in stock
+            while host.get_network().get_connections(info.peer_id):
                 await trio.sleep(0.05)
             noticed_s = trio.current_time() - begin
         os.kill(child.pid, signal.SIGCONT)

@@ -173,7 +173,7 @@ async def inbound_slots() -> dict[str, object]:
                 except Exception:
                     break
             with trio.move_on_after(PATIENCE_S):
-                while listener.get_network().get_connections(visitor.get_id()):  # noqa: ASYNC110  no event for it
+                while listener.get_network().get_connections(visitor.get_id()):
                     await trio.sleep(0.02)
     return {"served": served}
 
@@ -239,6 +239,28 @@ async def socket_reads() -> dict[str, object]:
     return {"asked": source.asked}
 
 
+class CountSteps(trio.abc.Instrument):
+    """Counts how often the scheduler ran a task."""
+
+    steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1
+
+
+async def steps_per_echo() -> dict[str, object]:
+    """How many steps of the scheduler does a message there and back take?"""
+    async with pair() as (_listener, dialler, info):
+        stream = await dialler.new_stream(info.peer_id, [ECHO])
+        count = CountSteps()
+        trio.lowlevel.add_instrument(count)
+        for _ in range(100):
+            await stream.write(b"hello")
+            assert await stream.read(5) == b"hello"
+        trio.lowlevel.remove_instrument(count)
+        return {"steps": count.steps / 100}
+
+
 async def same_port() -> dict[str, object]:
     """Does a second host on the same port notice?"""
     first, second = make_host(), make_host()
@@ -297,7 +319,7 @@ async def constants() -> dict[str, object]:
 
 CHECKS: list[Callable[[], Awaitable[dict[str, object]]]] = [
     window_updates, overrun, cancelled_writes, multiplexer, inbound_slots, silent_sockets, many_streams, socket_reads,
-    same_port, dial_time, auto_dial, constants,
+    steps_per_echo, same_port, dial_time, auto_dial, constants,
 ]  # fmt: skip
 
 
