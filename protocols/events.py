@@ -9,7 +9,7 @@ from protocols.deals.states import LocalResult
 from protocols.messages.negotiation import InputRoot
 from protocols.offers.records import Record, ResourceOffer
 from protocols.runs import MarketTerms
-from protocols.units import Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 
 __all__ = [
     "AccountRead",
@@ -196,6 +196,8 @@ class DealMovedOnChain(Event, frozen=True):
     block: int
     timestamp: UnixSeconds
     paid: Tokens
+    result_hash: Hash32 = ZERO_HASH
+    """What a claim recorded; zero for every other move."""
 
 
 class DealRetractedOnChain(Event, frozen=True):

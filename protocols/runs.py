@@ -9,8 +9,8 @@ from protocols.units import Cid, DealId, Hash32, JobId, PeerId, RunId, Tokens, U
 
 __all__ = [
     "RETRY_CODES",
-    "Candidate",
     "Cancelled",
+    "Candidate",
     "Dealing",
     "Done",
     "Failed",

@@ -19,9 +19,11 @@ from protocols.deals.inputs import (
     Ctx,
     DealDeclined,
     DealInput,
-    FetchFailed,
     Fetched,
+    FetchFailed,
+    Handler,
     ResultArrived,
+    Step,
     TimePassed,
     TxRefused,
     outcome_name,
@@ -30,7 +32,7 @@ from protocols.deals.inputs import (
     send,
     sold,
 )
-from protocols.deals.provider import Handler, Step
+from protocols.deals.reorganised import OnChain, claim_hash, client_retracted, fetch_result, recommitted
 from protocols.deals.states import (
     Abandoned,
     Accepted,
@@ -47,13 +49,14 @@ from protocols.deals.states import (
     Settled,
     Signed,
 )
-from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, FetchBlobs, RunJob, ServeBlobs, StopServing
+from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, RunJob, ServeBlobs, StopServing
+from protocols.limits import MAX_REASON_CHARS
 from protocols.messages.deal import CancelConsent, Rejection, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
-from protocols.messages.negotiation import DealProposal, InputRoot
-from protocols.units import Tokens, UnixSeconds
+from protocols.messages.negotiation import DealProposal
+from protocols.units import ZERO_HASH, Tokens, UnixSeconds
 
-__all__ = ["TABLE", "UNVERIFIABLE", "advance", "deadline", "propose", "reexecute"]
+__all__ = ["TABLE", "UNVERIFIABLE", "advance", "burn", "deadline", "propose", "reexecute"]
 
 UNVERIFIABLE: Final = frozenset(
     {eip712.OutcomeCode.TIMEOUT, eip712.OutcomeCode.OOM, eip712.OutcomeCode.DISK_LIMIT, eip712.OutcomeCode.CANCELLED}
@@ -95,11 +98,24 @@ def _not_committed(state: Proposed | Signed, event: TimePassed, ctx: Ctx) -> Ste
     return _leave(state.terms, "not-committed", "the provider did not commit before commitBy")
 
 
+def burn(terms: DealTerms) -> Effect:
+    """Make sure on chain that a deal which was declined cannot be committed after all."""
+    return post_tx(terms, "burn")
+
+
+def _burned(state: Proposed | Signed | Abandoned, ctx: Ctx) -> Step:
+    """Nobody can commit it any more."""
+    if isinstance(state, Abandoned):
+        return msgspec.structs.replace(state, burned=True), ()
+    left, effects = _leave(state.terms, "cancelled", "cancelled by its owner")
+    return msgspec.structs.replace(left, burned=True), effects
+
+
 def _cancel_unsigned(state: Proposed | Signed, event: CancelWanted, ctx: Ctx) -> Step:
     """Nothing is on chain yet, but the provider holds our signature until commitBy: burn it there."""
     terms = state.terms
     return Abandoned(terms, "cancelled", "cancelled by its owner"), (
-        post_tx(terms, "burn"),
+        burn(terms),
         *(effect for effect in _end(terms) if not _is_tx_drop(effect)),
         say(terms, "deal.abandoned", code="cancelled", detail="cancelled by its owner"),
     )
@@ -111,24 +127,30 @@ def _is_tx_drop(effect: Effect) -> bool:
 
 def _committed(state: Proposed | Signed | Abandoned, moved: ChainMoved, ctx: Ctx) -> Step:
     terms = state.terms
-    commitment = Commitment(tx=moved.tx, block=moved.block, at=moved.at)
-    return Committed(terms, commitment), (
-        say(terms, "deal.committed", tx="0x" + moved.tx.hex(), block=str(moved.block)),
-    )
+    committed = Committed(terms, Commitment(tx=moved.tx, block=moved.block, at=moved.at))
+    note = say(terms, "deal.committed", tx="0x" + moved.tx.hex(), block=str(moved.block))
+    if isinstance(state, Abandoned) and state.code == "cancelled":
+        # The provider was faster than the burn: what its owner wanted still holds.
+        _, offer = _cancel_committed(committed, CancelWanted(), ctx)
+        return committed, (note, *offer)
+    return committed, (note,)
 
 
 def _result(state: Committed, event: ResultArrived, ctx: Ctx) -> Step:
     terms, notice = state.terms, event.message
-    fetch = FetchBlobs(
-        key=f"fetch:{terms.deal_id.hex()}:result",
-        deal_id=terms.deal_id,
-        purpose="result",
-        peer=terms.provider,
-        roots=(InputRoot(root=notice.root, size=notice.size),),
-    )
     resulted = Resulted(terms, state.commitment, notice, ctx.now)
     outcome = outcome_name(notice.commit.outcome)
-    return resulted, (fetch, say(terms, "deal.resulted", outcome=outcome, exit_code=str(notice.commit.exit_code)))
+    note = say(terms, "deal.resulted", outcome=outcome, exit_code=str(notice.commit.exit_code))
+    return resulted, (fetch_result(resulted, notice), note)
+
+
+def _late_result(state: Claimed, event: ResultArrived, ctx: Ctx) -> Step:
+    """It was claimed while we were away: what is being paid for is worth having, if it is what was claimed."""
+    notice = event.message
+    if state.result is not None or claim_hash(state, ctx) != eip712.digest(ctx.env.domain, notice.commit):
+        return state, ()
+    claimed = msgspec.structs.replace(state, result=notice)
+    return claimed, (fetch_result(claimed, notice), say(state.terms, "deal.resulted"))
 
 
 def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
@@ -182,7 +204,7 @@ def _audited(state: Delivered, event: AuditFinished, ctx: Ctx) -> Step:
 
 
 def _reject(state: Resulted | Delivered, code: str, detail: str, ctx: Ctx) -> Step:
-    terms = state.terms
+    terms, detail = state.terms, detail[:MAX_REASON_CHARS]
     rejection = Rejection(deal_id=terms.deal_id, code=code, detail=detail)
     return Rejected(terms, state.commitment, state.result, code, detail), (
         CancelFetch(deal_id=terms.deal_id),
@@ -196,8 +218,19 @@ def _result_unavailable(state: Resulted, event: FetchFailed, ctx: Ctx) -> Step:
     return _reject(state, "result-unavailable", event.detail, ctx)
 
 
-def _overdue(state: Committed | Resulted | Delivered | Rejected, event: TimePassed, ctx: Ctx) -> Step:
+def _overdue(state: OnChain, event: TimePassed, ctx: Ctx) -> Step:
+    """No claim in time, or no commitment any more: nobody's money stays locked."""
+    if state.commitment.lost:
+        return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
     return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
+
+
+def _window_over(state: Claimed, event: TimePassed, ctx: Ctx) -> Step:
+    """The provider claimed and then went silent; anybody may end it, and we want our books closed."""
+    result_hash = claim_hash(state, ctx)
+    if result_hash == ZERO_HASH:
+        return state, ()
+    return state, (post_tx(state.terms, "finalize", result_hash=result_hash),)
 
 
 def _cancel_committed(state: Committed, event: CancelWanted, ctx: Ctx) -> Step:
@@ -222,8 +255,12 @@ def _refund(state: Committed, event: CancelProposed, ctx: Ctx) -> Step:
 def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
     terms = state.terms
     match moved.to:
-        case "committed":
-            return _committed(state, moved, ctx) if isinstance(state, Proposed | Signed | Abandoned) else (state, ())
+        case "committed" if isinstance(state, OnChain):
+            return recommitted(state, moved, ctx)
+        case "committed" if isinstance(state, Proposed | Signed | Abandoned):
+            return _committed(state, moved, ctx)
+        case "burned" if isinstance(state, Proposed | Signed | Abandoned):
+            return _burned(state, ctx)
         case "claimed":
             return _claimed(state, moved)
         case "settled" | "finalized" | "cancelled":
@@ -236,6 +273,7 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
                 checked=getattr(state, "checked", ""),
                 commitment=getattr(state, "commitment", None),
                 sign_off=getattr(state, "sign_off", None),
+                claim=state if isinstance(state, Claimed) else None,
             )
             tx = "0x" + moved.tx.hex()
             return final, (*_end(terms), say(terms, f"deal.{moved.to}", tx=tx, paid=str(moved.paid)))
@@ -256,8 +294,10 @@ def _claimed(state: DealState, moved: ChainMoved) -> Step:
         getattr(state, "result", None),
         moved.at,
         moved.tx,
+        moved.result_hash,
         rejected=state.detail if isinstance(state, Rejected) else "",
         sign_off=state.sign_off if isinstance(state, Accepted) else None,
+        checked=state.checked if isinstance(state, Accepted) else "",
     )
     return claimed, (say(state.terms, "deal.claimed", tx="0x" + moved.tx.hex()),)
 
@@ -271,17 +311,6 @@ def _end(terms: DealTerms) -> tuple[Effect, ...]:
         StopServing(deal_id=terms.deal_id, forget=False),
         *drops,
     )
-
-
-def _retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
-    """What the chain took back, we take back; the provider posts it again."""
-    terms = state.terms
-    note = say(terms, "deal.reorganised", was=event.was)
-    if event.was == "committed" and isinstance(state, Committed):
-        return Signed(terms), (note,)
-    if isinstance(state, Settled) and state.sign_off and state.result and state.commitment:
-        return Accepted(terms, state.commitment, state.result, state.sign_off, state.checked), (note,)
-    return state, (note,)
 
 
 def _tx_refused(state: DealState, event: TxRefused, ctx: Ctx) -> Step:
@@ -307,10 +336,14 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Resulted, TimePassed): _overdue,
     (Delivered, AuditFinished): _audited,
     (Delivered, TimePassed): _overdue,
+    (Accepted, TimePassed): _overdue,
     (Rejected, TimePassed): _overdue,
+    (Claimed, ResultArrived): _late_result,
+    (Claimed, TimePassed): _window_over,
     **{(s, ChainMoved): _moved for s in _ON_CHAIN},
-    **{(s, ChainRetracted): _retracted for s in (Committed, Resulted, Delivered, Accepted, Settled)},
-    **{(s, TxRefused): _tx_refused for s in (Committed, Resulted, Delivered, Rejected, Abandoned)},
+    **{(s, ChainRetracted): client_retracted for s in (Committed, Resulted, Delivered, Accepted, Rejected)},
+    **{(s, ChainRetracted): client_retracted for s in (Claimed, Settled, Expired)},
+    **{(s, TxRefused): _tx_refused for s in (Committed, Resulted, Delivered, Accepted, Rejected, Claimed, Abandoned)},
 }
 
 
@@ -322,11 +355,19 @@ def advance(state: DealState, event: DealInput, ctx: Ctx) -> Step:
 
 def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
     """Chain time at which `TimePassed` is due in this state; None when only the others can move it."""
-    deal = state.terms.deal
+    deal, params = state.terms.deal, ctx.env.params
+    if isinstance(state, OnChain) and state.commitment.lost:
+        return UnixSeconds(deal.commit_by + 1)
     match state:
         case Proposed() | Signed():
             return UnixSeconds(deal.commit_by + 1)
         case Committed() | Resulted() | Delivered() | Rejected():
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
+        case Accepted():
+            # The provider holds our consent; it gets a window's time more to use it.
+            claim_by = state.commitment.at + deal.exec_seconds + deal.claim_seconds
+            return UnixSeconds(claim_by + deal.window_seconds + 1)
+        case Claimed():
+            return UnixSeconds(state.at + deal.window_seconds + params.deadline_margin + 1)
         case _:
             return None

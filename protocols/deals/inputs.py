@@ -1,10 +1,13 @@
 """What moves a deal? The inputs both halves of the deal machine understand, and the effects they share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from protocols.deals import eip712
-from protocols.deals.states import Commitment, DealTerms, LocalResult
-from protocols.effects import Notify, PostTx, SendDurably
+from protocols.deals.states import Commitment, DealState, DealTerms, LocalResult
+from protocols.effects import Effect, Notify, PostTx, SendDurably
 from protocols.env import Env
 from protocols.messages.deal import CancelConsent, Delivered, ResultNotice, SignOff
 from protocols.messages.registry import tag_of
@@ -23,10 +26,12 @@ __all__ = [
     "DeliveryConfirmed",
     "FetchFailed",
     "Fetched",
+    "Handler",
     "JobFinished",
     "ResultArrived",
     "ResultDisowned",
     "SignedOff",
+    "Step",
     "TimePassed",
     "TxRefused",
     "outcome_name",
@@ -127,6 +132,7 @@ class ChainMoved(DealInput, frozen=True):
     block: int
     at: UnixSeconds
     paid: Tokens
+    result_hash: Hash32 = ZERO_HASH
 
 
 class ChainRetracted(DealInput, frozen=True):
@@ -145,6 +151,11 @@ class TxRefused(DealInput, frozen=True):
 
     purpose: str
     reason: str
+
+
+Step = tuple[DealState, tuple[Effect, ...]]
+"""Where a deal stands now, and what follows."""
+Handler = Callable[[Any, Any, Ctx], Step]
 
 
 def say(terms: DealTerms, name: str, **fields: str) -> Notify:

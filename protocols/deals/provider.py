@@ -4,8 +4,7 @@ A literal table from (state, input) to a handler. A pair that is not in it chang
 normal between machines that crash and retry.
 """
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,17 +16,28 @@ from protocols.deals.inputs import (
     Ctx,
     DealInput,
     DeliveryConfirmed,
-    FetchFailed,
     Fetched,
+    FetchFailed,
+    Handler,
     JobFinished,
     ResultDisowned,
     SignedOff,
+    Step,
     TimePassed,
     TxRefused,
     post_tx,
     say,
     send,
     sold,
+)
+from protocols.deals.reorganised import (
+    OnChain,
+    claim_hash,
+    claim_now,
+    post_again,
+    provider_retracted,
+    recommitted,
+    settle_now,
 )
 from protocols.deals.states import (
     Abandoned,
@@ -51,11 +61,12 @@ from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, Fetch
 from protocols.hashing import keccak256
 from protocols.messages.deal import CancelConsent, ResultNotice
 from protocols.messages.negotiation import DealAcceptance
-from protocols.units import ZERO_HASH, Hash32, Tokens, UnixSeconds
+from protocols.units import Hash32, Tokens, UnixSeconds
 
-__all__ = ["TABLE", "advance", "deadline", "sign", "start"]
+__all__ = ["OWN_FAULT", "TABLE", "advance", "deadline", "sign", "start"]
 
-Step = tuple[DealState, tuple[Effect, ...]]
+OWN_FAULT: Final = frozenset({eip712.OutcomeCode.INFRA_ERROR, eip712.OutcomeCode.CANCELLED})
+"""Outcomes that are no result: nobody pays for them, so they are never committed to."""
 
 
 def sign(terms: DealTerms, ctx: Ctx) -> Step:
@@ -86,17 +97,12 @@ def _inputs_failed(state: Signed, failed: FetchFailed, ctx: Ctx) -> Step:
 
 
 def _leave(terms: DealTerms, code: str, detail: str) -> Step:
-    prefix = terms.deal_id.hex()
-    return Abandoned(terms, code, detail), (
-        CancelFetch(deal_id=terms.deal_id),
-        DropEffects(prefix=f"fetch:{prefix}"),
-        DropEffects(prefix=f"tx:{prefix}"),
-        DropEffects(prefix=f"send:{prefix}"),
-        say(terms, "deal.abandoned", code=code, detail=detail),
-    )
+    return Abandoned(terms, code, detail), (*_end(terms), say(terms, "deal.abandoned", code=code, detail=detail))
 
 
-def _before_commit_time(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
+def _not_committed(state: Signed | Ready | Committed | Running, event: TimePassed, ctx: Ctx) -> Step:
+    if isinstance(state, Committed | Running) and not state.commitment.lost:
+        return state, ()
     return _leave(state.terms, "not-committed", "commitBy passed before the deal was on chain")
 
 
@@ -119,7 +125,7 @@ def start(state: Committed, job: bytes) -> Step:
 
 def _ended(state: Running, finished: JobFinished, ctx: Ctx) -> Step:
     terms, result = state.terms, finished.result
-    if result.outcome == eip712.OutcomeCode.INFRA_ERROR:
+    if result.outcome in OWN_FAULT:
         return _offer_refund(state, result, ctx)
     salt = ctx.env.signer.derive("result-salt", terms.deal_id)
     commit = eip712.ResultCommit(
@@ -163,50 +169,56 @@ def _delivered(state: Resulted, event: DeliveryConfirmed, ctx: Ctx) -> Step:
 
 
 def _signed_off(state: Resulted | Delivered | Claimed, event: SignedOff, ctx: Ctx) -> Step:
-    terms = state.terms
-    if state.result is None:
-        return state, ()
-    accepted = Accepted(terms, state.commitment, state.result, event.message, "")
-    settlement = event.message.settlement
-    claimed = eip712.digest(ctx.env.domain, state.result.commit) if isinstance(state, Claimed) else ZERO_HASH
-    post = post_tx(terms, "settle", amount=settlement.paid, signature=event.message.signature, result_hash=claimed)
-    return accepted, (
-        post,
+    """The client accepts: settle, also when a claim is already on chain; then whichever ends first ends it."""
+    terms, paid = state.terms, event.message.settlement.paid
+    new: Accepted | Claimed
+    if isinstance(state, Claimed):
+        new = msgspec.structs.replace(state, sign_off=event.message)
+    else:
+        new = Accepted(terms, state.commitment, state.result, event.message, "")
+    effects = (
+        *settle_now(new, ctx),
         StopServing(deal_id=terms.deal_id, forget=True),
-        say(terms, "deal.accepted", paid=str(settlement.paid)),
+        say(terms, "deal.accepted", paid=str(paid)),
     )
+    return new, effects
 
 
 def _disowned(state: Resulted | Delivered, event: ResultDisowned, ctx: Ctx) -> Step:
     rejected = Rejected(state.terms, state.commitment, state.result, event.code, event.detail)
     return rejected, (
-        claim_now(state.terms, state.result, ctx),
+        claim_now(rejected, ctx),
         say(state.terms, "deal.rejected", code=event.code, detail=event.detail),
     )
 
 
-def claim_now(terms: DealTerms, result: ResultNotice, ctx: Ctx) -> Effect:
-    """Post the claim: the client is silent, or refuses what we stand by."""
-    return post_tx(terms, "claim", result_hash=eip712.digest(ctx.env.domain, result.commit))
-
-
 def _silence(state: Resulted | Delivered, event: TimePassed, ctx: Ctx) -> Step:
+    if state.commitment.lost:
+        return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
     if state.claiming:
         return state, ()
     claiming = msgspec.structs.replace(state, claiming=True)
-    return claiming, (claim_now(state.terms, state.result, ctx), say(state.terms, "deal.claiming"))
+    return claiming, (claim_now(claiming, ctx), say(state.terms, "deal.claiming"))
+
+
+def _unsettled(state: Accepted | Rejected, event: TimePassed, ctx: Ctx) -> Step:
+    """The settlement did not get through in time: a claim saves price and collateral."""
+    if state.commitment.lost:
+        return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
+    return state, (claim_now(state, ctx), say(state.terms, "deal.claiming"))
 
 
 def _claimed(state: Resulted | Delivered | Rejected | Accepted, moved: ChainMoved, ctx: Ctx) -> Step:
     sign_off = state.sign_off if isinstance(state, Accepted) else None
-    claimed = Claimed(state.terms, state.commitment, state.result, moved.at, moved.tx, sign_off=sign_off)
-    return claimed, (say(state.terms, "deal.claimed", tx="0x" + moved.tx.hex()),)
+    claimed = Claimed(
+        state.terms, state.commitment, state.result, moved.at, moved.tx, moved.result_hash, sign_off=sign_off
+    )
+    again = settle_now(claimed, ctx, moved.tx)
+    return claimed, (*again, say(state.terms, "deal.claimed", tx="0x" + moved.tx.hex()))
 
 
 def _window_over(state: Claimed, event: TimePassed, ctx: Ctx) -> Step:
-    if state.result is None:
-        return state, ()
-    return state, (post_tx(state.terms, "finalize", result_hash=eip712.digest(ctx.env.domain, state.result.commit)),)
+    return state, (post_tx(state.terms, "finalize", result_hash=claim_hash(state, ctx)),)
 
 
 def _cancel(state: Committed | Running, event: CancelProposed, ctx: Ctx) -> Step:
@@ -236,6 +248,7 @@ def _settled(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         checked="",
         commitment=getattr(state, "commitment", None),
         sign_off=getattr(state, "sign_off", None),
+        claim=state if isinstance(state, Claimed) else None,
     )
     return final, (*_end(terms), say(terms, f"deal.{moved.to}", tx="0x" + moved.tx.hex(), paid=str(moved.paid)))
 
@@ -252,17 +265,27 @@ def _end(terms: DealTerms) -> tuple[Effect, ...]:
     prefix = terms.deal_id.hex()
     kinds = ("fetch", "run", "send", "tx", "serve")
     drops = tuple(DropEffects(prefix=f"{kind}:{prefix}") for kind in kinds)
-    return (CancelJob(deal_id=terms.deal_id), StopServing(deal_id=terms.deal_id, forget=True), *drops)
+    deal_id = terms.deal_id
+    stop = StopServing(deal_id=deal_id, forget=True)
+    return (CancelFetch(deal_id=deal_id), CancelJob(deal_id=deal_id), stop, *drops)
+
+
+def _cancel_refused(state: Committed, event: TxRefused, ctx: Ctx) -> Step:
+    """The cancellation cannot be had, so the job runs after all: a result is worth its price, an expiry costs it."""
+    if event.purpose != "cancel" or not state.leaving:
+        return state, ()
+    return Committed(state.terms, state.commitment), (say(state.terms, "deal.cancel_failed", reason=event.reason),)
 
 
 def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
     match moved.to:
-        case "committed":
-            return _committed(state, moved, ctx) if isinstance(state, Signed | Ready | Abandoned) else (state, ())
-        case "claimed":
-            if isinstance(state, Resulted | Delivered | Rejected | Accepted):
-                return _claimed(state, moved, ctx)
-            return state, ()
+        case "committed" if isinstance(state, Signed | Ready | Abandoned):
+            return _committed(state, moved, ctx)
+        case "committed" if isinstance(state, OnChain):
+            new, effects = recommitted(state, moved, ctx)
+            return new, (*(post_again(new, moved, ctx) if effects else ()), *effects)
+        case "claimed" if isinstance(state, Resulted | Delivered | Rejected | Accepted):
+            return _claimed(state, moved, ctx)
         case "settled" | "finalized" | "cancelled":
             return _settled(state, moved, ctx)
         case "expired":
@@ -271,30 +294,15 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
             return state, ()
 
 
-def _commit_lost(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
-    """A reorganisation took our transaction back: post it again, the work goes on."""
-    terms = state.terms
-    match event.was:
-        case "committed":
-            again = post_tx(terms, "commit", signature=terms.client_signature, attempt=event.tx)
-        case "settled" if isinstance(state, Settled) and state.sign_off and state.result and state.commitment:
-            off = state.sign_off
-            again = post_tx(terms, "settle", amount=off.settlement.paid, signature=off.signature, attempt=event.tx)
-            accepted = Accepted(terms, state.commitment, state.result, off, state.checked)
-            return accepted, (again, say(terms, "deal.reorganised", was=event.was))
-        case _:
-            return state, ()
-    return state, (again, say(terms, "deal.reorganised", was=event.was))
-
-
-Handler = Callable[[Any, Any, Ctx], Step]
-
 TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Signed, Fetched): _inputs_held,
     (Signed, FetchFailed): _inputs_failed,
-    (Signed, TimePassed): _before_commit_time,
-    (Ready, TimePassed): _before_commit_time,
+    (Signed, TimePassed): _not_committed,
+    (Ready, TimePassed): _not_committed,
     (Ready, TxRefused): _commit_refused,
+    (Committed, TimePassed): _not_committed,
+    (Committed, TxRefused): _cancel_refused,
+    (Running, TimePassed): _not_committed,
     (Running, JobFinished): _ended,
     (Committed, CancelProposed): _cancel,
     (Running, CancelProposed): _cancel,
@@ -306,10 +314,13 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Delivered, ResultDisowned): _disowned,
     (Resulted, TimePassed): _silence,
     (Delivered, TimePassed): _silence,
+    (Accepted, TimePassed): _unsettled,
+    (Rejected, TimePassed): _unsettled,
     (Claimed, TimePassed): _window_over,
     **{(s, ChainMoved): _moved for s in (Signed, Ready, Committed, Running, Resulted, Delivered)},
     **{(s, ChainMoved): _moved for s in (Accepted, Rejected, Claimed, Abandoned)},
-    **{(s, ChainRetracted): _commit_lost for s in (Committed, Running, Resulted, Delivered, Accepted, Settled)},
+    **{(s, ChainRetracted): provider_retracted for s in (Committed, Running, Resulted, Delivered, Accepted, Rejected)},
+    **{(s, ChainRetracted): provider_retracted for s in (Claimed, Settled, Expired)},
 }
 
 
@@ -322,13 +333,22 @@ def advance(state: DealState, event: DealInput, ctx: Ctx) -> Step:
 def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
     """Chain time at which `TimePassed` is due in this state; None when only the others can move it."""
     deal, params = state.terms.deal, ctx.env.params
+    if isinstance(state, OnChain) and state.commitment.lost:
+        return UnixSeconds(deal.commit_by + 1)
     match state:
         case Signed() | Ready():
             return UnixSeconds(deal.commit_by + 1)
         case Resulted(claiming=False) | Delivered(claiming=False):
-            last = state.commitment.at + deal.exec_seconds + deal.claim_seconds - params.deadline_margin
-            return UnixSeconds(min(state.at + params.silence_before_claim, last))
+            return UnixSeconds(min(state.at + params.silence_before_claim, _last_call(state, ctx)))
+        case Accepted():
+            return _last_call(state, ctx)
         case Claimed():
             return UnixSeconds(state.at + deal.window_seconds + 1)
         case _:
             return None
+
+
+def _last_call(state: OnChain, ctx: Ctx) -> UnixSeconds:
+    """When a claim must be posted at the latest, so that it is on chain before the deal can expire."""
+    deal = state.terms.deal
+    return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds - ctx.env.params.deadline_margin)

@@ -10,7 +10,7 @@ from protocols.deals.eip712 import Deal
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.deal import ResultNotice, SignOff
 from protocols.messages.negotiation import InputRoot
-from protocols.units import Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
 
 __all__ = [
     "FINAL_STATES",
@@ -56,6 +56,8 @@ class Commitment(msgspec.Struct, frozen=True):
     tx: Hash32
     block: int
     at: UnixSeconds
+    lost: bool = False
+    """A reorganisation took it back; until it is on chain again only `commitBy` counts."""
 
 
 class LocalResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +161,12 @@ class Claimed(msgspec.Struct, frozen=True, tag=True):
     result: ResultNotice | None
     at: UnixSeconds
     tx: Hash32
+    result_hash: Hash32 = ZERO_HASH
+    """What the claim recorded, as the chain logged it; `finalize` and `settle` bring it along."""
     rejected: str = ""
     """Client: why it had refused to sign off, if it had."""
     sign_off: SignOff | None = None
+    checked: str = ""
 
 
 class Settled(msgspec.Struct, frozen=True, tag=True):
@@ -175,6 +180,8 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     checked: str
     commitment: Commitment | None = None
     sign_off: SignOff | None = None
+    claim: Claimed | None = None
+    """The claim it came from, if there was one: where a reorganisation leads back to."""
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
@@ -191,6 +198,8 @@ class Abandoned(msgspec.Struct, frozen=True, tag=True):
     terms: DealTerms
     code: str
     detail: str
+    burned: bool = False
+    """The chain knows: nobody can commit it any more. Until then, or until `commitBy`, it may still cost its price."""
 
 
 DealState = (

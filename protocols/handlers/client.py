@@ -115,7 +115,7 @@ def search_due(state: NodeState, run_key: bytes, event: ev.Event, env: Env) -> l
 
 
 def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effect]:
-    run, run_id = search.run, search.run.run_id
+    run = search.run
     if state.chain_now == 0:
         return _wait(state, search, now, env)
     search.round += 1

@@ -11,13 +11,13 @@ from protocols.deals.inputs import (
     ChainRetracted,
     Ctx,
     DealInput,
-    FetchFailed,
     Fetched,
+    FetchFailed,
     JobFinished,
+    Step,
     TimePassed,
     TxRefused,
 )
-from protocols.deals.provider import Step
 from protocols.deals.states import (
     Committed,
     DealState,

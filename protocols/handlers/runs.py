@@ -7,8 +7,7 @@ import msgspec
 from protocols.canonical import tagged_digest
 from protocols.deals import client as client_half
 from protocols.deals.client import UNVERIFIABLE
-from protocols.deals.inputs import Ctx
-from protocols.deals.provider import Step
+from protocols.deals.inputs import Ctx, Step
 from protocols.deals.states import (
     Abandoned,
     Accepted,

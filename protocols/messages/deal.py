@@ -1,22 +1,30 @@
 """What do the two parties of a signed deal say to each other?"""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from protocols.deals.eip712 import Cancellation, DeliveryReceipt, ResultCommit, ResultReceipt, Settlement
+from protocols.limits import MAX_REASON_CHARS
 from protocols.units import Cid, DealId, Hash32, Signature
 
 __all__ = ["CancelConsent", "Delivered", "Progress", "Rejection", "ResultNotice", "SignOff"]
+
+Named = Annotated[DealId, Meta(min_length=32, max_length=32)]
+Signed = Annotated[Signature, Meta(min_length=65, max_length=65)]
+Size = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class ResultNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Provider to client: the committed result, the salt that opens it, and where its bytes are."""
 
     commit: ResultCommit
-    signature: Signature
-    root: Cid
+    signature: Signed
+    root: Annotated[Cid, Meta(min_length=36, max_length=36)]
     """UnixFS directory: stdout, stderr, exitCode, outputs/..."""
-    salt: Hash32
-    size: int
+    salt: Annotated[Hash32, Meta(min_length=32, max_length=32)]
+    size: Size
     """Bytes of the whole directory, so that the client can refuse before it pulls."""
 
 
@@ -24,37 +32,37 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """Client to provider: all bytes held and verified."""
 
     receipt: DeliveryReceipt
-    signature: Signature
+    signature: Signed
 
 
 class SignOff(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Client to provider: checked and accepted; this settles the deal on chain."""
 
     receipt: ResultReceipt
-    receipt_signature: Signature
+    receipt_signature: Signed
     settlement: Settlement
-    signature: Signature
+    signature: Signed
 
 
 class Rejection(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Client to provider: I do not sign this off, and why."""
 
-    deal_id: DealId
-    code: str
-    detail: str
+    deal_id: Named
+    code: Annotated[str, Meta(max_length=40)]
+    detail: Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
 
 
 class CancelConsent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Either party: cancel the committed deal, with this amount to the provider."""
 
     cancellation: Cancellation
-    signature: Signature
+    signature: Signed
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Provider to client: where the deal stands. A hint for the phase line; no money moves on it."""
 
-    deal_id: DealId
-    phase: str
-    done: int
-    total: int
+    deal_id: Named
+    phase: Annotated[str, Meta(max_length=16)]
+    done: Size
+    total: Size
