@@ -6,17 +6,21 @@ Data goes to stdout, talk to stderr; every error ends with the next command to t
 
 import os
 import sys
+import traceback
 from importlib.metadata import entry_points
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
-from mesh.base.errors import MeshError
+from mesh.base.errors import Defect, MeshError, as_mesh_error
 from mesh.cli import config_verbs, job_verbs, key_verbs, market_verbs, money_verbs, node_verbs, run_verbs
+from mesh.cli.options import Output
+from mesh.cli.render import emit, pairs, plain
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "told"]
 
-INTERRUPTED: Final = 130
+LAST_RESORT: Final = "mesh --help"
+"""What to try after an error that names nothing better."""
 
 app = typer.Typer(
     name="mesh",
@@ -38,20 +42,22 @@ config_verbs.register(app)
 
 
 @app.command()
-def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish")] = "bash") -> None:
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")] = "bash",
+) -> None:
     """Print a completion script: mesh completion bash > ~/.local/share/bash-completion/completions/mesh."""
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script
 
     typer.echo(get_completion_script(prog_name="mesh", complete_var="_MESH_COMPLETE", shell=shell))
 
 
 @app.command()
-def version() -> None:
-    """Print the version of mesh and of what decides determinism."""
+def version(output: Output = "table") -> None:
+    """Print the version of mesh, and of the parts on which results and the network depend."""
     from importlib.metadata import version as of
 
-    for name in ("mesh-compute", "wasmtime", "libp2p"):
-        typer.echo(f"{name} {of(name)}")
+    found = {name: of(name) for name in ("mesh-compute", "wasmtime", "libp2p")}
+    emit(found, output, lambda: pairs(list(found.items())))
 
 
 def _plug_in() -> None:
@@ -60,20 +66,31 @@ def _plug_in() -> None:
         app.add_typer(point.load(), name=point.name)
 
 
+def told(error: MeshError) -> str:
+    """An error as it is printed: what, why, and the next command. Strangers' words in it move no cursor."""
+    text = f"mesh: {error}" if error.fix else f"mesh: {error}\n  try: {LAST_RESORT}"
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def main() -> None:
     """The console script. Ends with the exit codes of docs/reference/exit-codes.md."""
-    _plug_in()
+    if "_MESH_COMPLETE" in os.environ:
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
-        app()
-    except MeshError as error:
-        print(f"mesh: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("\nmesh: interrupted; what was submitted goes on (mesh ps)", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _plug_in()
+        app(prog_name="mesh")
     except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (Exception, KeyboardInterrupt) as error:
+        shown = as_mesh_error(error) if not isinstance(error, MeshError) else error
+        if isinstance(shown, Defect):
+            traceback.print_exception(error)
+        print(told(shown), file=sys.stderr)
+        sys.exit(shown.exit_code)
 
 
 if __name__ == "__main__":

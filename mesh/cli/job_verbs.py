@@ -1,13 +1,12 @@
 """Verbs that begin a run: submit, quote, run; and those that look at a job file."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mesh.cli.options import Bootstrap, Env, Network, Output, Rpc, Sets, flags_of
-from mesh.cli.session import load, open_api, run_async, say
+from mesh.cli.options import Bootstrap, Env, Network, Output, Rpc, Sets, Yes, node_flags
+from mesh.cli.session import load, run_async, say
 
 __all__ = ["register"]
 
@@ -31,7 +30,7 @@ def submit(
     detach: Annotated[bool, typer.Option("--detach", help="Return as soon as the run exists.")] = False,
     sets: Sets = None,
     env: Env = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")] = False,
+    yes: Yes = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only the run id.")] = False,
     directory: Annotated[Path | None, typer.Option("-d", "--directory", help="Put the result here.")] = None,
     output: Output = "table",
@@ -46,7 +45,7 @@ def submit(
     """
     from mesh.cli.submit_flow import SubmitOptions, submit_flow
 
-    loaded = load(flags_of(network__name=network, chain__rpc=rpc, network__bootstrap=bootstrap))
+    loaded = load(node_flags(network, rpc, bootstrap))
     options = SubmitOptions(
         file=file,
         follow=follow,
@@ -74,7 +73,7 @@ def quote(
     """Ask what a job would cost. Nothing is signed, nothing is held."""
     from mesh.cli.submit_flow import quote_flow
 
-    loaded = load(flags_of(network__name=network, chain__rpc=rpc, network__bootstrap=bootstrap))
+    loaded = load(node_flags(network, rpc, bootstrap))
     run_async(quote_flow, loaded, file, tuple(sets or ()), tuple(env or ()), explain, output)
 
 
@@ -110,8 +109,3 @@ def schema() -> None:
     from protocols.job.reference import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
-
-
-def now_s() -> int:
-    """Wall clock, for deadlines a user writes as durations."""
-    return int(time.time())

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-__all__ = ["Bootstrap", "Env", "Form", "Network", "Output", "Rpc", "RunName", "Sets", "Yes", "flags_of"]
+__all__ = ["Bootstrap", "Env", "Form", "Network", "Output", "Rpc", "RunName", "Sets", "Yes", "flags_of", "node_flags"]
 
 Form = Literal["table", "json", "jsonl"]
 Output = Annotated[Form, typer.Option("-o", "--output", help="For people, or as JSON for programs.")]
@@ -24,3 +24,8 @@ def flags_of(**given: Any) -> dict[str, object]:
         for name, value in given.items()
         if value not in (None, [])
     }
+
+
+def node_flags(network: str | None, rpc: list[str] | None, bootstrap: list[str] | None) -> dict[str, object]:
+    """The settings of the three options with which any verb may start a node of its own."""
+    return flags_of(network__name=network, chain__rpc=rpc, network__bootstrap=bootstrap)

@@ -1,14 +1,16 @@
 """How do answers look? Tables and progress for people, JSON for programs."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from mesh.api.types import DealInfo, RunInfo
+from mesh.base.clock import Clock
 
-__all__ = ["PhaseLine", "ago", "amount", "emit", "phase_line", "short", "table"]
+__all__ = ["PhaseLine", "ago", "amount", "emit", "pairs", "phase_line", "plain", "share", "short", "table", "when"]
 
 WEI: Final = 10**18
 
@@ -59,25 +61,44 @@ def emit(value: Any, form: str, people: Callable[[], str]) -> None:
             print(text)
 
 
+def plain(text: str) -> str:
+    """One line that moves no cursor and rings no bell: much of what is shown was written by strangers."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one pair a line."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {plain(value)}".rstrip() for name, value in rows)
+
+
+def share(ppm: int | None) -> str:
+    """Parts per million as percent."""
+    return "-" if ppm is None else f"{ppm / 10_000:.1f} %"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns, two spaces apart; the head alone when there is nothing."""
-    cells = [list(head), *[list(row) for row in rows]]
+    cells = [list(head), *[[plain(cell) for cell in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join(lines)
 
 
-_AFTER_COMMIT: Final = ("committed", "running", "resulted", "delivered", "accepted", "settled", "claimed", "rejected")
+def _elapsed(since_s: int | None, now_s: int) -> str:
+    """Hours, minutes and seconds since the commitment, which the provider waits for before it starts."""
+    passed = max(now_s - since_s, 0) if since_s else 0
+    return f"{passed // 3600:02d}:{passed % 3600 // 60:02d}:{passed % 60:02d}"
 
 
-def _deal_steps(deal: DealInfo) -> list[str]:
+def _deal_steps(deal: DealInfo, now_s: int | None) -> list[str]:
     steps = [f"deal {short(deal.deal_id)}"]
     if deal.phase in ("proposed", "signed", "ready"):
         steps.append(deal.hint if deal.hint.startswith("pulling") else deal.phase)
     if deal.commit_tx:
         steps.append(f"committed {short(deal.commit_tx)}")
     if deal.phase in ("committed", "running"):
-        steps.append("running")
+        steps.append("running" if now_s is None else f"running {_elapsed(deal.committed_at, now_s)}")
     if deal.outcome:
         steps.append(f"result {deal.outcome}")
     if deal.phase in ("resulted", "delivered"):
@@ -91,38 +112,41 @@ def _deal_steps(deal: DealInfo) -> list[str]:
     return steps
 
 
-def phase_line(run: RunInfo) -> str:
-    """One line that says where a run stands."""
+def phase_line(run: RunInfo, now_s: int | None = None) -> str:
+    """One line that says where a run stands; with ``now_s`` also for how long it has been running."""
     quotes = sum(one.verdict in ("quoted", "chosen") for one in run.candidates)
     steps = [f"{quotes} quotes" if quotes else "searching"]
     if len(run.deals) > 1:
         steps.append(f"attempt {len(run.deals)}")
     if run.deals:
-        steps += _deal_steps(run.deals[-1])
+        steps += _deal_steps(run.deals[-1], now_s)
     if run.status in ("failed", "cancelled"):
         steps.append(f"{run.status} {run.code}".strip())
-    return " > ".join(steps)
+    return plain(" > ".join(steps))
 
 
 class PhaseLine:
     """Rewrites one line on a terminal; elsewhere prints each new state once."""
 
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    def __init__(self, clock: Clock) -> None:
+        self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._clock = clock
         self._last = ""
 
-    def show(self, text: str) -> None:
+    def show(self, run: RunInfo) -> None:
         """The current state."""
+        text = phase_line(run, self._clock.unix_s() if self._live else None)
         if text == self._last:
             return
         if self._live:
-            pad = " " * max(len(self._last) - len(text), 0)
-            print(f"\r{text}{pad}", end="", file=sys.stderr, flush=True)
+            width = max(shutil.get_terminal_size().columns - 1, 20)
+            cut = text if len(text) <= width else f"{text[: width - 3]}..."
+            print(f"\r{cut:<{width}}", end="", file=sys.stderr, flush=True)
         else:
             print(text, file=sys.stderr, flush=True)
         self._last = text
 
     def end(self) -> None:
-        """Leave the last state standing."""
+        """Leave the last state standing, whole."""
         if self._live and self._last:
-            print(file=sys.stderr)
+            print(f"\r{self._last}", file=sys.stderr, flush=True)

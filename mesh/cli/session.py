@@ -107,9 +107,7 @@ def run_async(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     return results[0]
 
 
-async def _cancel_on_interrupt(
-    scope: "trio.CancelScope", meant: _Interruption, *, task_status: Started
-) -> None:
+async def _cancel_on_interrupt(scope: "trio.CancelScope", meant: _Interruption, *, task_status: Started) -> None:
     import trio
 
     with trio.open_signal_receiver(signal.SIGINT) as signals:

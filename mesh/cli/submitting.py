@@ -54,7 +54,9 @@ async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added
         case LocalPath(path=path):
             place = (base / path).expanduser()
             if not place.exists():
-                raise ConfigError(f"{what}: there is no {place}", why="paths are relative to the job file", fix=f"ls {base}")
+                raise ConfigError(
+                    f"{what}: there is no {place}", why="paths are relative to the job file", fix=f"ls {base}"
+                )
             return await api.add(place)
         case Held(cid=cid):
             raise ConfigError(
@@ -69,6 +71,7 @@ async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added
 def submission_of(
     spec: JobSpec, job: CanonicalJob, inputs: tuple[Added, ...], loaded: LoadedConfig, now: int
 ) -> Submission:
+    """A job on the terms of its file, and where that says nothing on those of the configuration; ``now`` in unix seconds."""
     client, market = loaded.config.client, spec.market
     most = market.max_price.amount if market.max_price else client.max_price
     budget = market.budget.amount if market.budget else most
@@ -130,7 +133,9 @@ def raise_if_failed(run: RunInfo) -> None:
         case "funds":
             raise ChainOrFunds(f"run {name} cannot be paid", why=run.detail, fix="mesh wallet deposit 10")
         case "rejected":
-            raise ResultRejected(f"the result of run {name} was refused", why=run.detail, fix=f"mesh deal evidence {name}")
+            raise ResultRejected(
+                f"the result of run {name} was refused", why=run.detail, fix=f"mesh deal evidence {name}"
+            )
         case _:
             raise MeshError(f"run {name} failed: {run.code}", why=run.detail, fix=f"mesh retry {name}")
 
@@ -143,7 +148,9 @@ def result_folder(loaded: LoadedConfig, name: str, run_id: str) -> Path:
 async def fetch_result(api: NodeApi, run: RunInfo, folder: Path) -> None:
     """The outcome folder on this disk. Raises ``MeshError`` when there is none, or the folder exists."""
     if run.root is None:
-        raise MeshError(f"run {run.run_id[:10]} has no result yet", why=f"it is {run.status}", fix=f"mesh wait {run.run_id[:10]}")
+        raise MeshError(
+            f"run {run.run_id[:10]} has no result yet", why=f"it is {run.status}", fix=f"mesh wait {run.run_id[:10]}"
+        )
     if folder.exists():
         raise MeshError(f"{folder} exists already", fix=f"mesh get {run.run_id[:10]} -d {folder}-2")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,99 @@
+"""What does `mesh chain deploy` do from the question to the record?"""
+
+import random
+import sys
+from pathlib import Path
+
+from mesh.base.clock import SystemClock
+from mesh.base.config import LoadedConfig, ensure_home
+from mesh.base.errors import ConfigError, UsageError
+from mesh.chain.deploy import Deployment, DeployPlan, deploy, quote_deploy, write_record
+from mesh.chain.eth import Eth
+from mesh.chain.outcomes import FeeQuote, SubmitterSettings
+from mesh.chain.presets import ChainPreset, chain_preset
+from mesh.chain.reverts import Reverts
+from mesh.chain.rpc import open_rpc
+from mesh.chain.submitter import Submitter
+from mesh.cli.node_key import node_key
+from mesh.cli.options import Form
+from mesh.cli.render import amount, emit, pairs
+from mesh.cli.session import say
+from mesh.store import Store
+from protocols.contracts import artifact
+from protocols.units import Address
+
+__all__ = ["deploy_contracts"]
+
+
+async def deploy_contracts(
+    loaded: LoadedConfig, token: str | None, record: Path | None, yes: bool, output: Form
+) -> None:
+    """`mesh chain deploy`. Interrupted, it goes on where it stopped when it is called again.
+
+    Holds the home's store, so that no node uses the key meanwhile. Raises ``StoreLocked``, ``ChainError`` and others.
+    """
+    preset = chain_preset(loaded.config.network.name)
+    chain = loaded.config.chain
+    key = node_key(loaded)
+    plan = DeployPlan(
+        network=preset.name,
+        bounds=preset.bounds,
+        minter=key.address,
+        token=_address(token) if token else None,
+    )
+    paths = ensure_home(loaded.home)
+    clock = SystemClock()
+    wall = None if preset.name == "devnet" else lambda: float(clock.unix_s())
+    async with await Store.open(paths.store_file, clock=clock) as store:
+        urls, chain_id = (*chain.rpc, *chain.public_rpc), chain.chain_id or preset.params.chain_id
+        async with open_rpc(urls, chain_id, jitter=random.random, wall=wall) as rpc:
+            eth = Eth(rpc)
+            reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
+            settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
+            submitter = Submitter(eth, key, store.journal, reverts, settings)
+            _confirm(preset, await quote_deploy(submitter, plan), yes)
+            made = await deploy(eth, submitter, plan)
+    path = record or paths.home / "deployments" / f"{preset.name}.json"
+    write_record(path, made)
+    emit(made, output, lambda: _text(made))
+    say(f"record: {path}")
+    for name, value in made.settings()["chain"].items():
+        say(f"  mesh config set chain.{name} {value}")
+
+
+def _confirm(preset: ChainPreset, quote: FeeQuote, yes: bool) -> None:
+    """Deploying cannot be undone, so it is asked about wherever it costs real money."""
+    cost = f"about {amount(str(4 * quote.expected_wei), 'ETH')}"
+    say(f"deploying to {preset.name} costs {cost}; the key holds {amount(str(quote.balance_wei), 'ETH')}")
+    if yes or preset.name == "devnet":
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was deployed", why="there is no terminal to ask on", fix="add --yes")
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was deployed", why="you said no", fix="mesh chain deploy --network devnet")
+
+
+def _address(text: str) -> Address:
+    try:
+        raw = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raw = b""
+    if len(raw) != 20:
+        raise ConfigError(f"--token {text} is no address", fix="write 0x and 40 hexadecimal digits")
+    return Address(raw)
+
+
+def _text(made: Deployment) -> str:
+    return pairs(
+        [
+            ("network", f"{made.network}, chain {made.chain_id}"),
+            ("token", made.token),
+            ("escrow", made.escrow),
+            ("from block", str(made.deploy_block)),
+            ("deployer", made.deployer),
+            ("token tx", made.token_tx or "-"),
+            ("escrow tx", made.escrow_tx),
+            ("gas", str(made.gas_used)),
+        ]
+    )

@@ -1,0 +1,78 @@
+"""How is a deal's dossier written to a file, and how is one from anybody checked?"""
+
+import sys
+from pathlib import Path
+
+from mesh.base.config import LoadedConfig
+from mesh.base.errors import ConfigError, MeshError, ResultRejected
+from mesh.cli.options import Form
+from mesh.cli.render import amount, emit, pairs, table
+from mesh.cli.session import open_session
+from protocols.deals.eip712 import Domain, deal_id
+from protocols.deals.evidence import MAX_DOSSIER_BYTES, Dossier, examine, read_dossier
+from protocols.errors import RemoteProtocolError
+
+__all__ = ["verify_dossier", "write_evidence"]
+
+
+async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, output: Form) -> None:
+    """`mesh deal evidence`. An existing file is left alone."""
+    async with open_session(loaded) as session:
+        deal = await session.api.deal(name)
+        data = await session.api.evidence(name)
+    if to is not None and str(to) == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    path = to or Path(f"deal-{deal.deal_id[2:10]}.dossier")
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise MeshError(
+            f"{path} exists already", why="evidence is never overwritten", fix=f"mesh deal verify {path}, or --to FILE"
+        ) from None
+    except OSError as error:
+        raise MeshError(f"cannot write {path}", why=error.strerror or str(error), fix="add --to FILE") from error
+    told = {"deal_id": deal.deal_id, "file": str(path), "bytes": len(data)}
+    emit(told, output, lambda: f"{path}   ({len(data)} bytes; mesh deal verify {path})")
+
+
+def verify_dossier(path: Path, output: Form) -> None:
+    """`mesh deal verify`. Raises ``ResultRejected`` when anything in it does not hold."""
+    dossier = _read(path)
+    findings = examine(dossier)
+    told = {**_facts(dossier), "findings": findings, "ok": all(one.ok for one in findings)}
+    rows = [[one.name, "ok" if one.ok else "WRONG", one.proves] for one in findings]
+    emit(told, output, lambda: f"{pairs(list(_facts(dossier).items()))}\n\n{table(['CHECK', 'HOLDS', 'PROVES'], rows)}")
+    wrong = [one.name for one in findings if not one.ok]
+    if wrong:
+        raise ResultRejected(
+            f"{path} does not hold", why=f"wrong: {', '.join(wrong)}", fix="ask the other party for its dossier"
+        )
+
+
+def _read(path: Path) -> Dossier:
+    fix = "mesh deal evidence DEAL   (writes one)"
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_DOSSIER_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}", why=error.strerror or str(error), fix=fix) from error
+    try:
+        return read_dossier(data)
+    except RemoteProtocolError as error:
+        raise ConfigError(f"{path} is no dossier", why=str(error), fix=fix) from error
+
+
+def _facts(dossier: Dossier) -> dict[str, str]:
+    deal = dossier.deal
+    return {
+        "deal": "0x" + deal_id(Domain(dossier.chain_id, dossier.escrow), deal).hex(),
+        "escrow": f"0x{dossier.escrow.hex()} on chain {dossier.chain_id}",
+        "client": f"0x{deal.client.hex()}",
+        "provider": f"0x{deal.provider.hex()}",
+        "job": f"0x{deal.job_id.hex()}",
+        "price": amount(str(int(deal.price))),
+        "state": dossier.state,
+    }

@@ -1,0 +1,121 @@
+"""Verbs about money: wallet show|deposit|withdraw|stake|unstake|channels, chain deploy."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mesh.api.types import BalanceInfo, TxInfo
+from mesh.base.config import LoadedConfig
+from mesh.base.errors import UsageError
+from mesh.cli.amounts import wei_of
+from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
+from mesh.cli.render import amount, emit, pairs, when
+from mesh.cli.session import load, open_session, run_async, say
+
+__all__ = ["register"]
+
+Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Whole tokens, such as 2.5.")]
+AmountOut = Annotated[
+    str, typer.Argument(metavar="[AMOUNT]", help="Whole tokens to ask for; without it, take what was asked for.")
+]
+Move = Literal["deposit", "withdraw", "stake", "unstake"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    wallet = typer.Typer(help="The owner's money: in the wallet, in escrow, staked.", no_args_is_help=True)
+    for verb in (show, deposit, withdraw, stake, unstake, channels):
+        wallet.command()(verb)
+    app.add_typer(wallet, name="wallet")
+    chain = typer.Typer(help="The contracts behind the money.", no_args_is_help=True)
+    chain.command()(deploy)
+    app.add_typer(chain, name="chain")
+
+
+def show(output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
+    """What this node's owner holds, and where."""
+    found = run_async(_balance, load(node_flags(network, rpc, None)))
+    emit(found, output, lambda: balance_text(found))
+
+
+async def _balance(loaded: LoadedConfig) -> BalanceInfo:
+    async with open_session(loaded, may_start=True) as session:
+        return await session.api.balance()
+
+
+def balance_text(found: BalanceInfo) -> str:
+    """For people."""
+    rows = [
+        ("operator", found.operator),
+        ("owner", "the same" if found.owner == found.operator else found.owner),
+        ("for gas", amount(found.native, "ETH")),
+        ("wallet", amount(found.token, found.symbol)),
+        ("free in escrow", amount(found.free, found.symbol)),
+        ("staked", amount(found.stake, found.symbol)),
+        *(("on its way out", _exit_text(text, found.symbol)) for text in found.withdrawals),
+    ]
+    return pairs(rows)
+
+
+def _exit_text(text: str, symbol: str) -> str:
+    """``withdraw WEI from UNIX_SECONDS`` for people."""
+    what, wei, _, at = text.split()
+    return f"{amount(wei, symbol)}, from {when(int(at))} UTC on: mesh wallet {what}"
+
+
+def deposit(tokens: Amount, output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
+    """Move tokens from the wallet into escrow, where deals are paid from."""
+    run_async(_move, load(node_flags(network, rpc, None)), "deposit", wei_of(tokens), output)
+
+
+def withdraw(tokens: AmountOut = "0", output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
+    """Ask for free tokens back; the same without an amount takes them out once the delay is over."""
+    run_async(_move, load(node_flags(network, rpc, None)), "withdraw", wei_of(tokens), output)
+
+
+def stake(tokens: Amount, output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
+    """Move tokens from free to staked: collateral of the deals you provide for."""
+    run_async(_move, load(node_flags(network, rpc, None)), "stake", wei_of(tokens), output)
+
+
+def unstake(tokens: AmountOut = "0", output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
+    """Ask for staked tokens back; the same without an amount takes them out once the delay is over."""
+    run_async(_move, load(node_flags(network, rpc, None)), "unstake", wei_of(tokens), output)
+
+
+async def _move(loaded: LoadedConfig, what: Move, wei: int, output: Form) -> None:
+    if wei == 0 and what in ("deposit", "stake"):
+        raise UsageError("the amount must be more than zero", fix=f"mesh wallet {what} 10")
+    async with open_session(loaded, may_start=True) as session:
+        sent: TxInfo = await getattr(session.api, what)(str(wei))
+    emit(sent, output, lambda: sent.tx)
+    done = {
+        "deposit": f"{amount(str(wei))} are free in escrow",
+        "stake": f"{amount(str(wei))} are staked",
+    }
+    later = f"asked for {amount(str(wei))}; when the delay is over: mesh wallet {what}" if wei else "taken out"
+    say(f"{done.get(what, later)}   (mesh wallet show)")
+
+
+def channels() -> None:
+    """Payment channels. Not supported by this version."""
+    raise UsageError(
+        "payment channels are not supported by this version",
+        why="every deal is committed and settled on the chain",
+        fix="mesh wallet show",
+    )
+
+
+def deploy(
+    network: Annotated[str, typer.Option("--network", help="devnet, arbitrum-sepolia or arbitrum-one.")],
+    rpc: Rpc = None,
+    token: Annotated[str | None, typer.Option("--token", help="Use this ERC-20 instead of a new one.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Where to write what was deployed.")] = None,
+    yes: Yes = False,
+    output: Output = "table",
+) -> None:
+    """Deploy token and escrow with this node's key, from the committed artifacts, and check what is there then."""
+    from mesh.cli.deploying import deploy_contracts
+
+    run_async(deploy_contracts, load(node_flags(network, rpc, None)), token, record, yes, output)

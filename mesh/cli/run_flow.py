@@ -1,0 +1,176 @@
+"""What do the verbs that look after runs ask of a node, and how do they show its answers?"""
+
+from pathlib import Path
+from typing import Final
+
+from mesh.api.types import DealInfo, RunInfo, TraceInfo
+from mesh.base.clock import SystemClock
+from mesh.base.config import LoadedConfig
+from mesh.cli.options import Form
+from mesh.cli.render import ago, amount, emit, pairs, phase_line, plain, short, table, when
+from mesh.cli.session import open_session, say, when_interrupted
+from mesh.cli.submit_flow import candidates_table, summary
+from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_folder
+from mesh.cli.watching import STREAMS, copy_logs, to_our_streams, watch_run
+
+__all__ = [
+    "cancel_run",
+    "describe_run",
+    "get_result",
+    "list_runs",
+    "retry_run",
+    "show_events",
+    "show_logs",
+    "wait_for_run",
+]
+
+DETAIL_CHARS: Final = 60
+"""A table's last column; `mesh describe` has all of it."""
+
+
+async def list_runs(loaded: LoadedConfig, everything: bool, output: Form) -> None:
+    """`mesh ps`."""
+    async with open_session(loaded, may_start=True) as session:
+        found = await session.api.runs()
+    shown = tuple(run for run in found if everything or not is_over(run, settled=True))
+    emit(shown, output, lambda: _runs_table(shown))
+    if not shown and found and output == "table":
+        say(f"{len(found)} runs are over: mesh ps -a")
+
+
+def _runs_table(runs: tuple[RunInfo, ...]) -> str:
+    now = SystemClock().unix_s()
+    rows = [
+        [
+            short(run.run_id),
+            run.name or "-",
+            run.status,
+            run.outcome or run.code or "-",
+            ago(run.submitted, now),
+            amount(run.spent),
+            _cut(phase_line(run)),
+        ]
+        for run in runs
+    ]
+    return table(["RUN", "NAME", "STATUS", "OUTCOME", "AGE", "PAID", "PHASE"], rows)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= DETAIL_CHARS else f"{text[: DETAIL_CHARS - 3]}..."
+
+
+async def describe_run(loaded: LoadedConfig, name: str, output: Form) -> None:
+    """`mesh describe`."""
+    async with open_session(loaded, may_start=True) as session:
+        run = await session.api.run(name)
+    emit(run, output, lambda: run_text(run))
+
+
+def run_text(run: RunInfo) -> str:
+    """Everything about a run, for people."""
+    now = SystemClock().unix_s()
+    rows = [
+        ("run", run.run_id),
+        ("job", f"{run.job_id} {run.name}".strip()),
+        ("status", " ".join(filter(None, (run.status, run.code, run.detail)))),
+        ("phase", phase_line(run)),
+        ("submitted", f"{when(run.submitted)} UTC, {ago(run.submitted, now)} ago"),
+        (
+            "price",
+            f"at most {amount(run.max_price)} per attempt, {amount(run.budget)} in all; paid {amount(run.spent)}",
+        ),
+    ]
+    if run.status == "done":
+        rows += [
+            ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked}"),
+            ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
+        ]
+    parts = [pairs(rows)]
+    if run.deals:
+        parts.append(_deals_table(run.deals))
+    if run.candidates:
+        parts.append(candidates_table(run.candidates))
+    return "\n\n".join(parts)
+
+
+def _deals_table(deals: tuple[DealInfo, ...]) -> str:
+    rows = [
+        [short(one.deal_id), short(one.provider), one.phase, amount(one.price), amount(one.paid), one.detail or "-"]
+        for one in deals
+    ]
+    return table(["DEAL", "PROVIDER", "PHASE", "PRICE", "PAID", "DETAIL"], rows)
+
+
+async def show_events(loaded: LoadedConfig, name: str, follow: bool, since: int, output: Form) -> None:
+    """`mesh events`: with ``follow`` one line per event as it comes, whatever the form."""
+    async with open_session(loaded, may_start=True) as session:
+        if name:
+            name = (await session.api.run(name)).run_id
+            when_interrupted(name, session)
+        if follow or output == "jsonl":
+            async for one in session.api.events(name, since=since, follow=follow):
+                emit(one, "table" if output == "table" else "jsonl", lambda one=one: _event_line(one))  # type: ignore[misc]
+            return
+        found = [one async for one in session.api.events(name, since=since)]
+    emit(found, output, lambda: "\n".join(map(_event_line, found)))
+
+
+def _event_line(one: TraceInfo) -> str:
+    fields = " ".join(f"{name}={value}" for name, value in one.fields.items())
+    return plain(f"{one.seq:>6}  {when(one.at)}  {short(one.subject)}  {one.name:<20}  {fields}").rstrip()
+
+
+async def show_logs(loaded: LoadedConfig, name: str, stream: str, follow: bool, tail: int | None, output: Form) -> None:
+    """`mesh logs`: the bytes as they are, or JSON objects with their place in the stream."""
+    streams = STREAMS if stream == "both" else (stream,)
+    parts: list[dict[str, object]] = []
+
+    def collect(stream: str, offset: int, data: bytes) -> None:
+        part: dict[str, object] = {"stream": stream, "offset": offset, "text": data.decode(errors="replace")}
+        if output == "jsonl" or follow:
+            emit(part, "jsonl", str)
+        else:
+            parts.append(part)
+
+    async with open_session(loaded, may_start=True) as session:
+        run_id = (await session.api.run(name)).run_id
+        when_interrupted(run_id, session)
+        sink = to_our_streams if output == "table" else collect
+        await copy_logs(session.api, run_id, streams=streams, following=follow, tail=tail, sink=sink)
+    if output == "json" and not follow:
+        emit(parts, output, str)
+
+
+async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:
+    """`mesh wait`. Raises ``MeshError`` when the run ended without a result."""
+    async with open_session(loaded, may_start=True) as session:
+        run_id = (await session.api.run(name)).run_id
+        when_interrupted(run_id, session)
+        run = await watch_run(session.api, run_id, logs=False)
+    raise_if_failed(run)
+    emit(run, output, lambda: summary(run))
+
+
+async def get_result(loaded: LoadedConfig, name: str, directory: Path | None, output: Form) -> None:
+    """`mesh get`."""
+    async with open_session(loaded, may_start=True) as session:
+        run = await session.api.run(name)
+        folder = directory or result_folder(loaded, run.name, run.run_id)
+        await fetch_result(session.api, run, folder)
+    emit({"run_id": run.run_id, "folder": str(folder)}, output, lambda: str(folder))
+
+
+async def cancel_run(loaded: LoadedConfig, name: str, output: Form) -> None:
+    """`mesh cancel`."""
+    async with open_session(loaded, may_start=True) as session:
+        run = await session.api.cancel(name)
+    emit(run, output, lambda: f"{short(run.run_id)} {run.status}")
+
+
+async def retry_run(loaded: LoadedConfig, name: str, output: Form) -> None:
+    """`mesh retry`."""
+    async with open_session(loaded, may_start=True) as session:
+        run = await session.api.retry(name)
+        own = session.own
+    emit(run, output, lambda: f"{short(run.run_id)} {run.status}")
+    say(f"mesh wait {short(run.run_id)}   " + ("(resumes it)" if own else "(follows it)"))

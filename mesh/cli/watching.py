@@ -1,0 +1,107 @@
+"""How is a run watched from the outside: its log copied, its end awaited?"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from mesh.api.port import NodeApi
+from mesh.api.types import RunInfo
+from mesh.base.errors import MeshError
+from mesh.cli.session import Session
+from mesh.cli.submitting import follow
+
+__all__ = ["STREAMS", "LogSink", "await_offers", "copy_logs", "to_our_streams", "watch_run"]
+
+STREAMS: Final = ("stdout", "stderr")
+LOG_POLL_S: Final = 0.3
+OFFERS_POLL_S: Final = 0.1
+CONNECT_S: Final = 20.0
+"""Dialling, syncing the offers of a peer and seeing the first block take 1-3 s; a slow chain endpoint 10."""
+MAX_CATCH_UP_BYTES: Final = 64 << 20
+"""Read at once from a job that runs; the rest follows in the next round. A job keeps 1 MiB unless it asks for more."""
+LogSink = Callable[[str, int, bytes], None]
+"""Takes a stream's name, an offset in it, and what stands there."""
+FRESH_S: Final = 20
+"""A node up for longer has heard of whoever there is to hear of."""
+
+
+async def await_offers(session: Session) -> None:
+    """A client that has just started needs a moment to hear of somebody. Returns without offers after a while."""
+    with trio.move_on_after(CONNECT_S):
+        while True:
+            status = await session.api.status()
+            fresh = session.own or status.uptime_s < FRESH_S
+            if not fresh or (status.offers and status.chain_block):
+                return
+            await trio.sleep(OFFERS_POLL_S)
+
+
+async def watch_run(api: NodeApi, run_id: str, *, logs: bool, settled: bool = True, shown: bool = True) -> RunInfo:
+    """Wait for the end of a run, with ``logs`` copying what the job says as it says it. Cancelled: the run goes on."""
+    async with trio.open_nursery() as nursery:
+        if logs:
+            nursery.start_soon(partial(copy_logs, api, run_id, following=True))
+        return await follow(api, run_id, settled=settled, shown=shown)
+
+
+def to_our_streams(stream: str, offset: int, data: bytes) -> None:
+    """The job's stdout to our stdout, its stderr to our stderr, byte by byte as it is."""
+    out = sys.stdout.buffer if stream == "stdout" else sys.stderr.buffer
+    out.write(data)
+    out.flush()
+
+
+async def copy_logs(
+    api: NodeApi,
+    run_id: str,
+    *,
+    streams: Sequence[str] = STREAMS,
+    following: bool = False,
+    tail: int | None = None,
+    sink: LogSink = to_our_streams,
+) -> None:
+    """Hand every byte of a job's streams to ``sink`` once; with ``following`` until the run is over.
+
+    ``tail`` leaves out all but the last lines of what is there at the start. A provider that does not answer is asked
+    again while ``following``: the result brings the log again. Raises ``MeshError`` otherwise.
+    """
+    offsets = dict.fromkeys(streams, 0)
+    while True:
+        live = False
+        for stream in streams:
+            try:
+                data, more = await _read_on(api, run_id, stream, offsets[stream])
+            except MeshError:
+                if not following:
+                    raise
+                live = True
+                continue
+            live = live or more
+            end = offsets[stream] + len(data)
+            shown = data if tail is None else _last_lines(data, tail)
+            offsets[stream] = end
+            if shown:
+                sink(stream, end - len(shown), shown)
+        tail = None
+        if not live or not following:
+            return
+        await trio.sleep(LOG_POLL_S)
+
+
+async def _read_on(api: NodeApi, run_id: str, stream: str, offset: int) -> tuple[bytes, bool]:
+    """All that is there from ``offset`` on, which takes several parts while the job runs, and whether more may come."""
+    data = b""
+    while len(data) < MAX_CATCH_UP_BYTES:
+        part = await api.logs(run_id, stream, offset + len(data))
+        data += part.data
+        if not part.live or not part.data:
+            return data, part.live
+    return data, True
+
+
+def _last_lines(data: bytes, count: int) -> bytes:
+    lines = data.splitlines(keepends=True)
+    return b"".join(lines[len(lines) - count :]) if count < len(lines) else data
