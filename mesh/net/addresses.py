@@ -11,22 +11,19 @@ from typing import Final
 import coincurve
 import msgspec
 
+from protocols.signing import peer_id_of_key
 from protocols.units import PeerId
 
 __all__ = [
-    "PEER_ID_PREFIX",
     "Address",
     "is_loopback",
     "parse_address",
     "parse_addresses",
     "parse_peer",
-    "peer_id_of_key",
-    "peer_public_key",
+    "peer_id_of_secret",
     "peer_text",
 ]
 
-PEER_ID_PREFIX: Final = bytes.fromhex("002508021221")
-"""Identity multihash (00) of 37 (25) bytes of protobuf: key type secp256k1 (08 02), key of 33 bytes (12 21)."""
 _ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PEER_TEXT_MAX: Final = 64
 """Characters; ours have 53. Base58 costs quadratic time, so longer ones are refused unread."""
@@ -53,16 +50,9 @@ class Address(msgspec.Struct, frozen=True):
         return self.transport if self.peer is None else f"{self.transport}/p2p/{peer_text(self.peer)}"
 
 
-def peer_id_of_key(secret: bytes) -> PeerId:
-    """The PeerId of a raw 32-byte secp256k1 key: 39 bytes, the public key is inside. Raises ``ValueError``."""
-    return PeerId(PEER_ID_PREFIX + coincurve.PrivateKey(secret).public_key.format(compressed=True))
-
-
-def peer_public_key(peer: PeerId) -> bytes:
-    """The 33-byte compressed public key inside a PeerId. Raises ``ValueError`` if it is not one of ours."""
-    if len(peer) != len(PEER_ID_PREFIX) + 33 or not peer.startswith(PEER_ID_PREFIX):
-        raise ValueError("this PeerId does not hold a secp256k1 key, so it cannot be a node of the mesh")
-    return peer[len(PEER_ID_PREFIX) :]
+def peer_id_of_secret(secret: bytes) -> PeerId:
+    """The PeerId of a raw 32-byte secp256k1 key. Raises ``ValueError``."""
+    return peer_id_of_key(coincurve.PrivateKey(secret).public_key.format())
 
 
 def peer_text(peer: PeerId) -> str:

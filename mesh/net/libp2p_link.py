@@ -21,7 +21,7 @@ from multiaddr import Multiaddr
 from trio_typing import TaskStatus
 
 from mesh.net import libp2p_fixes
-from mesh.net.addresses import parse_address, peer_id_of_key, peer_text
+from mesh.net.addresses import parse_address, peer_id_of_secret, peer_text
 from mesh.net.calls import CallChannel, FrameError, answer_calls
 from mesh.net.dialer import Dialer
 from mesh.net.discovery import EXCHANGE, EXCHANGE_MAX_BYTES, Discovery
@@ -85,7 +85,7 @@ class Libp2pLink:
         libp2p_fixes.apply()
         self._config = config or LinkConfig()
         self._listen = [parse_address(text) for text in self._config.listen]
-        self._me = peer_id_of_key(secret)
+        self._me = peer_id_of_secret(secret)
         self._book = PeerBook(self._me, jitter or random.SystemRandom().random)
         self._book.learn_bootstrap(self._config.bootstrap)
         self._topics = Topics()

@@ -14,7 +14,7 @@ import trio.lowlevel
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.peer.id import ID
 
-from mesh.net.addresses import peer_id_of_key, peer_public_key, peer_text
+from mesh.net.addresses import peer_id_of_secret, peer_text
 from mesh.net.libp2p_link import Libp2pLink, LinkConfig
 from mesh.net.link import (
     GOSSIP_MAX_BYTES,
@@ -72,12 +72,12 @@ async def publish_until_heard(
 
 def test_one_key_is_peer_id_and_operator() -> None:
     secret = bytes(range(1, 33))
-    peer = peer_id_of_key(secret)
+    peer = peer_id_of_secret(secret)
     assert len(peer) == 39
     assert peer[:6].hex() == "002508021221"
     assert peer == ID.from_pubkey(create_new_key_pair(secret).public_key).to_bytes()
     assert peer_text(peer) == ID(peer).to_base58()
-    assert peer_public_key(peer) == coincurve.PrivateKey(secret).public_key.format()
+    assert peer[6:] == coincurve.PrivateKey(secret).public_key.format()
     assert ID(peer).extract_public_key() is not None
 
 
@@ -130,7 +130,7 @@ async def test_calls_answer_overlap_refuse_time_out_and_stay_in_bounds(start_lin
     with pytest.raises(MessageTooLarge):
         await client.call(server.me, "/t/1", bytes(2 * 1024 * 1024), LIMIT_S)
     with pytest.raises(PeerUnreachable):
-        await client.call(peer_id_of_key(os.urandom(32)), "/t/1", b"", LIMIT_S)
+        await client.call(peer_id_of_secret(os.urandom(32)), "/t/1", b"", LIMIT_S)
     assert server.statistics().contained == 1
 
 

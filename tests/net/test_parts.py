@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from devnet.sim.memory_pipe import PipeStream, pipe_pair
 from mesh.net.accept_gate import AcceptGate
-from mesh.net.addresses import Address, parse_address, parse_addresses, parse_peer, peer_id_of_key, peer_text
+from mesh.net.addresses import Address, parse_address, parse_addresses, parse_peer, peer_id_of_secret, peer_text
 from mesh.net.calls import CallChannel, FrameError, answer_calls, frame
 from mesh.net.libp2p_pubsub import SeenCache
 from mesh.net.link import CallRefused, PeerDown, PeerEvent, PeerUnreachable, PeerUp, Verdict
@@ -19,7 +19,7 @@ from mesh.net.scores import BAN_S, FLOOR, PeerScores
 from mesh.net.topics import QUEUE_RECORDS, Topics
 from protocols.units import PeerId
 
-ME, A, B = (peer_id_of_key(bytes([n]) * 32) for n in (1, 2, 3))
+ME, A, B = (peer_id_of_secret(bytes([n]) * 32) for n in (1, 2, 3))
 
 
 # --- addresses -------------------------------------------------------------------------------------------------------
