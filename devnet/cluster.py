@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -13,6 +13,7 @@ import trio
 from devnet.chain import ChainHandle, run_chain
 from devnet.members import Member, MemberPlan
 from devnet.purse import Purse, open_purse
+from devnet.spawner import Spawner, open_spawner
 from protocols.units import Address
 
 __all__ = ["ClusterPlan", "ProcessCluster", "open_cluster"]
@@ -34,8 +35,9 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessCluster:
     """A running devnet. Members are reached by name: ``client-1``, ``provider-2``."""
 
-    def __init__(self, home: Path, chain: ChainHandle, purse: Purse) -> None:
+    def __init__(self, home: Path, chain: ChainHandle, purse: Purse, spawner: Spawner) -> None:
         self.home = home
+        self._spawner = spawner
         self.chain = chain
         self.purse = purse
         self.members: dict[str, Member] = {}
@@ -67,7 +69,7 @@ class ProcessCluster:
             slots=slots,
             extra=extra,
         )
-        member = self.members[name] = Member(self.home / name, plan)
+        member = self.members[name] = Member(self.home / name, plan, self._spawner)
         return member
 
     async def add(self, name: str, roles: tuple[str, ...], slots: int = 1, **extra: dict[str, object]) -> Member:
@@ -104,13 +106,14 @@ async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIter
     await trio.to_thread.run_sync(partial(shutil.rmtree, home, ignore_errors=True))
     home.mkdir(mode=0o700, parents=True)
     count = plan.providers + plan.clients + 12
-    async with trio.open_nursery() as nursery:
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
         starter = partial(
             run_chain, kind=plan.chain, accounts=count, block_time_s=plan.block_time_s, log=home / "chain.log"
         )
+        spawner = await stack.enter_async_context(open_spawner(home / "spawner.log"))
         chain: ChainHandle = await nursery.start(starter)
         async with open_purse(chain) as purse:
-            cluster = ProcessCluster(home, chain, purse)
+            cluster = ProcessCluster(home, chain, purse, spawner)
             try:
                 await _populate(cluster, plan)
                 yield cluster
@@ -123,15 +126,18 @@ async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIter
 
 
 async def _populate(cluster: ProcessCluster, plan: ClusterPlan) -> None:
-    """The first provider first, so that the others have somebody to dial; then all at once."""
+    """The first provider first, so that the others have somebody to dial; then all at once, and the money meanwhile."""
     names = [(f"provider-{n + 1}", ("provider",)) for n in range(plan.providers)]
     names += [(f"client-{n + 1}", ("client",)) for n in range(plan.clients)]
-    first, rest = names[0], names[1:]
-    await cluster.add(*first, slots=plan.slots)
+    first = cluster.plan(*names[0], slots=plan.slots)
+    await first.start()
     async with trio.open_nursery() as nursery:
-        for name, roles in rest:
-            member = cluster.plan(name, roles, plan.slots)
-            nursery.start_soon(member.start)
-    for name, _ in rest:
-        await cluster.endow(cluster[name])
+        nursery.start_soon(cluster.endow, first)
+        for name, roles in names[1:]:
+            nursery.start_soon(_join, cluster, cluster.plan(name, roles, plan.slots))
     await cluster.meet(plan.providers)
+
+
+async def _join(cluster: ProcessCluster, member: Member) -> None:
+    await member.start()
+    await cluster.endow(member)

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import trio
 
+from devnet.spawner import Forked, Spawner
 from mesh.api.client import RemoteApi, open_remote
 from mesh.base.errors import MeshError
 
@@ -46,10 +47,11 @@ class MemberPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Member:
     """One node process. `start` it, `kill` it, `start` it again: its home stays."""
 
-    def __init__(self, home: Path, plan: MemberPlan) -> None:
+    def __init__(self, home: Path, plan: MemberPlan, spawner: Spawner | None = None) -> None:
         self.home = home
         self.plan = plan
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
+        self._spawner = spawner
         self.peer_id = ""
         self.operator = ""
         self.addresses: tuple[str, ...] = ()
@@ -95,15 +97,13 @@ class Member:
         await trio.to_thread.run_sync(self.write_config)
         ready = self.home / "ready.json"
         ready.unlink(missing_ok=True)
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-m", "mesh.cli.app", "up", "--ready-file", str(ready)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=self.home,
-                env=self.environment,
+        arguments = ["up", "--ready-file", str(ready)]
+        if self._spawner is not None:
+            self.process = await self._spawner.fork(
+                arguments, cwd=self.home, environment=self.environment, log=self.log
             )
+        else:
+            self.process = self._launch(arguments)
         with trio.move_on_after(READY_S):
             while self.process.poll() is None:
                 if ready.exists():
@@ -114,6 +114,17 @@ class Member:
                 await trio.sleep(POLL_S)
         last = self.log.read_text(errors="replace")[-2_000:]
         raise NodeDidNotStart(f"node {self.name} is not ready", why=last, fix=f"less {self.log}")
+
+    def _launch(self, arguments: list[str]) -> "subprocess.Popen[bytes]":
+        with self.log.open("ab") as out:
+            return subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                [sys.executable, "-m", "mesh.cli.app", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.home,
+                env=self.environment,
+            )
 
     @property
     def running(self) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import trio
+
 from devnet.chain import ChainHandle
 from mesh.base.errors import ChainOrFunds
 from mesh.chain.contracts import Contracts
@@ -35,11 +37,13 @@ class Purse:
         self._contracts = Contracts(rpc, escrow=self.escrow, token=self.token)
         self._submitter = submitter
         self._count = 0
+        self._turn = trio.Lock()
 
     async def give(self, who: Address, tokens: int) -> None:
         """Gas and tokens for an account."""
-        await self._send(TxCall(who, b"", GAS_MONEY))
-        await self._send(self._contracts.mint(who, Tokens(tokens)))
+        async with self._turn:
+            await self._send(TxCall(who, b"", GAS_MONEY))
+            await self._send(self._contracts.mint(who, Tokens(tokens)))
 
     async def _send(self, call: TxCall) -> None:
         self._count += 1
