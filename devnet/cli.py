@@ -136,16 +136,16 @@ def scenario(
 ) -> None:
     """Run a scenario and judge it. The last line with -o json is the report."""
     from devnet.running import run_scenario
-    from devnet.scenarios import SCENARIOS
+    from devnet.scenarios import NAMES, load_scenario
     from mesh.base.errors import UsageError
 
     if listing or not name:
-        for one in SCENARIOS.values():
+        for one in map(load_scenario, NAMES):
             print(f"{one.name:<26} {one.about}  [{', '.join(one.worlds)}]")
         return
-    if name not in SCENARIOS:
+    if name not in NAMES:
         raise UsageError(f"there is no scenario {name!r}", fix="mesh devnet scenario --list")
-    _finish(run_async(run_scenario, SCENARIOS[name], world, seed, chain), output)
+    _finish(run_async(run_scenario, load_scenario(name), world, seed, chain), output)
 
 
 @app.command()

@@ -1,30 +1,24 @@
-"""Which scenarios are there? One file each; this table names them."""
+"""Which scenarios are there? One file each; this table names them, in the order in which they are told."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import importlib
 from typing import Final
 
 from devnet.scenario import Scenario
-from devnet.scenarios import (
-    bad_inputs,
-    client_restarted,
-    client_withholds_inputs,
-    first_job,
-    no_match,
-    node_restarts,
-    provider_killed,
+
+__all__ = ["NAMES", "load_scenario"]
+
+NAMES: Final = (
+    "first-job",
+    "provider-killed",
+    "client-restarted",
+    "node-restarts",
+    "bad-inputs",
+    "client-withholds-inputs",
+    "no-match",
 )
 
-__all__ = ["SCENARIOS"]
 
-_ALL: Final = (
-    first_job.SCENARIO,
-    provider_killed.SCENARIO,
-    client_restarted.SCENARIO,
-    node_restarts.SCENARIO,
-    bad_inputs.SCENARIO,
-    client_withholds_inputs.SCENARIO,
-    no_match.SCENARIO,
-)
-SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({one.name: one for one in _ALL})
-"""By name, in the order in which they are told."""
+def load_scenario(name: str) -> Scenario:
+    """The scenario of a name in ``NAMES``."""
+    found: Scenario = importlib.import_module(f"devnet.scenarios.{name.replace('-', '_')}").SCENARIO
+    return found
