@@ -129,14 +129,14 @@ class World:
 
     def deploy_token(self, cap: int) -> Address:
         arguments = encode(["string", "string", "uint256", "address"], ["Mesh", "MESH", cap, self.minter.hex])
-        return self._deploy(artifact("MeshToken").bytecode + arguments)
+        return self.deploy_code(artifact("MeshToken").bytecode + arguments)
 
     def deploy_escrow(self, *, token_burns: bool = True, bounds: EscrowBounds | None = None) -> Address:
         numbers = tuple(int(item) for item in msgspec.structs.astuple(bounds or self.bounds))
         arguments = encode(["address", "bool", BOUNDS_ABI], ["0x" + self.token.hex(), token_burns, numbers])
-        return self._deploy(artifact("MeshEscrow").bytecode + arguments)
+        return self.deploy_code(artifact("MeshEscrow").bytecode + arguments)
 
-    def _deploy(self, code: bytes) -> Address:
+    def deploy_code(self, code: bytes) -> Address:
         try:
             return Address(bytes.fromhex(self.evm.deploy(self.minter.hex, code)[2:]))
         except RuntimeError as error:

@@ -9,6 +9,14 @@ if TYPE_CHECKING:
 
     from tests.contracts.conftest import World
 
+# A token by hand: `transferFrom` delivers half of its third argument, anything else answers what has been delivered.
+HALVING_TOKEN = bytes.fromhex(
+    "602a8060095f395ff3"  # creation: return the 42 bytes that follow
+    "5f3560e01c6323b872dd14601657"  # transferFrom: jump to 22
+    "5f545f5260205ff3"  # return sload(0)
+    "5b60443560011c5f54015f5560015f5260205ff3"  # sload(0) += amount >> 1; return true
+)
+
 
 @pytest.fixture
 def capped(world: "World") -> "Callable[..., Any]":
@@ -47,3 +55,12 @@ def test_the_escrow_takes_no_deposit_beyond_what_its_slots_can_count(make_world:
     world.call(world.client, "deposit", 2**120 - 1, to=escrow)
     refusal = world.refused("EscrowFull", lambda: world.call(world.client, "deposit", 1, to=escrow))
     assert refusal == (2**120, 2**120 - 1)
+
+
+def test_a_token_that_takes_a_fee_harms_only_its_depositor(make_world: "Callable[..., World]") -> None:
+    world = make_world()
+    world.token = world.deploy_code(HALVING_TOKEN)
+    escrow = world.deploy_escrow()
+    world.call(world.client, "deposit", 1_000, to=escrow)
+    assert world.call(world.client, "accountOf", world.client.hex, to=escrow) == (500, 0)
+    assert world.events[-1].args["amount"] == 500
