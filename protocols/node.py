@@ -10,7 +10,7 @@ from typing import Any, Final
 from protocols import events as ev
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import client, deals, provider, wire
+from protocols.handlers import client, deals, provider, search, wire
 from protocols.state import NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
@@ -21,6 +21,7 @@ Handler = Callable[[NodeState, Any, Env], list[Effect]]
 def _started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     state.wall = event.wall
     state.incarnation = event.incarnation
+    state.timers.set("sweep:", event.at + env.params.offer_heartbeat * 1000)
     return [*deals.started(state, event, env), *client.started(state, event, env), *provider.started(state, event, env)]
 
 
@@ -31,6 +32,14 @@ def _ticked(state: NodeState, event: ev.Ticked, env: Env) -> list[Effect]:
         kind, _, rest = name.partition(":")
         effects += _TIMERS[kind](state, bytes.fromhex(rest), event, env)
     return effects
+
+
+def _swept(state: NodeState, _: bytes, event: ev.Event, env: Env) -> list[Effect]:
+    """A node that nothing happens to still learns what time it is, and forgets what has lapsed."""
+    state.timers.set("sweep:", event.at + env.params.offer_heartbeat * 1000)
+    state.market.offers.expire(state.wall)
+    state.market.jobs.expire(state.wall)
+    return []
 
 
 def _peer_up(state: NodeState, event: ev.PeerCameUp, env: Env) -> list[Effect]:
@@ -48,10 +57,11 @@ def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Eff
 
 
 _TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect]]]] = {
-    "search": client.search_due,
+    "search": search.search_due,
     "lost": client.provider_lost,
     "hold": provider.holds_due,
     "heartbeat": provider.heartbeat_due,
+    "sweep": _swept,
 }
 
 HANDLERS: Final[dict[type[ev.Event], Handler]] = {

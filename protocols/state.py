@@ -69,17 +69,17 @@ class Durable:
         self.runs: dict[RunId, Run] = {}
         self.jobs: dict[JobId, bytes] = {}
         self.counters = Counters()
-        self.live: set[DealId] = set()
-        """Deals that are not final."""
+        self.live: dict[DealId, None] = {}
+        """Deals that are not final, in the order they came: a set's order differs between processes."""
         self._dirty: dict[tuple[str, bytes], None] = {}
 
     def put_deal(self, deal_id: DealId, half: Half) -> None:
         """Replace a deal."""
         self.deals[deal_id] = half
         if isinstance(half.state, FINAL_STATES):
-            self.live.discard(deal_id)
+            self.live.pop(deal_id, None)
         else:
-            self.live.add(deal_id)
+            self.live[deal_id] = None
         self._dirty[("deal", deal_id)] = None
 
     def put_run(self, run: Run) -> None:

@@ -10,22 +10,35 @@ import msgspec
 
 from protocols.canonical import content_id
 from protocols.deals import eip712
+from protocols.deals.terms import MAX_COLLATERAL_FACTOR
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob, job_id_of
 from protocols.limits import MAX_HOLDS, MAX_REASON_CHARS
-from protocols.messages.negotiation import DealProposal, Quote, Refusal, Rfq
+from protocols.messages.negotiation import DealProposal, InputRoot, Quote, Refusal, Rfq
 from protocols.offers.matching import match
 from protocols.offers.pricing import price_of
 from protocols.offers.records import ResourceOffer
 from protocols.signing import address_of_peer
-from protocols.units import ZERO_HASH, Address, Hash32, JobId, Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.units import PPM, ZERO_HASH, Address, Hash32, JobId, Millis, PeerId, Seconds, Tokens, UnixSeconds
 
-__all__ = ["ASK_AGAIN", "Desk", "Hold", "check_proposal", "deal_of_quote", "judge", "quote_for"]
+__all__ = [
+    "ASK_AGAIN",
+    "Desk",
+    "Hold",
+    "check_proposal",
+    "deal_of_quote",
+    "inputs_of",
+    "judge",
+    "quote_for",
+    "quote_problem",
+]
 
 ASK_AGAIN: Final = Seconds(2)
 """What a ``busy`` refusal suggests when the provider cannot tell when it is free."""
+MAX_WAIT: Final = Seconds(24 * 3600)
+"""Longest queue worth quoting: a client's money is locked while it waits."""
 COMMIT_SLACK: Final = Seconds(30)
 """How far a client's idea of chain time may run ahead of the provider's."""
 
@@ -51,7 +64,9 @@ class Desk:
         self.draining = False
         self.holds: dict[Hash32, Hold] = {}
         self.parked: dict[Address, list[tuple[PeerId, Rfq]]] = {}
-        """RFQs that wait for the client's escrow balance."""
+        """RFQs that wait for the client's escrow balance, at most MAX_HOLDS in all."""
+        self.advertised = Millis(0)
+        """When the offer was last published."""
 
     def expire(self, now: Millis) -> None:
         """Drop the holds whose time is over."""
@@ -87,12 +102,14 @@ def judge(desk: Desk, client: PeerId, rfq: Rfq, env: Env, *, busy: int, free_in:
         return no("enforcement", "deals judged by a panel are not supported by this version")
     if client == env.me:
         return no("self", "a node does not sell to itself")
+    if set(rfq.inputs) != inputs_of(job):
+        return no("inputs", "the inputs are not the module and the inputs of the job")
     reasons = match(desk.offer, job)
     if reasons:
         return no(reasons[0].code, "; ".join(reason.sentence for reason in reasons))
     if desk.hold_of(client):
         return no("busy", "you already hold a slot here; sign or release it first", ASK_AGAIN)
-    if busy >= desk.slots + desk.queue or len(desk.holds) >= MAX_HOLDS:
+    if busy >= desk.slots + desk.queue or len(desk.holds) >= MAX_HOLDS or free_in > MAX_WAIT:
         return no("busy", f"all {desk.slots} slots and {desk.queue} waiting places are taken", max(free_in, 1))
     ask = price_of(desk.offer, job)
     if ask > rfq.max_price:
@@ -131,6 +148,30 @@ def quote_for(
         if firm
         else f"your free escrow holds {funds} wei, this job asks {price} wei: deposit, then ask again",
     )
+
+
+def inputs_of(job: CanonicalJob) -> set[InputRoot]:
+    """What a provider must hold before it commits, or it could never run what it has committed to."""
+    return {InputRoot(job.module, job.module_size), *(InputRoot(one.cid, one.size) for one in job.inputs)}
+
+
+def quote_problem(rfq: Rfq, quote: Quote, job: CanonicalJob, env: Env) -> str:
+    """Why a client signs no deal on this quote, whatever it costs; empty when its terms are those of the network.
+
+    A provider that could choose the times could lock a client's money for years.
+    """
+    params, wall_s = env.params, job.limits.wall_s
+    latest = wall_s + params.exec_margin + quote.starts_in_s
+    checks = (
+        (1 <= quote.price <= params.max_price, f"the price {quote.price} is none"),
+        (quote.collateral <= MAX_COLLATERAL_FACTOR * quote.price, "the collateral is beyond what an escrow takes"),
+        (quote.hold_ms <= params.hold, "it holds longer than the network allows"),
+        (quote.starts_in_s <= MAX_WAIT, f"it would start in {quote.starts_in_s} s"),
+        (wall_s <= quote.exec_seconds <= latest, f"execSeconds {quote.exec_seconds} does not fit a job of {wall_s} s"),
+        (quote.claim_seconds == params.claim_seconds, "claimSeconds is not the network's"),
+        (quote.window_seconds == params.window_seconds(quote.exec_seconds), "windowSeconds is not the network's"),
+    )
+    return next((problem for holds, problem in checks if not holds), "")
 
 
 def deal_of_quote(
@@ -196,6 +237,8 @@ def check_proposal(hold: Hold, proposal: DealProposal, env: Env, *, now: UnixSec
     if deal != expected:
         fields = [f for f in deal.__struct_fields__ if getattr(deal, f) != getattr(expected, f)]
         raise RemoteProtocolError(f"the deal differs from the quote in {', '.join(fields)}", code="other_terms")
+    if deal.audit_ppm > PPM:
+        raise RemoteProtocolError(f"auditPpm {deal.audit_ppm} is more than {PPM}", code="bad_terms")
     latest = now + env.params.commit_within + COMMIT_SLACK
     if not now < deal.commit_by <= latest:
         raise RemoteProtocolError(f"commitBy {deal.commit_by} is not in ({now}, {latest}]", code="bad_terms", penalty=0)

@@ -7,6 +7,7 @@ from protocols.deals import client as client_half
 from protocols.deals import provider as provider_half
 from protocols.deals.inputs import (
     AuditFinished,
+    CancelWanted,
     ChainMoved,
     ChainRetracted,
     Ctx,
@@ -19,6 +20,8 @@ from protocols.deals.inputs import (
     TxRefused,
 )
 from protocols.deals.states import (
+    Accepted,
+    Claimed,
     Committed,
     DealState,
     Delivered,
@@ -33,6 +36,7 @@ from protocols.effects import Effect
 from protocols.env import Env
 from protocols.handlers import runs
 from protocols.reputation import Record
+from protocols.runs import Done
 from protocols.state import CLIENT, PROVIDER, Half, NodeState
 from protocols.units import DealId, PeerId, Seconds
 
@@ -48,6 +52,7 @@ __all__ = [
     "job_ended",
     "live_deals",
     "place",
+    "pledged",
     "started",
     "step",
     "time_moved",
@@ -89,9 +94,22 @@ def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
             out += place(state, role, runs.check(state, new, env), env)
         else:
             out += runs.follow(state, new, env)
+            out += _spare_the_rest(state, new, env)
     else:
         out += _start_waiting(state, env)
     return out
+
+
+def _spare_the_rest(state: NodeState, new: DealState, env: Env) -> list[Effect]:
+    """A run that has its result needs no second one: stop looking, and get out of its other deals."""
+    run = state.durable.runs.get(new.terms.run_id)
+    if run is None or not isinstance(new, Accepted | Settled) or not isinstance(run.status, Done):
+        return []
+    effects = runs.drop_search(state, run.run_id, env)
+    for deal_id in run.deals:
+        if deal_id != new.terms.deal_id:
+            effects += step(state, deal_id, CancelWanted(), env)
+    return effects
 
 
 def _arm(state: NodeState, role: str, new: DealState, env: Env) -> None:
@@ -105,18 +123,24 @@ def _arm(state: NodeState, role: str, new: DealState, env: Env) -> None:
 
 def _record(state: NodeState, role: str, before: DealState | None, new: DealState) -> None:
     """A client keeps its own record of every provider."""
-    if role != CLIENT or type(before) is type(new):
+    was, now = _says(before), _says(new)
+    if role != CLIENT or was == now:
         return
     peer = new.terms.provider
     old = state.records.get(peer, Record())
-    match new:
-        case Settled(result=result, how=how) if result is not None and how != "cancelled":
-            audited = old.audited + (new.checked == "audited")
-            state.records[peer] = Record(old.kept + 1, old.broken, audited)
-        case Expired() | Rejected():
-            state.records[peer] = Record(old.kept, old.broken + 1, old.audited)
-        case _:
-            return
+    state.records[peer] = Record(
+        old.kept + now.kept - was.kept, old.broken + now.broken - was.broken, old.audited + now.audited - was.audited
+    )
+
+
+def _says(deal: DealState | None) -> Record:
+    """What one deal, where it stands, says about its provider."""
+    claim = deal.claim if isinstance(deal, Settled) else deal if isinstance(deal, Claimed) else None
+    if isinstance(deal, Expired | Rejected) or (claim is not None and claim.rejected):
+        return Record(broken=1)
+    if isinstance(deal, Settled) and deal.sign_off is not None and deal.how != "cancelled":
+        return Record(kept=1, audited=int(deal.checked == "audited"))
+    return Record()
 
 
 def busy_slots(state: NodeState) -> int:
@@ -124,6 +148,16 @@ def busy_slots(state: NodeState) -> int:
     return sum(
         half.role == PROVIDER and isinstance(half.state, _OCCUPYING)
         for half in map(state.durable.deals.__getitem__, state.durable.live)
+    )
+
+
+def pledged(state: NodeState) -> int:
+    """Collateral, in wei, of deals that are signed but not yet locked on chain."""
+    live = map(state.durable.deals.__getitem__, state.durable.live)
+    return sum(
+        half.state.terms.deal.collateral
+        for half in live
+        if half.role == PROVIDER and isinstance(half.state, Signed | Ready)
     )
 
 
@@ -195,7 +229,7 @@ def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Eff
 
 def deal_moved(state: NodeState, event: ev.DealMovedOnChain, env: Env) -> list[Effect]:
     """The escrow logged a transition."""
-    moved = ChainMoved(event.to, event.tx, event.block, event.timestamp, event.paid)
+    moved = ChainMoved(event.to, event.tx, event.block, event.timestamp, event.paid, event.result_hash)
     return step(state, event.deal_id, moved, env)
 
 

@@ -7,7 +7,7 @@ import msgspec
 from protocols import events as ev
 from protocols.deals import eip712
 from protocols.deals import provider as provider_half
-from protocols.deals.desk import Hold, check_proposal, judge, quote_for
+from protocols.deals.desk import ASK_AGAIN, Hold, check_proposal, judge, quote_for
 from protocols.deals.states import DealTerms
 from protocols.effects import Effect, Penalise, Publish, ReadAccount, Send
 from protocols.env import Env
@@ -15,7 +15,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.handlers import deals
 from protocols.handlers.announce import offer_record, renewed, withdrawal_record
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
-from protocols.limits import MAX_ACTIVE_DEALS
+from protocols.limits import MAX_ACTIVE_DEALS, MAX_HOLDS, MAX_REASON_CHARS
 from protocols.messages.deal import Progress
 from protocols.messages.negotiation import DealProposal, DealRefusal, HoldRelease, Refusal, Rfq
 from protocols.offers.records import JobOffer, ResourceOffer
@@ -40,6 +40,10 @@ __all__ = [
 
 ACCOUNT_FRESH: Final = Millis(2_000)
 """How long a balance read from the chain is good for a quote: a hold outlives it, the commit is the judge."""
+ADVERTISE_PAUSE: Final = Millis(1_000)
+"""Calls for providers are answered this often at most: others take 2 records a second from one author."""
+MAX_ACCOUNTS: Final = 4_096
+"""Balances remembered, newest first kept: clients that ask within one freshness are far fewer."""
 HEARTBEAT: Final = "heartbeat:"
 
 
@@ -75,6 +79,7 @@ def _withdraw(state: NodeState, offer: ResourceOffer, env: Env) -> list[Effect]:
 def _advertise(state: NodeState, now: Millis, env: Env) -> list[Effect]:
     if state.desk.offer is None or state.desk.draining:
         return []
+    state.desk.advertised = now
     state.timers.set(HEARTBEAT, now + env.params.offer_heartbeat * 1000)
     busy = deals.busy_slots(state) + state.desk.firm()
     sequence, free = state.durable.next_sequence(), max(state.desk.slots - busy, 0)
@@ -84,8 +89,8 @@ def _advertise(state: NodeState, now: Millis, env: Env) -> list[Effect]:
 
 
 def heartbeat_due(state: NodeState, _: bytes, event: ev.Event, env: Env) -> list[Effect]:
-    """Say that the offer still stands."""
-    return _advertise(state, event.at, env)
+    """Say that the offer still stands, and see what collateral is left to offer."""
+    return [*_advertise(state, event.at, env), ReadAccount(operator=env.signer.address)]
 
 
 def job_announced(state: NodeState, offer: JobOffer, at: Millis, env: Env) -> list[Effect]:
@@ -95,14 +100,17 @@ def job_announced(state: NodeState, offer: JobOffer, at: Millis, env: Env) -> li
         return []
     if deals.busy_slots(state) + state.desk.firm() >= state.desk.slots + state.desk.queue:
         return []
+    if state.desk.advertised and at - state.desk.advertised < ADVERTISE_PAUSE:
+        return []
     return _advertise(state, at, env)
 
 
 def rfq_arrived(state: NodeState, peer: PeerId, rfq: Rfq, at: Millis, env: Env) -> list[Effect]:
     """What would it cost here?"""
-    if rfq.rfq_id in state.desk.holds:
-        return _say(peer, state.desk.holds[rfq.rfq_id].quote, env)
     state.desk.expire(at)
+    hold = state.desk.holds.get(rfq.rfq_id)
+    if hold is not None:
+        return _say(peer, hold.quote, env) if hold.client == peer else []
     verdict = _judge(state, peer, rfq, env)
     if isinstance(verdict, Refusal):
         return _say(peer, verdict, env)
@@ -110,6 +118,9 @@ def rfq_arrived(state: NodeState, peer: PeerId, rfq: Rfq, at: Millis, env: Env) 
     account = state.accounts.get(operator)
     if account is not None and at - account.at <= ACCOUNT_FRESH:
         return _quote(state, peer, rfq, verdict, account.free, at, env)
+    if sum(map(len, state.desk.parked.values())) >= MAX_HOLDS:
+        detail = "too many requests wait for the chain's answer"
+        return _say(peer, Refusal(rfq_id=rfq.rfq_id, code="busy", detail=detail, free_in_s=ASK_AGAIN), env)
     waiting = state.desk.parked.setdefault(operator, [])
     waiting.append((peer, rfq))
     return [ReadAccount(operator=operator)] if len(waiting) == 1 else []
@@ -125,15 +136,21 @@ def _judge(state: NodeState, peer: PeerId, rfq: Rfq, env: Env) -> CanonicalJob |
 def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effect]:
     """The escrow's balance of a client (or our own) is known: answer whoever waited for it."""
     if event.known:
+        state.accounts.pop(event.operator, None)
         state.accounts[event.operator] = Account(event.free, event.stake, event.at)
+        while len(state.accounts) > MAX_ACCOUNTS:
+            del state.accounts[next(iter(state.accounts))]
+    state.desk.expire(event.at)
     effects: list[Effect] = []
     for peer, rfq in state.desk.parked.pop(event.operator, []):
         verdict = _judge(state, peer, rfq, env)
+        if not event.known:
+            detail = "this node cannot reach the chain at the moment, so it cannot tell what your escrow holds"
+            verdict = Refusal(rfq_id=rfq.rfq_id, code="chain", detail=detail, free_in_s=ASK_AGAIN)
         if isinstance(verdict, Refusal):
             effects += _say(peer, verdict, env)
         else:
-            free = event.free if event.known else Tokens(0)
-            effects += _quote(state, peer, rfq, verdict, free, event.at, env)
+            effects += _quote(state, peer, rfq, verdict, event.free, event.at, env)
     return effects
 
 
@@ -143,14 +160,14 @@ def _quote(
     busy = deals.busy_slots(state) + state.desk.firm()
     wait = deals.free_in(state) if busy >= state.desk.slots else Seconds(0)
     mine = state.accounts.get(env.signer.address)
-    pledged = sum(hold.quote.collateral for hold in state.desk.holds.values())
+    pledged = sum(hold.quote.collateral for hold in state.desk.holds.values()) + deals.pledged(state)
     stake = Tokens(max((mine.stake if mine else 0) - pledged, 0))
     quote = quote_for(state.desk, peer, rfq, job, env, funds=funds, stake=stake, wait=wait)
     if quote.firm:
         expires = Millis(at + quote.hold_ms)
         hold = Hold(rfq=rfq, client=peer, job=job, job_id=job_id_of(job), quote=quote, expires=expires)
         state.desk.holds[rfq.rfq_id] = hold
-        state.timers.set("hold:", expires)
+        state.timers.set("hold:", min(one.expires for one in state.desk.holds.values()))
     return _say(peer, quote, env)
 
 
@@ -183,7 +200,7 @@ def proposal_arrived(state: NodeState, peer: PeerId, message: DealProposal, at: 
     try:
         check_proposal(hold, message, env, now=state.chain_now)
     except RemoteProtocolError as error:
-        refusal = DealRefusal(deal_id=deal_id, code=error.code.replace("_", "-"), detail=str(error))
+        refusal = DealRefusal(deal_id=deal_id, code=error.code.replace("_", "-"), detail=str(error)[:MAX_REASON_CHARS])
         return [Penalise(peer=peer, code=error.code, penalty=error.penalty), *_say(peer, refusal, env)]
     del state.desk.holds[message.rfq_id]
     terms = DealTerms(

@@ -17,14 +17,25 @@ from protocols.deals.states import (
     Rejected,
     Settled,
 )
-from protocols.effects import Effect, Notify
+from protocols.effects import Effect, Notify, Send
 from protocols.env import Env
 from protocols.limits import MAX_ATTEMPTS
+from protocols.messages.negotiation import HoldRelease
 from protocols.runs import Cancelled, Dealing, Done, Failed, Run, Searching, is_final
 from protocols.state import NodeState
-from protocols.units import PPM, Tokens
+from protocols.units import PPM, Hash32, PeerId, RunId, Tokens
 
-__all__ = ["check", "draws_audit", "finish", "follow", "outstanding", "search_again"]
+__all__ = [
+    "check",
+    "draws_audit",
+    "drop_search",
+    "finish",
+    "follow",
+    "outstanding",
+    "release",
+    "search_again",
+    "waits_for_money",
+]
 
 _REFUSED: Final = frozenset({"busy", "hold-lapsed", "draining", "other-terms"})
 
@@ -59,8 +70,11 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
             return _end(state, run, done) if not isinstance(run.status, Done) else []
         case Settled() if deal.result is not None and deal.how != "cancelled":
             return _settled(state, run, deal)
-        case Settled():
+        case Settled(how="cancelled"):
             return _not_done(state, run, deal, "infra-error", "the deal was cancelled", env) if current else []
+        case Settled():
+            detail = "the provider claimed, was paid, and never delivered a result"
+            return _not_done(state, run, deal, "provider-lost", detail, env) if current else []
         case Abandoned(code="cancelled"):
             return []
         case Abandoned():
@@ -115,6 +129,8 @@ def outstanding(state: NodeState, run: Run) -> Tokens:
         match state.durable.deals[deal_id].state:
             case Settled(paid=paid):
                 total += paid
+            case Abandoned() as left if _may_come_back(state, left):
+                total += left.terms.deal.price
             case Abandoned() | Expired():
                 pass
             case deal:
@@ -122,11 +138,40 @@ def outstanding(state: NodeState, run: Run) -> Tokens:
     return Tokens(total)
 
 
+def _may_come_back(state: NodeState, deal: Abandoned) -> bool:
+    """The provider holds our signature: until `commitBy`, or until the run's index is burned, it can still commit."""
+    return not deal.burned and state.chain_now <= deal.terms.deal.commit_by
+
+
+def waits_for_money(state: NodeState, run: Run) -> bool:
+    """A deal that was given up still ties down what the next attempt needs; that ends by itself, at `commitBy`."""
+    tied = (state.durable.deals[deal_id].state for deal_id in run.deals)
+    if not any(isinstance(deal, Abandoned) and _may_come_back(state, deal) for deal in tied):
+        return False
+    return run.market.budget - outstanding(state, run) < run.market.max_price
+
+
+def release(peer: PeerId, rfq_id: Hash32, env: Env) -> Effect:
+    """Give a hold back."""
+    protocol, data = env.seal(HoldRelease(rfq_id=rfq_id))
+    return Send(peer=peer, protocol=protocol, data=data)
+
+
+def drop_search(state: NodeState, run_id: RunId, env: Env) -> list[Effect]:
+    """End a search that is no longer wanted; every hold it may have is given back."""
+    search = state.searches.pop(run_id, None)
+    state.timers.clear(f"search:{run_id.hex()}")
+    return [release(one.provider, rfq_id, env) for rfq_id, one in search.asked.items()] if search else []
+
+
 def _not_done(state: NodeState, run: Run, deal: DealState, code: str, detail: str, env: Env) -> list[Effect]:
     if deal.terms.provider not in run.tried:
         run = msgspec.structs.replace(run, tried=(*run.tried, deal.terms.provider))
     if code in run.market.retry_on and len(run.deals) < min(run.market.max_attempts, MAX_ATTEMPTS):
-        return search_again(state, run, code, detail)
+        effects = search_again(state, run, code, detail)
+        if isinstance(deal, Abandoned) and waits_for_money(state, run):
+            effects.append(client_half.burn(deal.terms))
+        return effects
     return _end(state, run, Failed(code, detail, deal.terms.deal_id))
 
 

@@ -16,12 +16,13 @@ from protocols.deals.inputs import (
     ResultDisowned,
     SignedOff,
 )
+from protocols.deals.provider import OWN_FAULT
 from protocols.deals.states import DealTerms
 from protocols.effects import Effect, Penalise
 from protocols.env import Env
 from protocols.envelope import open_, parse_envelope
 from protocols.errors import RemoteProtocolError
-from protocols.handlers import client, deals, provider
+from protocols.handlers import deals, provider, search
 from protocols.hashing import keccak256
 from protocols.limits import MAX_MESSAGE_BYTES, MAX_REASON_CHARS
 from protocols.messages import deal as dm
@@ -58,7 +59,7 @@ def _dispatch(state: NodeState, event: ev.MessageArrived, message: msgspec.Struc
         case nm.Rfq():
             return provider.rfq_arrived(state, peer, message, at, env)
         case nm.Quote() | nm.Refusal():
-            return client.answer_arrived(state, peer, message, at, env)
+            return search.answer_arrived(state, peer, message, at, env)
         case nm.HoldRelease():
             return provider.release_arrived(state, peer, message)
         case nm.DealProposal():
@@ -114,6 +115,8 @@ def _from_provider(state: NodeState, terms: DealTerms, message: Any, env: Env) -
         case dm.ResultNotice():
             if keccak256(message.salt, message.root) != message.commit.salted_root:
                 raise RemoteProtocolError("the salt does not open the committed root", code="bad_opening", penalty=50)
+            if message.commit.outcome in OWN_FAULT:
+                raise RemoteProtocolError("a provider's own failure is no result", code="bad_outcome")
             _signed(env, terms.provider, eip712.digest(env.domain, message.commit), message.signature)
             return ResultArrived(message)
         case dm.CancelConsent():
@@ -131,6 +134,8 @@ def _from_client(terms: DealTerms, message: Any, env: Env) -> DealInput | None:
         case dm.SignOff():
             if message.settlement.paid != terms.deal.price:
                 raise RemoteProtocolError("a sign-off for another amount than the price", code="other_terms")
+            if message.receipt.deal_id != terms.deal_id:
+                raise RemoteProtocolError("a sign-off with the receipt of another deal", code="other_terms")
             _signed(env, terms.client, eip712.digest(env.domain, message.settlement), message.signature)
             _signed(env, terms.client, eip712.digest(env.domain, message.receipt), message.receipt_signature)
             return SignedOff(message)
