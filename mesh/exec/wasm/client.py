@@ -32,6 +32,8 @@ START_TIMEOUT_S: Final = 30.0
 KILL_GRACE_S: Final = 1.0
 """From asking the zygote for a kill to killing the zygote itself, which takes every child with it."""
 
+_FRAME_TYPES: Final = frozenset(int(kind) for kind in FrameType)
+
 _READ_BYTES: Final = 65_536
 """One read of a report pipe: the size of a Linux pipe."""
 
@@ -47,9 +49,11 @@ class ChildLied(Exception):
 class Child:
     """One forked child as the node sees it."""
 
-    def __init__(self, status: trio.socket.SocketType, report: trio.lowlevel.FdStream, zygote: "Zygote") -> None:
+    def __init__(self, status: socket.socket, report_fd: int, zygote: "Zygote") -> None:
+        status.setblocking(False)
+        os.set_blocking(report_fd, False)
         self._status = status
-        self._report = report
+        self._report_fd = report_fd
         self._zygote = zygote
         self._ended: Ended | None = None
         self._done = False
@@ -61,7 +65,7 @@ class Child:
             return
         self.killed = True
         with suppress(OSError):
-            os.write(self._status.fileno(), KILL)
+            self._status.send(KILL)
 
     async def frames(self, take: Callable[[FrameType, bytes], None]) -> None:
         """Hand every frame to ``take`` until the child closes its pipe, which it does by dying.
@@ -70,14 +74,11 @@ class Child:
             ChildLied: a frame that is too large or of no known type; also whatever ``take`` raises.
         """
         buffer = bytearray()
-        while True:
-            data = await self._report.receive_some(_READ_BYTES)
-            if not data:
-                return
+        while data := await self._receive():
             buffer += data
             while len(buffer) >= FRAME_HEADER.size:
                 kind, length = FRAME_HEADER.unpack_from(buffer)
-                if length > MAX_FRAME_BYTES or kind not in FrameType.__members__.values():
+                if length > MAX_FRAME_BYTES or kind not in _FRAME_TYPES:
                     raise ChildLied("a report frame that we never write")
                 end = FRAME_HEADER.size + length
                 if len(buffer) < end:
@@ -87,9 +88,12 @@ class Child:
 
     async def ended(self) -> Ended | None:
         """Wait until it is dead and reaped; None when the zygote died and took it along."""
-        if not self._done:
+        while not self._done:
             try:
-                data = await self._status.recv(MAX_DATAGRAM_BYTES)
+                data = self._status.recv(MAX_DATAGRAM_BYTES)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._status.fileno())
+                continue
             except ConnectionError:
                 data = b""
             self._ended = msgspec.msgpack.decode(data, type=Ended) if data else None
@@ -98,31 +102,45 @@ class Child:
 
     async def close(self) -> None:
         """Make sure it is dead, then close both channels. Shielded; bounded by ``KILL_GRACE_S`` and a killed zygote."""
-        with trio.CancelScope(shield=True):
+        try:
             if not self._done:
                 self.kill()
-                with trio.move_on_after(KILL_GRACE_S) as patience:
-                    await self._drain()
-                if patience.cancelled_caught:
-                    self._zygote.kill()
-                    await self._drain()
+                with trio.CancelScope(shield=True):
+                    await self._wait_or_escalate()
+        finally:
             self._status.close()
-            await self._report.aclose()
+            os.close(self._report_fd)
+
+    async def _wait_or_escalate(self) -> None:
+        with trio.move_on_after(KILL_GRACE_S) as patience:
+            await self._drain()
+        if patience.cancelled_caught:
+            self._zygote.kill()
+            await self._drain()
 
     async def _drain(self) -> None:
         """Until the pipe closes (no process holds it) and the zygote said its word."""
-        while await self._report.receive_some(_READ_BYTES):
+        while await self._receive():
             continue
         await self.ended()
+
+    async def _receive(self) -> bytes:
+        """Some bytes of the report, or none at its end. Every call lets other tasks run."""
+        while True:
+            await trio.lowlevel.wait_readable(self._report_fd)
+            try:
+                return os.read(self._report_fd, _READ_BYTES)
+            except BlockingIOError:
+                continue
 
 
 class Zygote:
     """A running zygote process. Made by ``start``; ``kill`` and ``close`` end it and every child."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: trio.socket.SocketType) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        control.setblocking(False)
         self._process = process
         self._control = control
-        self._sending = trio.Lock()
 
     @classmethod
     async def start(cls) -> "Zygote":
@@ -148,17 +166,17 @@ class Zygote:
                 start_new_session=True,
                 cwd="/",
             )
-        control = trio.socket.from_stdlib_socket(ours)
-        zygote = cls(process, control)
+        zygote = cls(process, ours)
         ready: Ready | None = None
         try:
             with trio.move_on_after(START_TIMEOUT_S), suppress(ConnectionError):
-                data = await control.recv(MAX_DATAGRAM_BYTES)
+                await trio.lowlevel.wait_readable(ours.fileno())
+                data = ours.recv(MAX_DATAGRAM_BYTES)
                 ready = msgspec.msgpack.decode(data, type=Ready) if data else None
         finally:
             if ready is None or ready.error:
                 zygote.kill()
-                control.close()
+                ours.close()
         if ready is None:
             raise ExecutorUnavailable("the wasm zygote did not start: run `mesh doctor` to see what is missing")
         if ready.error:
@@ -182,7 +200,7 @@ class Zygote:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
-        child = Child(trio.socket.from_stdlib_socket(ours), trio.lowlevel.FdStream(report_read), self)
+        child = Child(ours, report_read, self)
         try:
             with theirs, suppress(ConnectionError):
                 await self._send(msgspec.msgpack.encode(spec), [theirs.fileno(), report_write, *fds])
@@ -199,9 +217,14 @@ class Zygote:
         raise ExecutorUnavailable("the wasm zygote ended; the next call starts a new one")
 
     async def _send(self, data: bytes, fds: list[int]) -> None:
-        packed = b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds)
-        async with self._sending:
-            await self._control.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)])
+        """One datagram; a full socket waits. Datagrams are whole, so senders need no turn."""
+        while True:
+            try:
+                socket.send_fds(self._control, [data], fds)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._control.fileno())
+            else:
+                return
 
     def kill(self) -> None:
         """SIGKILL the zygote; the kernel does the same to its children. Reaps it."""
@@ -215,6 +238,8 @@ class Zygote:
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_WR)
             with trio.move_on_after(KILL_GRACE_S), suppress(OSError):
-                await self._control.recv(1)  # its end closes when it exits, after its children
+                await trio.lowlevel.wait_readable(
+                    self._control.fileno()
+                )  # its end closes when it exits, after its children
             self._control.close()
             self.kill()

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -140,7 +140,8 @@ class WasmExecutor:
         Raises:
             ExecutorUnavailable: see ``Zygote.start`` and ``Zygote.launch``.
         """
-        await self.start()
+        if self._zygote is None or not self._zygote.alive():
+            await self.start()
         assert self._zygote is not None
         return await self._zygote.launch(spec, fds)
 
@@ -193,16 +194,22 @@ async def _follow(child: Child, verdict: _Verdict, logs: LogFiles, cancel: trio.
             case FrameType.ERROR:
                 verdict.error = payload.decode(errors="replace")
 
+    if cancel is None:
+        await _listen(child, take, verdict)
+        return
     async with trio.open_nursery() as nursery:
-        if cancel is not None:
-            nursery.start_soon(_kill_when, cancel, child)
-        try:
-            await child.frames(take)
-        except (ChildLied, msgspec.DecodeError) as lie:
-            child.kill()
-            verdict.result = None
-            verdict.error = f"the job's process broke its own protocol: {lie}"
+        nursery.start_soon(_kill_when, cancel, child)
+        await _listen(child, take, verdict)
         nursery.cancel_scope.cancel()
+
+
+async def _listen(child: Child, take: Callable[[FrameType, bytes], None], verdict: _Verdict) -> None:
+    try:
+        await child.frames(take)
+    except (ChildLied, msgspec.DecodeError) as lie:
+        child.kill()
+        verdict.result = None
+        verdict.error = f"the job's process broke its own protocol: {lie}"
 
 
 async def _kill_when(cancel: trio.Event, child: Child) -> None:

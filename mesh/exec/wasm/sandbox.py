@@ -10,7 +10,6 @@ import resource
 import signal
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -46,8 +45,11 @@ _REFER: Final = 1 << 13
 _TRUNCATE: Final = 1 << 14
 
 _EPERM: Final = 1
+_PAGE_BYTES: Final = resource.getpagesize()
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+_ARCH: Final = this_arch()
 
 
 class SandboxBroken(OSError):
@@ -87,12 +89,11 @@ def confine(limits: Confinement, parent_pid: int) -> tuple[int, int, bool]:
     die_with_parent(parent_pid)
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    abi = landlock_abi()
+    abi = _LANDLOCK_ABI
     if abi:
         _landlock(abi, limits.readable_fds, limits.writable_fds)
-    arch = this_arch()
     uid = os.getuid()
-    return uid, abi, arch is not None and _seccomp(arch)
+    return uid, abi, _seccomp()
 
 
 def landlock_abi() -> int:
@@ -101,8 +102,12 @@ def landlock_abi() -> int:
     return version if version >= MIN_LANDLOCK_ABI else 0
 
 
+_LANDLOCK_ABI: Final = landlock_abi()
+
+
 def _limit_resources(limits: Confinement) -> None:
-    held = int(Path("/proc/self/statm").read_bytes().split()[5]) * resource.getpagesize()
+    with open("/proc/self/statm", "rb", buffering=0) as statm:
+        held = int(statm.read(100).split()[5]) * _PAGE_BYTES
     for name, value in (
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_DATA, held + limits.data_bytes),
@@ -147,23 +152,34 @@ def _landlock(abi: int, readable: Iterable[int], writable: Iterable[int]) -> Non
     os.close(ruleset)
 
 
-def _seccomp(arch: Arch) -> bool:
-    """Allow the table, answer EPERM to the rest, kill on another architecture's calls. False where the kernel has no
-    filters.
-    """
+class _Program(ctypes.Structure):
+    """``struct sock_fprog``."""
+
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def _seccomp_code(arch: Arch) -> bytes:
+    """Allow the table, answer EPERM to the rest, kill on another architecture's calls."""
     load, jump_equal, answer = 0x20, 0x15, 0x06
     allow, errno_eperm, kill = 0x7FFF0000, 0x00050000 | _EPERM, 0x80000000
     program = [(load, 0, 0, 4), (jump_equal, 1, 0, arch.audit), (answer, 0, 0, kill), (load, 0, 0, 0)]
     count = len(arch.allowed)
     program += [(jump_equal, count - index, 0, number) for index, number in enumerate(arch.allowed)]
     program += [(answer, 0, 0, errno_eperm), (answer, 0, 0, allow)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
-    class Program(ctypes.Structure):
-        _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
-    holder = Program(len(program), ctypes.addressof(code))
-    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(holder), 0, 0) == 0:
+_CODE: Final = _seccomp_code(_ARCH) if _ARCH is not None else b""
+_FILTER: Final = ctypes.create_string_buffer(_CODE)
+_PROGRAM: Final = _Program(len(_CODE) // 8, ctypes.addressof(_FILTER))
+"""Made once, before any fork: a child pays for it with one system call."""
+
+
+def _seccomp() -> bool:
+    """Close the door. False where there is no table for this CPU or the kernel has no filters."""
+    if _ARCH is None:
+        return False
+    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(_PROGRAM), 0, 0) == 0:
         return True
     if ctypes.get_errno() == 22:  # EINVAL: built without filters
         return False

@@ -65,6 +65,10 @@ SIGNATURES: Final[dict[str, str]] = {
     "sock_shutdown": "ii",
 }
 
+_PARTS: Final = (FdCalls, PathCalls, SystemCalls)
+_HOME: Final = {name: next(index for index, part in enumerate(_PARTS) if hasattr(part, name)) for name in SIGNATURES}
+"""Which part answers which call; a call without a home fails here, at import."""
+
 _U32: Final = 0xFFFF_FFFF
 _U64: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -74,7 +78,7 @@ class Preview1:
 
     def __init__(self, engine: Engine) -> None:
         self.linker = Linker(engine)
-        self._calls: dict[str, Callable[..., None]] = {}
+        self._parts: tuple[object, ...] = ()
         for name, signature in SIGNATURES.items():
             params = [ValType.i32() if kind == "i" else ValType.i64() for kind in signature]
             results = [] if name == "proc_exit" else [ValType.i32()]
@@ -82,16 +86,17 @@ class Preview1:
 
     def bind(self, world: World) -> None:
         """Let the calls act on this world."""
-        parts = (FdCalls(world), PathCalls(world), SystemCalls(world))
-        self._calls = {name: next(getattr(part, name) for part in parts if hasattr(part, name)) for name in SIGNATURES}
+        self._parts = tuple(kind(world) for kind in _PARTS)
 
     def _entry(self, name: str, signature: str) -> Callable[..., int | None]:
         masks = tuple({"i": _U32, "I": _U64, "s": -1}[kind] for kind in signature)
         answers = name != "proc_exit"
+        home = _HOME[name]
 
         def call(*values: int) -> int | None:
             try:
-                self._calls[name](*[value & mask for value, mask in zip(values, masks, strict=True)])
+                # looked up here and not in bind: most jobs use five of these, and a fork pays for every object it makes
+                getattr(self._parts[home], name)(*[value & mask for value, mask in zip(values, masks, strict=True)])
             except WasiError as refusal:
                 return refusal.errno.value
             return Errno.SUCCESS.value if answers else None
