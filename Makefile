@@ -65,7 +65,8 @@ gpu:  ## the tests that need an NVIDIA GPU and the extra cuda12 or cuda13
 .PHONY: bench
 bench:  ## every figure of docs/benchmarks.md, measured here
 	@$(SET_UP) dev
-	@$(BIN)/mesh devnet bench all $(ARGS)
+	@$(BIN)/mesh devnet bench --list | while read -r name about; do \
+		$(BIN)/mesh devnet bench "$$name" $(ARGS) </dev/null; done
 
 .PHONY: docs
 docs:  ## write the reference pages anew from the code

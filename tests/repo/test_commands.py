@@ -44,7 +44,7 @@ def test_commands_in_documents_exist(root: Path, tracked: Sequence[Path]) -> Non
         for a, b in TYPED.findall((root / path).read_text())
         if (a or b) not in known
     ]
-    assert unknown == []
+    assert unknown == [], "\n".join(map(str, unknown))
 
 
 @pytest.mark.parametrize("command", ["make demo", "make test"])

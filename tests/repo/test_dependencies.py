@@ -65,7 +65,7 @@ def test_what_a_node_imports_is_declared(sources: Sources, declared: Mapping[str
         for name, path in imported(sources, "mesh", "protocols").items()
         if name not in declared["runtime"] and name not in optional
     }
-    assert undeclared == {}
+    assert undeclared == {}, "\n".join(map(str, undeclared.items()))
 
 
 def test_what_devnet_imports_is_declared(sources: Sources, declared: Mapping[str, dict[str, Requirement]]) -> None:
@@ -83,7 +83,7 @@ def test_what_is_declared_is_imported(sources: Sources, declared: Mapping[str, d
     needless = [
         name for name in declared["runtime"] | declared["devnet"] if name not in used and name not in USED_OTHERWISE
     ]
-    assert needless == []
+    assert needless == [], "\n".join(map(str, needless))
 
 
 def test_every_direct_dependency_is_explained_once(root: Path, declared: Mapping[str, dict[str, Requirement]]) -> None:

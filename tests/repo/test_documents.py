@@ -45,7 +45,7 @@ def test_links_resolve(root: Path, documents: list[Path]) -> None:
             page = (document.parent / name).resolve() if name else document
             if not page.exists() or (anchor and page.suffix == ".md" and anchor not in anchors(page)):
                 broken.append(f"{document.relative_to(root)}: {target}")
-    assert broken == []
+    assert broken == [], "\n".join(map(str, broken))
 
 
 def test_every_page_can_be_reached(root: Path, documents: list[Path]) -> None:
@@ -61,7 +61,7 @@ def test_every_page_can_be_reached(root: Path, documents: list[Path]) -> None:
     lost = [
         str(page.relative_to(root)) for page in documents if page.is_relative_to(root / "docs") and page not in seen
     ]
-    assert lost == []
+    assert lost == [], "\n".join(map(str, lost))
 
 
 def decisions(root: Path) -> list[Path]:
@@ -83,7 +83,7 @@ def test_decisions_have_their_parts(root: Path) -> None:
         headings = [heading for heading in HEADING.findall(text) if heading in ADR_HEADINGS]
         if headings != ADR_HEADINGS or not text.startswith(f"# {path.name[:4]}: ") or "\nState: " not in text:
             lacking[path.name] = headings
-    assert lacking == {}
+    assert lacking == {}, "\n".join(map(str, lacking.items()))
 
 
 def test_anchor_rule() -> None:
