@@ -81,6 +81,7 @@ class Ledger:
         self._time_offset = 0
         self._next_timestamp: int | None = None
         self._salt = 0
+        self._refusal = ""
         self._first = 0
         self._snapshots: dict[int, _Snapshot] = {}
         self._next_snapshot = 1
@@ -160,6 +161,8 @@ class Ledger:
             raise ChainFault(str(error)) from error
         if self.automine:
             self.mine_ready()
+            if tx.hash not in self._where and tx.hash not in self.pool:
+                raise ChainFault(f"the transaction cannot be included: {self._refusal}")
         return tx.hash
 
     def mine_ready(self) -> None:
@@ -186,6 +189,7 @@ class Ledger:
                 included.append((tx, outcome))
                 self.pool.discard(tx)
             elif str(outcome) != "exceeds block gas limit":
+                self._refusal = str(outcome)
                 self.pool.discard(tx)
         self._append(parent, env, root, included)
         self._next_timestamp = None

@@ -217,7 +217,10 @@ def main() -> None:
     parser.add_argument("--mnemonic", default=DEV_MNEMONIC)
     parser.add_argument("--block-time", type=float, default=1.0, help="seconds between empty blocks; 0 mines none")
     parser.add_argument("--watch-stdin", action="store_true", help="end when standard input closes")
-    trio.run(_run, parser.parse_args())
+    args = parser.parse_args()
+    if not 0 < args.chain_id < 1 << 53:
+        parser.error(f"--chain-id must lie in [1, 2**53), got {args.chain_id}")
+    trio.run(_run, args)
 
 
 if __name__ == "__main__":
