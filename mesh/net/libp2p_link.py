@@ -6,10 +6,8 @@ Start it with ``await nursery.start(link.run)``; handlers and subscriptions may 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 import trio
 from libp2p.abc import INetStream
@@ -45,10 +43,12 @@ from mesh.net.link import (
     StreamHandler,
     Verdict,
 )
+from mesh.net.link_config import LinkConfig
 from mesh.net.mdns import Neighbours
 from mesh.net.peer_book import PeerBook
 from mesh.net.peer_events import PeerEvents
 from mesh.net.scores import REJECT_POINTS, PeerScores
+from mesh.net.side_port import SIDE, SIDE_MAX_BYTES, SidePort, SideStream
 from mesh.net.topics import Topics
 from protocols.units import PeerId
 
@@ -58,21 +58,6 @@ CLOSE_LIMIT_S: Final = 3.0
 """For saying goodbye to all peers; afterwards the sockets are closed under them."""
 
 _log = structlog.get_logger(__name__)
-
-
-class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node may choose about its network."""
-
-    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/0",)
-    """Multiaddrs to listen on; port 0 takes a free one."""
-    bootstrap: tuple[str, ...] = ()
-    """Multiaddrs, with ``/p2p/...``, of peers to begin with."""
-    cache: Path | None = None
-    """File that remembers peers between runs."""
-    mdns: bool = True
-    """Find peers on the same LAN, and be found. Off on devnet, where all share one machine."""
-    keep_connected: int = 12
-    """Peers to stay connected to by dialling: two topic meshes' worth."""
 
 
 class Libp2pLink:
@@ -104,11 +89,14 @@ class Libp2pLink:
         self._discovery = Discovery(self, self._book, self._config.keep_connected, self._config.cache)
         self._channels: dict[tuple[PeerId, str], CallChannel] = {}
         self._opening: dict[tuple[PeerId, str], trio.Lock] = {}
-        self._protocols: set[str] = set()
+        self._protocols: dict[str, StreamHandler | None] = {}
+        self._side = SidePort(self, self._handle_side, lambda protocol: self._protocols.get(protocol) is not None)
         self._nursery: trio.Nursery | None = None
         self._started = trio.Event()
         self._bound: tuple[str, ...] = ()
         self.serve(EXCHANGE, self._discovery.answer, EXCHANGE_MAX_BYTES)
+        if self._config.side_port:
+            self.serve(SIDE, self._side.answer, SIDE_MAX_BYTES)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -148,6 +136,8 @@ class Libp2pLink:
             for topic in self._topics.names():
                 await self._pubsub.subscribe(topic)
             nursery.start_soon(self._discovery.run, self._events.watch(self._peers.ids()))
+            if self._config.side_port:
+                nursery.start_soon(self._side.run, self._listen[0].host, self._events.watch([]))
             if self._config.mdns:
                 nursery.start_soon(Neighbours(self._me, self._bound, self.learn).run)
             self._started.set()
@@ -215,7 +205,7 @@ class Libp2pLink:
         async with self._opening.setdefault(key, trio.Lock()):
             channel = self._channels.get(key)
             if channel is None or channel.broken:
-                channel = self._channels[key] = CallChannel(await self.open(peer, protocol))
+                channel = self._channels[key] = CallChannel(await self._stream(peer, protocol))
                 self._spawn(self._run_channel, key, channel)
             return channel
 
@@ -253,6 +243,12 @@ class Libp2pLink:
     async def open(self, peer: PeerId, protocol: str) -> trio.abc.HalfCloseableStream:
         """See ``Link.open``."""
         await self.connect(peer)
+        beside = await self._side.open(peer, protocol) if self._config.side_port else None
+        return beside or await self._stream(peer, protocol)
+
+    async def _stream(self, peer: PeerId, protocol: str) -> MeshStream:
+        """A stream of the link itself."""
+        await self.connect(peer)
         try:
             raw = await self._host.new_stream(ID(peer), [TProtocol(protocol)])
         except Exception as error:
@@ -265,11 +261,24 @@ class Libp2pLink:
     def accept(self, protocol: str, handler: StreamHandler) -> None:
         """See ``Link.accept``."""
         self._register(protocol, handler)
+        self._protocols[protocol] = handler
+
+    async def _handle_side(self, peer: PeerId, protocol: str, stream: SideStream) -> None:
+        """A stream that came by the side port; its ticket named a protocol that is accepted here."""
+        handler = self._protocols[protocol]
+        assert handler is not None
+        try:
+            await handler(peer, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            _log.debug("stream ended early", protocol=protocol)
+        except Exception as error:
+            stream.cut()
+            self._contained(ID(peer), error)
 
     def _register(self, protocol: str, handler: StreamHandler) -> None:
         if protocol in self._protocols:
             raise ValueError(f"{protocol} has a handler already")
-        self._protocols.add(protocol)
+        self._protocols[protocol] = None
 
         async def on_stream(raw: INetStream) -> None:
             assert isinstance(raw, NetStream)
@@ -381,5 +390,6 @@ class Libp2pLink:
             handshakes_evicted=self._swarm.gate.evicted,
             disconnected_silent=self._peers.silent,
             disconnected_score=self._disconnected_score,
-            **{name: counts[name] for name in ("published", "calls", "calls_failed", "served", "streams")},
+            streams=counts["streams"] + len(self._side),
+            **{name: counts[name] for name in ("published", "calls", "calls_failed", "served")},
         )
