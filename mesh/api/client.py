@@ -1,14 +1,15 @@
 """How does the command line talk to the running node? The same API, over its unix socket."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import msgspec
 
 from mesh.api.calls import CALLS, from_json, to_json
+from mesh.api.lines import read_lines
 from mesh.api.types import (
     Added,
     ApiError,
@@ -98,12 +99,12 @@ class RemoteApi:
     async def events(self, run: str, *, since: int = 0, follow: bool = False) -> AsyncIterator[TraceInfo]:
         """See ``NodeApi``."""
         query = {"run": run, "since": str(since), "follow": "1" if follow else "0"}
-        limit = httpx.Timeout(CALL_TIMEOUT_S, read=None)
+        lines = read_lines(self._socket, "/v1/events", query)
         try:
-            async with self._client.stream("GET", "/v1/events", params=query, timeout=limit) as response:
-                async for line in response.aiter_lines():
-                    yield _line(line.encode())
-        except httpx.TransportError as error:
+            async with aclosing(cast("AsyncGenerator[bytes]", lines)):
+                async for line in lines:
+                    yield _line(line)
+        except (OSError, EOFError) as error:
             raise self._unreachable(error) from error
 
     async def logs(self, run: str, stream: str, offset: int) -> LogInfo:

@@ -4,11 +4,11 @@ The socket is the node owner's (mode 0600): whoever may open it may spend the no
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import trio
@@ -16,12 +16,14 @@ from hypercorn.config import Config as ServerConfig
 from hypercorn.trio import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from mesh.api.calls import CALLS, MAX_REQUEST_BYTES, from_json, to_json
 from mesh.api.port import NodeApi
-from mesh.api.types import ApiError
+from mesh.api.types import ApiError, TraceInfo
+from mesh.base import errors
 from mesh.base.errors import MeshError
 from mesh.base.tasks import Started
 from protocols.errors import RemoteProtocolError
@@ -46,8 +48,13 @@ async def _healthy(request: Request) -> Response:
 
 
 def _failed(error: MeshError) -> Response:
-    body = ApiError(kind=type(error).__name__, what=error.what, why=error.why, fix=error.fix)
-    return Response(to_json(body), status_code=422, media_type=JSON)
+    return Response(to_json(_told(error)), status_code=422, media_type=JSON)
+
+
+def _told(error: MeshError) -> ApiError:
+    """An adapter's error travels as the class that both sides know, so that the command ends with the same code."""
+    kind = next(one for one in type(error).__mro__ if getattr(errors, one.__name__, None) is one)
+    return ApiError(kind=kind.__name__, what=error.what, why=error.why, fix=error.fix)
 
 
 async def _answer(api: NodeApi, name: str, request: Request) -> Response:
@@ -65,10 +72,11 @@ async def _answer(api: NodeApi, name: str, request: Request) -> Response:
 
 async def _arguments(request: Request, kinds: dict[str, Any]) -> dict[str, Any]:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise MeshError("the request is too large", why=f"more than {MAX_REQUEST_BYTES} bytes")
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_REQUEST_BYTES:
+                raise MeshError("the request is too large", why=f"more than {MAX_REQUEST_BYTES} bytes")
     try:
         given: dict[str, msgspec.Raw] = msgspec.json.decode(bytes(body) or b"{}", type=dict[str, msgspec.Raw])
         if given.keys() != kinds.keys():
@@ -83,17 +91,42 @@ async def _events(api: NodeApi, request: Request) -> Response:
     try:
         since = int(query.get("since", "0"))
     except ValueError:
-        return _failed(MeshError("since must be a number", why=query["since"]))
-    follow = query.get("follow") == "1"
+        return _failed(MeshError("since must be a number", why=query["since"], fix="mesh events RUN --since 0"))
+    return _EventLines(api.events(query.get("run", ""), since=since, follow=query.get("follow") == "1"))
 
-    async def lines() -> AsyncIterator[bytes]:
-        try:
-            async for one in api.events(query.get("run", ""), since=since, follow=follow):
-                yield to_json(one) + b"\n"
-        except MeshError as error:
-            yield to_json(ApiError(kind=type(error).__name__, what=error.what, why=error.why, fix=error.fix)) + b"\n"
 
-    return StreamingResponse(lines(), media_type=NDJSON)
+class _EventLines(Response):
+    """Trace lines as they come, until they end or the reader leaves; then the source is closed at once."""
+
+    media_type = NDJSON
+
+    def __init__(self, source: AsyncIterator[TraceInfo]) -> None:
+        super().__init__()
+        self._source = source
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, receive, nursery.cancel_scope)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async with aclosing(cast("AsyncGenerator[TraceInfo]", self._source)) as source:
+                try:
+                    async for one in source:
+                        await send(_piece(one))
+                except MeshError as error:
+                    await send(_piece(_told(error)))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            nursery.cancel_scope.cancel()
+
+    async def _watch(self, receive: Receive, scope: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scope.cancel()
+
+
+def _piece(value: object) -> dict[str, object]:
+    return {"type": "http.response.body", "body": to_json(value) + b"\n", "more_body": True}
 
 
 async def serve_api(api: NodeApi, socket: Path, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
@@ -112,4 +145,4 @@ async def serve_api(api: NodeApi, socket: Path, *, task_status: Started = trio.T
             task_status.started()
     finally:
         with suppress(FileNotFoundError):
-            os.unlink(socket)  # noqa: PTH108  # one system call at the very end
+            os.unlink(socket)  # one system call at the very end

@@ -7,6 +7,7 @@ Data goes to stdout, talk to stderr; every error ends with the next command to t
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Annotated, Final, Literal
 
@@ -62,8 +63,10 @@ def version(output: Output = "table") -> None:
 
 def _plug_in() -> None:
     """Verb groups of other packages: ``devnet`` brings its own."""
+    known = {group.name for group in app.registered_groups}
     for point in sorted(entry_points(group="mesh.verbs"), key=lambda one: one.name):
-        app.add_typer(point.load(), name=point.name)
+        if point.name not in known:
+            app.add_typer(point.load(), name=point.name)
 
 
 def told(error: MeshError) -> str:
@@ -72,15 +75,15 @@ def told(error: MeshError) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
-def main() -> None:
-    """The console script. Ends with the exit codes of docs/reference/exit-codes.md."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script; ``arguments`` default to the process's. Ends with the codes of docs/reference/exit-codes.md."""
     if "_MESH_COMPLETE" in os.environ:
         from typer._completion_classes import completion_init
 
         completion_init()
     try:
         _plug_in()
-        app(prog_name="mesh")
+        app(args=arguments, prog_name="mesh")
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
