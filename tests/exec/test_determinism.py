@@ -150,3 +150,23 @@ async def test_inputs_keep_the_order_of_the_job(rig: "Rig", tmp_path: Path, orde
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 2)))"""
     outcome = await rig.run(rig.program(body, imports=name), inputs=tuple((path, tmp_path / "a") for path in order))
     assert outcome.stdout_path.read_text() == order[0]
+
+
+async def test_sleeping_past_the_end_of_time(rig: "Rig") -> None:
+    """The clock used to outgrow its 64 bits, and the job ended as our fault instead of its own doing."""
+    imports = "\n".join(
+        WASI.format(name=name, params=params)
+        for name, params in (("clock_time_get", "i32 i64 i32"), ("poll_oneoff", "i32 i32 i32 i32"))
+    )
+    body = """(i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const -1))
+      (loop $twice
+        (if (call $poll_oneoff (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)) (then unreachable))
+        (br_if $twice (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2))))
+      (call $exit (call $clock_time_get (i32.const 0) (i64.const 0) (i32.const 300)))"""
+    outcome = await rig.run(rig.program(body, imports=imports))
+    assert outcome.state is OutcomeState.EXITED, outcome.detail
+
+
+async def test_an_exit_code_is_signed_32_bits(rig: "Rig") -> None:
+    outcome = await rig.run(rig.program("(call $exit (i32.const -2))"))
+    assert (outcome.state, outcome.exit_code) == (OutcomeState.FAILED, -2)

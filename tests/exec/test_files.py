@@ -203,3 +203,20 @@ async def test_a_clash_of_inputs_is_ours_to_report(rig: "Rig", tmp_path: Path) -
 async def test_an_input_that_is_a_device_is_refused(rig: "Rig") -> None:
     with pytest.raises(JobRefused, match="neither a file nor a folder"):
         await rig.python("pass", inputs=(("/in", Path("/dev/zero")),))
+
+
+async def test_many_listings_of_a_large_folder_stay_within_bounds(rig: "Rig", tmp_path: Path) -> None:
+    """Each descriptor used to hold a list of its own: 250 times 20,000 names outgrew the process."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(20_000):
+        (source / f"a-rather-long-name-so-that-it-costs-something-{number}").touch()
+    listing = """
+  (import "wasi_snapshot_preview1" "fd_readdir" (func $list (param i32 i32 i32 i64 i32) (result i32)))"""
+    body = """(loop $again
+      (if (i32.eqz (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 2)
+        (i64.const 2) (i64.const 2) (i32.const 0) (i32.const 64000)))
+        (then (if (call $list (i32.load (i32.const 64000)) (i32.const 100) (i32.const 1000) (i64.const 0)
+          (i32.const 64004)) (then (call $exit (i32.const 1)))) (br $again))))"""
+    outcome = await rig.run(rig.program(body, imports=listing, data="."), inputs=(("/in", source),), memory_mib=1)
+    assert outcome.state is OutcomeState.EXITED, outcome.detail

@@ -49,12 +49,12 @@ class ChildLied(Exception):
 class Child:
     """One forked child as the node sees it."""
 
-    def __init__(self, status: socket.socket, report_fd: int, zygote: "Zygote") -> None:
+    def __init__(self, status: socket.socket, report_fd: int, kill_zygote: Callable[[], None]) -> None:
         status.setblocking(False)
         os.set_blocking(report_fd, False)
         self._status = status
         self._report_fd = report_fd
-        self._zygote = zygote
+        self._kill_zygote = kill_zygote
         self._ended: Ended | None = None
         self._done = False
         self.killed = False
@@ -115,7 +115,7 @@ class Child:
         with trio.move_on_after(KILL_GRACE_S) as patience:
             await self._drain()
         if patience.cancelled_caught:
-            self._zygote.kill()
+            self._kill_zygote()
             await self._drain()
 
     async def _drain(self) -> None:
@@ -200,7 +200,7 @@ class Zygote:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
-        child = Child(ours, report_read, self)
+        child = Child(ours, report_read, self.kill)
         try:
             with theirs, suppress(ConnectionError):
                 await self._send(msgspec.msgpack.encode(spec), [theirs.fileno(), report_write, *fds])

@@ -32,10 +32,17 @@ from mesh.exec.wasm.request import check_limits, check_request, read_module
 from mesh.exec.wasm.wire import Ended, EndReason, FrameType, JobResult, OutputSpec, RunSpec, Start
 from mesh.exec.wasm.work_dir import LogFiles, close_all, open_inputs, open_outputs, prepare_work_dir
 
-__all__ = ["MAX_RUNNING", "WasmExecutor", "open_wasm_executor"]
+__all__ = ["MAX_RUNNING", "WasmExecutor", "believable", "open_wasm_executor"]
 
 MAX_RUNNING: Final = 128
 """Jobs at once: each holds two descriptors here and two in the zygote, and a machine has fewer cores than this."""
+
+
+_MAX_DETAIL: Final = 500
+"""Characters of a child's text that are kept."""
+
+_REPORTED_STATES: Final = frozenset(OutcomeState) - {OutcomeState.TIMEOUT, OutcomeState.CANCELLED}
+"""Only the zygote's word makes a run a timeout, and only the owner's a cancelled one."""
 
 
 class _Verdict(msgspec.Struct):
@@ -88,7 +95,7 @@ class WasmExecutor:
             child = await self._start_job(prepared, work_dir, limits)
             verdict = _Verdict()
             try:
-                await _follow(child, verdict, logs, cancel)
+                await _follow(child, verdict, logs, limits, cancel)
                 ended = await child.ended()
             finally:
                 await child.close()
@@ -182,7 +189,7 @@ class WasmExecutor:
             return os.open(again.artifact, os.O_RDONLY | os.O_CLOEXEC)
 
 
-async def _follow(child: Child, verdict: _Verdict, logs: LogFiles, cancel: trio.Event | None) -> None:
+async def _follow(child: Child, verdict: _Verdict, logs: LogFiles, limits: Limits, cancel: trio.Event | None) -> None:
     """Until the child's pipe closes. A child that lies is killed and keeps no verdict."""
 
     def take(kind: FrameType, payload: bytes) -> None:
@@ -190,9 +197,9 @@ async def _follow(child: Child, verdict: _Verdict, logs: LogFiles, cancel: trio.
             case FrameType.STDOUT | FrameType.STDERR:
                 logs.append(Stream(kind), payload)
             case FrameType.RESULT:
-                verdict.result = msgspec.msgpack.decode(payload, type=JobResult)
+                verdict.result = believable(msgspec.msgpack.decode(payload, type=JobResult), limits)
             case FrameType.ERROR:
-                verdict.error = payload.decode(errors="replace")
+                verdict.error = payload.decode(errors="replace")[:_MAX_DETAIL]
 
     if cancel is None:
         await _listen(child, take, verdict)
@@ -210,6 +217,15 @@ async def _listen(child: Child, take: Callable[[FrameType, bytes], None], verdic
         child.kill()
         verdict.result = None
         verdict.error = f"the job's process broke its own protocol: {lie}"
+
+
+def believable(result: JobResult, limits: Limits) -> JobResult:
+    """What our own code could have said. Anything else comes from a child that is no longer ours."""
+    if result.state not in _REPORTED_STATES or not -1 <= result.fuel <= limits.fuel:
+        raise ChildLied("a state or an amount of fuel that cannot be")
+    if not -(1 << 31) <= result.exit_code < 1 << 31 or not -1 <= result.memory_bytes <= limits.memory_mib << 20:
+        raise ChildLied("an exit code or an amount of memory that cannot be")
+    return msgspec.structs.replace(result, detail=result.detail[:_MAX_DETAIL])
 
 
 async def _kill_when(cancel: trio.Event, child: Child) -> None:

@@ -28,8 +28,8 @@ _DATA_SLACK_BYTES: Final = 256 << 20
 _OPEN_FILES: Final = 1024
 """256 that the guest may hold, input files opened early, and our own."""
 
-_MAX_TABLE_ELEMENTS: Final = 1_000_000
-"""8 MB of function pointers: no real module comes near."""
+_MAX_TABLE_ELEMENTS: Final = 200_000
+"""Function pointers in one table, 8 bytes each: no real module comes near."""
 
 _MAX_DETAIL: Final = 300
 """Characters of a trap's text that travel."""
@@ -89,6 +89,8 @@ def _call(store: Store, module: Module, preview: Preview1, world: World) -> tupl
         return _ended(end)
     except Trap as trap:
         return _trapped(trap)
+    except MemoryError:
+        return OOM, -1, "what the host keeps for it (open files, names) outgrew the allowance"
     except WasmtimeError as error:
         text = str(error)
         if "exceeds memory limits" in text:

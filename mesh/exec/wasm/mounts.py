@@ -53,7 +53,7 @@ def build_world(
                 raise TreeRefused(f"two inputs are called {guest_path!r}")
             file = File(tree, tree.root, name, now, os.fstat(fd).st_size)
             file.held_fd = fd
-            tree.root.entries[name] = file
+            tree.root.put(name, file)
     if os.geteuid() == 0:
         _hold_unreadable(list(trees.values()))
     for guest_path, tree in trees.items():

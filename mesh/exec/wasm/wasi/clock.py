@@ -10,6 +10,9 @@ __all__ = ["TICK_NS", "SeededRandom", "VirtualClock"]
 TICK_NS: Final = 1_000_000
 """Each reading of the clock moves it on by a millisecond, so a loop that waits for time to pass ends."""
 
+_U64: Final = (1 << 64) - 1
+"""A guest may sleep past the end of time; its clock then starts over, as a counter of 64 bits does."""
+
 _TAG: Final = b"mesh/wasi-random/1"
 
 
@@ -22,12 +25,12 @@ class VirtualClock:
 
     def stamp_ns(self) -> int:
         """Real time for a file's timestamps; does not move the clock."""
-        return self._epoch_ns + self._elapsed_ns
+        return (self._epoch_ns + self._elapsed_ns) & _U64
 
     def read_ns(self, clock: int) -> int:
         """``clock_time_get``: move on one tick, then answer."""
         self._elapsed_ns += TICK_NS
-        return self._offset(clock) + self._elapsed_ns
+        return (self._offset(clock) + self._elapsed_ns) & _U64
 
     def deadline_ns(self, clock: int, timeout_ns: int, absolute: bool) -> int:
         """When a sleep ends, on the elapsed scale that ``advance_to`` takes."""

@@ -109,7 +109,7 @@ class OpenDirectory:
     def __init__(self, node: Directory, guest_path: bytes | None = None) -> None:
         self.node = node
         self.guest_path = guest_path
-        self.listing: list[tuple[bytes, Node]] = []
+        self.listing: tuple[tuple[bytes, Node], ...] = ()
 
 
 Descriptor = Stdin | LogStream | OpenFile | OpenDirectory

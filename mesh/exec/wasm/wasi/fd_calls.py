@@ -174,10 +174,7 @@ class FdCalls:
     def fd_readdir(self, fd: int, pointer: int, length: int, cookie: int, result: int) -> None:
         folder = self._descriptors.directory(fd)
         if cookie == 0 or not folder.listing:
-            node = folder.node
-            above = node.parent or node
-            folder.listing = [(b".", node), (b"..", above)]
-            folder.listing += [(child.name.encode(), child) for child in node.listing()]
+            folder.listing = folder.node.listing()
         out = bytearray()
         for index in range(cookie, len(folder.listing)):
             name, child = folder.listing[index]

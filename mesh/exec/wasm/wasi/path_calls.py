@@ -65,7 +65,7 @@ class PathCalls:
         _check_host_path(made)
         folder.tree.charge(0, 1)
         os.mkdir(made.host_path(), 0o700, dir_fd=folder.tree.root_fd)
-        folder.entries[name] = made
+        folder.put(name, made)
 
     def path_filestat_get(self, fd: int, _flags: int, pointer: int, length: int, result: int) -> None:
         node = self._find(fd, pointer, length)
@@ -144,7 +144,7 @@ class PathCalls:
         host_flags = os.O_RDWR if node.tree.writable else os.O_RDONLY
         host_fd = node.open_host(host_flags | (os.O_CREAT | os.O_EXCL if made else 0))
         if made and node.parent is not None:
-            node.parent.entries[node.name] = node
+            node.parent.put(node.name, node)
         readable = bool(rights & _RIGHT_READ) or not rights & _RIGHT_WRITE
         opened = OpenFile(node, host_fd, flags, readable=readable, writable=writable)
         if oflags & OpenFlag.TRUNC and node.size:
@@ -163,7 +163,7 @@ class PathCalls:
         if node.entries:
             raise WasiError(Errno.NOTEMPTY)
         os.rmdir(node.host_path(), dir_fd=folder.tree.root_fd)
-        del folder.entries[name]
+        folder.drop(name)
         folder.tree.charge(0, -1)
 
     def path_unlink_file(self, fd: int, pointer: int, length: int) -> None:
@@ -176,7 +176,7 @@ class PathCalls:
         if must_be_folder:
             raise WasiError(Errno.NOTDIR)
         os.unlink(node.host_path(), dir_fd=folder.tree.root_fd)
-        del folder.entries[name]
+        folder.drop(name)
         _forget(node)
 
     def path_rename(self, fd: int, pointer: int, length: int, to_fd: int, to_pointer: int, to_length: int) -> None:
@@ -202,9 +202,9 @@ class PathCalls:
             _forget(target)
         elif target is not None:
             folder.tree.charge(0, -1)
-        del source_folder.entries[source_name]
-        node.parent, node.name = folder, name
-        folder.entries[name] = node
+        source_folder.drop(source_name)
+        node.move(folder, name)
+        folder.put(name, node)
 
 
 def _check_rename(node: Node, folder: Directory, target: Node | None) -> None:

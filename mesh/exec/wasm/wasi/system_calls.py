@@ -69,7 +69,7 @@ class SystemCalls:
         """One thread: nobody to yield to."""
 
     def proc_exit(self, code: int) -> None:
-        raise JobEnded(EndKind.EXIT, exit_code=code)
+        raise JobEnded(EndKind.EXIT, exit_code=code - (1 << 32) if code >> 31 else code)
 
     def proc_raise(self, _signal: int) -> None:
         raise WasiError(Errno.NOTSUP)

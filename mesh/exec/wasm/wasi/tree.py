@@ -61,6 +61,10 @@ class Node:
         self.ino = tree.inodes.next()
         self.times_ns = (now_ns, now_ns, now_ns)
 
+    def move(self, folder: "Directory", name: str) -> None:
+        """Become an entry of another folder."""
+        self.parent, self.name = folder, name
+
     def host_path(self) -> str:
         """The path below ``tree.root_fd``; ``.`` for the root."""
         names: list[str] = []
@@ -112,18 +116,40 @@ class File(Node):
 
 
 class Directory(Node):
-    """A folder and its entries."""
+    """A folder and its entries; change them by ``put`` and ``drop`` alone."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("_listing", "entries")
     filetype = FileType.DIRECTORY
 
     def __init__(self, tree: "Tree", parent: "Directory | None", name: str, now_ns: int) -> None:
         super().__init__(tree, parent, name, now_ns)
         self.entries: dict[str, Node] = {}
+        self._listing: tuple[tuple[bytes, Node], ...] = ()
 
-    def listing(self) -> list[Node]:
-        """The entries by the bytes of their names: the order that never depends on the host."""
-        return [self.entries[name] for name in sorted(self.entries, key=str.encode)]
+    def put(self, name: str, node: Node) -> None:
+        """Add or replace one."""
+        self.entries[name] = node
+        self._listing = ()
+
+    def drop(self, name: str) -> None:
+        """Remove one."""
+        del self.entries[name]
+        self._listing = ()
+
+    def move(self, folder: "Directory", name: str) -> None:
+        """Become an entry of another folder."""
+        self.parent, self.name = folder, name
+        self._listing = ()
+
+    def listing(self) -> tuple[tuple[bytes, Node], ...]:
+        """``.``, ``..`` and the entries by the bytes of their names: the order that never depends on the host.
+
+        Made once per change and shared: a guest that lists one folder through many descriptors holds one list.
+        """
+        if not self._listing:
+            named = sorted((name.encode(), node) for name, node in self.entries.items())
+            self._listing = ((b".", self), (b"..", self.parent or self), *named)
+        return self._listing
 
 
 class Tree:
@@ -173,8 +199,9 @@ class Tree:
                     child = File(self, folder, name, now_ns, size)
                 else:
                     raise TreeRefused(f"{name!r} is neither a file nor a folder; inputs may hold nothing else")
-                folder.entries[name] = child
-            waiting.extend(node for node in reversed(folder.listing()) if isinstance(node, Directory))
+                folder.put(name, child)
+                if isinstance(child, Directory):
+                    waiting.append(child)
 
     def _scan(self, folder: Directory) -> Iterator[tuple[str, int, int]]:
         fd = os.open(folder.host_path(), os.O_RDONLY | os.O_DIRECTORY | _OPEN, dir_fd=self.root_fd)
