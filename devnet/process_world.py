@@ -1,10 +1,9 @@
 """How does a scenario see real processes? `ProcessCluster` behind the `Cluster` seam."""
 
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -17,7 +16,9 @@ from mesh.cli.submitting import prepare
 __all__ = ["ProcessWorld"]
 
 T = TypeVar("T")
-POLL_S = 0.05
+POLL_S: Final = 0.05
+BLOCK_NAME_CHARS: Final = 59
+"""A CID in base32: what a block's file is called."""
 
 
 class ProcessWorld:
@@ -27,6 +28,7 @@ class ProcessWorld:
 
     def __init__(self, cluster: ProcessCluster) -> None:
         self.cluster = cluster
+        self._withholding: set[str] = set()
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -45,6 +47,8 @@ class ProcessWorld:
         async with member.api() as api:
             file = job_file(job)
             _, _, submission = await prepare(api, loaded, file, sets=job_sets(job), env=(), now=int(time.time()))
+            if client in self._withholding:
+                await trio.to_thread.run_sync(_move_blocks, member.home / "blobs", member.home / "blobs-withheld")
             return await api.submit(submission)
 
     async def run(self, client: str, run_id: str) -> RunInfo:
@@ -86,24 +90,20 @@ class ProcessWorld:
         await self.cluster[name].start()
 
     async def withhold(self, client: str, withholding: bool) -> None:
-        """See ``Cluster``: its blob store cannot be read, so whoever pulls gets nothing."""
-        blobs = self.cluster[client].home / "blobs"
-        hidden = blobs.with_name("blobs-withheld")
+        """See ``Cluster``: the blocks of its next submissions are gone from its disk once it has signed."""
+        home = self.cluster[client].home
         if withholding:
-            blobs.rename(hidden)
-            blobs.mkdir()
+            self._withholding.add(client)
         else:
-            os.rmdir(blobs)  # noqa: PTH106
-            hidden.rename(blobs)
+            self._withholding.discard(client)
+            await trio.to_thread.run_sync(_move_blocks, home / "blobs-withheld", home / "blobs")
 
     def now(self) -> float:
         """See ``Cluster``."""
         return time.monotonic()
 
 
-async def _until(
-    ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], limit_s: float, what: str
-) -> T:
+async def _until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], limit_s: float, what: str) -> T:
     last: T | None = None
     with trio.move_on_after(limit_s):
         while True:
@@ -112,6 +112,14 @@ async def _until(
                 return last
             await trio.sleep(POLL_S)
     raise Failed(f"{what} did not get there within {limit_s:g} s; it is {last}")
+
+
+def _move_blocks(source: Path, target: Path) -> None:
+    """Move every block file, keeping the folders."""
+    for block in [one for one in source.rglob("*") if one.is_file() and len(one.name) == BLOCK_NAME_CHARS]:
+        place = target / block.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        block.rename(place)
 
 
 def job_file(job: JobChoice) -> Path:

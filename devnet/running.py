@@ -43,11 +43,19 @@ async def reported(name: str, seed: int, world: str, script: Callable[[], Awaita
         problem = str(error) or type(error).__name__
         return Report(name=name, ok=False, figures={}, problem=problem, world=world, seed=seed)
     except BaseExceptionGroup as group:
-        first, rest = group.split((Failed, MeshError, trio.TooSlowError))
-        if first is None or rest is not None:
+        known, rest = group.split((Failed, MeshError, trio.TooSlowError))
+        if known is None or rest is not None:
             raise
-        return Report(name=name, ok=False, figures={}, problem=str(first.exceptions[0]), world=world, seed=seed)
+        return Report(name=name, ok=False, figures={}, problem=_first_leaf(known), world=world, seed=seed)
     return Report(name=name, ok=True, figures=figures, world=world, seed=seed)
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> str:
+    """What the first error in a group says."""
+    one: BaseException = group
+    while isinstance(one, BaseExceptionGroup):
+        one = one.exceptions[0]
+    return f"{type(one).__name__}: {one}"
 
 
 async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) -> Report:

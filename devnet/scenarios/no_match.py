@@ -16,7 +16,9 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     unmet = await cluster.until(client, large, lambda one: one.status == "failed", LIMIT_S)
     check(unmet.code == "no-match", f"it failed as {unmet.code}")
     providers = {one.provider for one in unmet.candidates}
-    check(len(providers) == len(cluster.providers), f"{len(providers)} of {len(cluster.providers)} offers are explained")
+    check(
+        len(providers) == len(cluster.providers), f"{len(providers)} of {len(cluster.providers)} offers are explained"
+    )
     check(all("memory" in one.code for one in unmet.candidates), f"reasons: {[one.code for one in unmet.candidates]}")
     cheap = await cluster.submit(client, JobChoice(sets=("market.max_price=0.000000000000000001 MESH", "deadline=6s")))
     poor = await cluster.until(client, cheap, lambda one: one.status == "failed", LIMIT_S)

@@ -24,7 +24,9 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     operators = {name: (await cluster.balance(name)).operator for name in cluster.providers}
     before = {name: await cluster.balance(name) for name in (client, *cluster.providers)}
     run_id = await cluster.submit(client, JobChoice(millions=600, sets=("market.budget=5 MESH",)))
-    running = await cluster.until(client, run_id, lambda one: bool(one.deals) and one.deals[0].phase == "committed", LIMIT_S)
+    running = await cluster.until(
+        client, run_id, lambda one: bool(one.deals) and one.deals[0].phase == "committed", LIMIT_S
+    )
     victim = _victim(cluster, running, operators)
     await cluster.kill(victim)
     killed_at = cluster.now()
@@ -39,7 +41,9 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     price, second = int(dead.price), int(done.deals[1].price)
     penalty = min(int(dead.price), int(dead.collateral))
     spent = int(before[client].free) - int(after.free)
-    check(spent == second - penalty // 2, f"the client spent {spent}, not the second price {second} less {penalty // 2}")
+    check(
+        spent == second - penalty // 2, f"the client spent {spent}, not the second price {second} less {penalty // 2}"
+    )
     await cluster.start(victim)
     stake = int((await cluster.balance(victim)).stake)
     lost = int(before[victim].stake) - stake
