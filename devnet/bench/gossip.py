@@ -48,7 +48,7 @@ class Worker:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
 
-    async def ask(self, command: dict[str, object]) -> Any:
+    async def ask(self, command: object) -> Any:
         """Sends a command and waits for its answer."""
         assert self._process.stdin is not None
         await self._process.stdin.send_all(json.dumps(command).encode() + b"\n")
