@@ -1,6 +1,7 @@
 """What does the simulated chain do with the escrow's calls? The rules of ``MeshEscrow``, in Python, on integers.
 
-``tests/contracts`` holds the Solidity contract to the same rules; here they judge thousands of simulated deals a second.
+Checks come in the contract's order and fail with the contract's errors: ``tests/sim/test_escrow_parity.py`` runs both on
+the same calls. Every successful call can be undone, which is what a reorganisation does. Owners are operators here.
 """
 
 from typing import Final
@@ -12,12 +13,14 @@ from protocols.deals.eip712 import Deal, Domain, EscrowBounds, OnChainState
 from protocols.effects import PostTx
 from protocols.errors import RemoteProtocolError
 from protocols.signing import Signer
-from protocols.units import Address, DealId, PeerId, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, DealId, Hash32, PeerId, Signature, Tokens, UnixSeconds
 
-__all__ = ["Entry", "Escrow", "Moved", "Reverted"]
+__all__ = ["Entry", "Escrow", "Moved", "Reverted", "Undo"]
 
 FEE_DIVISOR: Final = 100
 """One percent of every price that is paid is burned."""
+_OPEN: Final = (OnChainState.COMMITTED, OnChainState.CLAIMED)
+Key = tuple[Address, int, int]
 
 
 class Reverted(Exception):
@@ -30,17 +33,25 @@ class Moved(msgspec.Struct, frozen=True):
     deal_id: DealId
     to: str
     paid: Tokens
+    result_hash: Hash32 = ZERO_HASH
 
 
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One deal's slot."""
 
-    __slots__ = ("deal", "since", "state")
+    deal: Deal
+    state: OnChainState
+    since: UnixSeconds
+    result_hash: Hash32 = ZERO_HASH
 
-    def __init__(self, deal: Deal, state: OnChainState, since: UnixSeconds) -> None:
-        self.deal = deal
-        self.state = state
-        self.since = since
+
+class Undo(msgspec.Struct, frozen=True):
+    """What one call found: put back, it never happened."""
+
+    key: Key
+    entry: Entry | None
+    balances: tuple[tuple[str, Address, int | None], ...]
+    burned: int
 
 
 class Escrow:
@@ -53,7 +64,7 @@ class Escrow:
         self._verifier = verifier
         self.free: dict[Address, int] = {}
         self.stake: dict[Address, int] = {}
-        self.slots: dict[tuple[Address, int, int], Entry] = {}
+        self.slots: dict[Key, Entry] = {}
         self.burned = 0
         self.deposited = 0
 
@@ -65,25 +76,59 @@ class Escrow:
 
     def locked(self) -> int:
         """Price and collateral of every deal that is not final."""
-        held = (OnChainState.COMMITTED, OnChainState.CLAIMED)
-        return sum(e.deal.price + e.deal.collateral for e in self.slots.values() if e.state in held)
+        return sum(e.deal.price + e.deal.collateral for e in self.slots.values() if e.state in _OPEN)
 
     def total(self) -> int:
         """Everything the escrow accounts for; always equal to ``deposited``."""
         return sum(self.free.values()) + sum(self.stake.values()) + self.locked() + self.burned
 
+    def entry(self, deal: Deal) -> Entry | None:
+        """The slot of exactly this deal; None when it was never committed, or another one took its place."""
+        found = self.slots.get(_key(deal))
+        return found if found is not None and found.deal == deal else None
+
+    def before(self, tx: PostTx) -> Undo:
+        """Everything this call could change, as it is now."""
+        balances = [
+            (name, who, book.get(who))
+            for name, book in (("free", self.free), ("stake", self.stake))
+            for who in (tx.deal.client, tx.deal.provider)
+        ]
+        return Undo(_key(tx.deal), self.slots.get(_key(tx.deal)), tuple(balances), self.burned)
+
+    def undo(self, was: Undo) -> None:
+        """Put it back. In the reverse order of the calls."""
+        if was.entry is None:
+            self.slots.pop(was.key, None)
+        else:
+            self.slots[was.key] = was.entry
+        for name, who, amount in was.balances:
+            book = self.free if name == "free" else self.stake
+            if amount is None:
+                book.pop(who, None)
+            else:
+                book[who] = amount
+        self.burned = was.burned
+
     def call(self, sender: Address, tx: PostTx, now: UnixSeconds, names: dict[PeerId, Address]) -> Moved:
-        """Carry out one call. Raises ``Reverted``."""
+        """Carry out one call. Raises ``Reverted``, and then nothing has changed."""
         match tx.purpose:
             case "commit":
                 return self._commit(sender, tx, now, names)
             case "burn":
-                return self._burn(sender, tx)
+                return self._burn(sender, tx, now)
+            case "settle":
+                return self._settle(sender, tx, now, names)
+            case "cancel":
+                return self._cancel(sender, tx, now, names)
+            case "claim":
+                return self._claim(sender, tx, now)
+            case "finalize":
+                return self._finalize(tx, now)
+            case "expire":
+                return self._expire(tx, now)
             case _:
-                return self._later(sender, tx, now, names)
-
-    def _key(self, deal: Deal) -> tuple[Address, int, int]:
-        return deal.client, deal.run_nonce, deal.index
+                raise Reverted("")
 
     def _signed(self, who: Address, value: eip712.SignedStruct, sig: Signature, names: dict[PeerId, Address]) -> None:
         try:
@@ -100,73 +145,107 @@ class Escrow:
         try:
             eip712.check_terms(deal, self._bounds, token=self._token, now=now)
         except RemoteProtocolError as error:
-            raise Reverted(f"BadTerms: {error}") from error
-        if self._key(deal) in self.slots:
-            raise Reverted("RunConsumed")
+            raise Reverted("BadTerm") from error
         self._signed(deal.client, deal, tx.signature, names)
+        self._consume(deal, OnChainState.COMMITTED, now)
         if self.free.get(deal.client, 0) < deal.price:
+            del self.slots[_key(deal)]
             raise Reverted("InsufficientFree")
         if self.stake.get(deal.provider, 0) < deal.collateral:
+            del self.slots[_key(deal)]
             raise Reverted("InsufficientStake")
         self.free[deal.client] -= deal.price
         self.stake[deal.provider] = self.stake.get(deal.provider, 0) - deal.collateral
-        self.slots[self._key(deal)] = Entry(deal, OnChainState.COMMITTED, now)
         return Moved(tx.deal_id, "committed", Tokens(0))
 
-    def _burn(self, sender: Address, tx: PostTx) -> Moved:
+    def _consume(self, deal: Deal, state: OnChainState, now: UnixSeconds) -> None:
+        """Use (client, run nonce, index), once and for good."""
+        if _key(deal) in self.slots:
+            raise Reverted("AlreadyConsumed")
+        self.slots[_key(deal)] = Entry(deal, state, now)
+
+    def _burn(self, sender: Address, tx: PostTx, now: UnixSeconds) -> Moved:
         if sender != tx.deal.client:
             raise Reverted("NotClient")
-        if self._key(tx.deal) in self.slots:
-            raise Reverted("RunConsumed")
-        self.slots[self._key(tx.deal)] = Entry(tx.deal, OnChainState.BURNED, UnixSeconds(0))
+        self._consume(tx.deal, OnChainState.BURNED, now)
         return Moved(tx.deal_id, "burned", Tokens(0))
 
-    def _later(self, sender: Address, tx: PostTx, now: UnixSeconds, names: dict[PeerId, Address]) -> Moved:
-        deal = tx.deal
-        entry = self.slots.get(self._key(deal))
-        if entry is None or entry.deal != deal:
+    def _open(self, tx: PostTx, result_hash: Hash32) -> Entry:
+        """The slot, if it is this deal's and the caller knows what was claimed."""
+        entry = self.entry(tx.deal)
+        if entry is None or entry.state is OnChainState.BURNED or entry.result_hash != result_hash:
             raise Reverted("UnknownDeal")
-        open_states = (OnChainState.COMMITTED, OnChainState.CLAIMED)
-        claim_by = entry.since + deal.exec_seconds + deal.claim_seconds
-        match tx.purpose:
-            case "settle" if sender == deal.provider and entry.state in open_states:
-                consent = eip712.Settlement(deal_id=tx.deal_id, paid=tx.amount)
-                self._signed(deal.client, consent, tx.signature, names)
-                return self._pay(entry, tx, tx.amount, "settled", OnChainState.SETTLED)
-            case "cancel" if entry.state is OnChainState.COMMITTED and sender in (deal.client, deal.provider):
-                other = deal.client if sender == deal.provider else deal.provider
-                cancellation = eip712.Cancellation(deal_id=tx.deal_id, paid=tx.amount)
-                self._signed(other, cancellation, tx.signature, names)
-                return self._pay(entry, tx, tx.amount, "cancelled", OnChainState.CANCELLED)
-            case "claim" if sender == deal.provider and entry.state is OnChainState.COMMITTED and now <= claim_by:
-                entry.state, entry.since = OnChainState.CLAIMED, now
-                return Moved(tx.deal_id, "claimed", Tokens(0))
-            case "finalize" if entry.state is OnChainState.CLAIMED and now > entry.since + deal.window_seconds:
-                return self._pay(entry, tx, deal.price, "finalized", OnChainState.SETTLED)
-            case "expire" if entry.state is OnChainState.COMMITTED and now > claim_by:
-                return self._expire(entry, tx)
-            case _:
-                raise Reverted(f"WrongState: {tx.purpose} of a deal that is {entry.state.name}")
+        return entry
 
-    def _pay(self, entry: Entry, tx: PostTx, paid: Tokens, to: str, state: OnChainState) -> Moved:
-        deal = entry.deal
-        if paid > deal.price:
-            raise Reverted("PaidAbovePrice")
-        fee = paid // FEE_DIVISOR
-        self.free[deal.provider] = self.free.get(deal.provider, 0) + paid - fee
-        self.free[deal.client] += deal.price - paid
-        self.stake[deal.provider] += deal.collateral
-        self.burned += fee
-        entry.state = state
-        return Moved(tx.deal_id, to, paid)
+    def _settle(self, sender: Address, tx: PostTx, now: UnixSeconds, names: dict[PeerId, Address]) -> Moved:
+        deal = tx.deal
+        if sender != deal.provider:
+            raise Reverted("NotProvider")
+        entry = self._open(tx, tx.result_hash)
+        if entry.state not in _OPEN:
+            raise Reverted("WrongState")
+        self._signed(deal.client, eip712.Settlement(deal_id=tx.deal_id, paid=tx.amount), tx.signature, names)
+        return self._pay(entry, tx, tx.amount, "settled", OnChainState.SETTLED, now)
 
-    def _expire(self, entry: Entry, tx: PostTx) -> Moved:
+    def _cancel(self, sender: Address, tx: PostTx, now: UnixSeconds, names: dict[PeerId, Address]) -> Moved:
+        deal = tx.deal
+        if sender not in (deal.client, deal.provider):
+            raise Reverted("NotParty")
+        entry = self._open(tx, ZERO_HASH)
+        if entry.state is not OnChainState.COMMITTED:
+            raise Reverted("WrongState")
+        other = deal.client if sender == deal.provider else deal.provider
+        self._signed(other, eip712.Cancellation(deal_id=tx.deal_id, paid=tx.amount), tx.signature, names)
+        return self._pay(entry, tx, tx.amount, "cancelled", OnChainState.CANCELLED, now)
+
+    def _claim(self, sender: Address, tx: PostTx, now: UnixSeconds) -> Moved:
+        if sender != tx.deal.provider:
+            raise Reverted("NotProvider")
+        if tx.result_hash == ZERO_HASH:
+            raise Reverted("ZeroResult")
+        entry = self._open(tx, ZERO_HASH)
+        if entry.state is not OnChainState.COMMITTED:
+            raise Reverted("WrongState")
+        if now > entry.since + tx.deal.exec_seconds + tx.deal.claim_seconds:
+            raise Reverted("ClaimTooLate")
+        self.slots[_key(tx.deal)] = Entry(tx.deal, OnChainState.CLAIMED, now, tx.result_hash)
+        return Moved(tx.deal_id, "claimed", Tokens(0), tx.result_hash)
+
+    def _finalize(self, tx: PostTx, now: UnixSeconds) -> Moved:
+        entry = self._open(tx, tx.result_hash)
+        if entry.state is not OnChainState.CLAIMED:
+            raise Reverted("WrongState")
+        if now <= entry.since + tx.deal.window_seconds:
+            raise Reverted("TooEarly")
+        return self._pay(entry, tx, tx.deal.price, "finalized", OnChainState.SETTLED, now)
+
+    def _expire(self, tx: PostTx, now: UnixSeconds) -> Moved:
+        entry = self._open(tx, ZERO_HASH)
+        if entry.state is not OnChainState.COMMITTED:
+            raise Reverted("WrongState")
         deal = entry.deal
+        if now <= entry.since + deal.exec_seconds + deal.claim_seconds:
+            raise Reverted("TooEarly")
         penalty = min(deal.price, deal.collateral)
         to_client = penalty // 2
         self.free[deal.client] += deal.price + to_client
         self.stake[deal.provider] += deal.collateral - penalty
         self.burned += penalty - to_client
-        entry.state = OnChainState.EXPIRED
+        self.slots[_key(deal)] = Entry(deal, OnChainState.EXPIRED, now)
         return Moved(tx.deal_id, "expired", Tokens(0))
 
+    def _pay(self, entry: Entry, tx: PostTx, paid: Tokens, to: str, state: OnChainState, now: UnixSeconds) -> Moved:
+        deal = entry.deal
+        if paid > deal.price:
+            raise Reverted("Overpaid")
+        fee = paid // FEE_DIVISOR
+        self.free[deal.provider] = self.free.get(deal.provider, 0) + paid - fee
+        self.free[deal.client] += deal.price - paid
+        self.stake[deal.provider] += deal.collateral
+        self.burned += fee
+        self.slots[_key(deal)] = Entry(deal, state, now, entry.result_hash)
+        return Moved(tx.deal_id, to, paid)
+
+
+def _key(deal: Deal) -> Key:
+    return deal.client, deal.run_nonce, deal.index

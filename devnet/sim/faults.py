@@ -1,17 +1,21 @@
 """What goes wrong in a simulated world, and when? A plan drawn from the seed before the first event."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocols.units import PeerId
+from protocols import events as ev
+from protocols.runs import Failed, is_final
 
 if TYPE_CHECKING:
+    from devnet.sim.node import SimNode
     from devnet.sim.world import World
 
 __all__ = ["FAULTS", "Faults", "plan"]
+
+MINUTE = 60_000
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,53 +29,113 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Cuts between two halves of the network, 5 to 60 s each."""
     liars_ppm: int = 30_000
     """Providers that return wrong results."""
+    withholders_ppm: int = 20_000
+    """Providers that serve no result."""
+    thieves_ppm: int = 30_000
+    """Providers that forge their client's consent."""
+    vanishing_ppm: int = 50_000
+    """Clients that are never seen again once a deal of theirs is committed."""
+    infra_ppm: int = 20_000
+    """Jobs that fail for a reason of the provider's."""
+    reorgs_per_hour: int = 60
+    """Of up to two blocks."""
+    outages_per_node_hour: int = 4
+    """A node's chain endpoints do not answer, 5 to 30 s each."""
+    cancels_ppm: int = 40_000
+    """Runs that their owner cancels within 10 s."""
+    retries_ppm: int = 500_000
+    """Failed runs that their owner tries once more."""
 
 
+_NONE = Faults(**dict.fromkeys(Faults.__struct_fields__, 0))
 FAULTS = {
-    "none": Faults(crashes_per_node_hour=0, dead_ppm=0, partitions_per_hour=0, liars_ppm=0),
+    "none": _NONE,
     "all": Faults(),
+    "mild": Faults(crashes_per_node_hour=1, partitions_per_hour=4, reorgs_per_hour=6, outages_per_node_hour=1),
+    "heavy": Faults(
+        crashes_per_node_hour=20,
+        dead_ppm=100_000,
+        partitions_per_hour=60,
+        reorgs_per_hour=240,
+        outages_per_node_hour=20,
+        vanishing_ppm=150_000,
+        liars_ppm=100_000,
+        thieves_ppm=150_000,
+        infra_ppm=50_000,
+        cancels_ppm=100_000,
+    ),
 }
+"""By name, for the command line."""
 
 
-def plan(world: "World", providers: Iterable[PeerId], clients: Iterable[PeerId], minutes: int, faults: Faults) -> None:
+def plan(
+    world: "World", providers: Sequence["SimNode"], clients: Sequence["SimNode"], minutes: int, faults: Faults
+) -> None:
     """Schedule every fault of a run of that many virtual minutes."""
-    rng = Random(world.rng.getrandbits(64))  # noqa: S311
-    span = minutes * 60_000
-    providers, clients = sorted(providers), sorted(clients)
-    for peer in [*providers, *clients]:
-        for _ in range(_poisson(rng, faults.crashes_per_node_hour * minutes / 60)):
-            when = rng.randrange(span)
-            world.at(when, lambda peer=peer: world.nodes[peer].kill())  # type: ignore[misc]
-            world.at(when + rng.randint(1_000, 30_000), lambda peer=peer: _revive(world, peer))  # type: ignore[misc]
-    for peer in providers:
-        if rng.randrange(1_000_000) < faults.liars_ppm:
-            world.nodes[peer].honest = False
-        if rng.randrange(1_000_000) < faults.dead_ppm:
-            world.at(rng.randrange(span), lambda peer=peer: _bury(world, peer))  # type: ignore[misc]
-    everyone = [*providers, *clients]
-    for _ in range(_poisson(rng, faults.partitions_per_hour * minutes / 60)):
-        when = rng.randrange(span)
-        half = set(rng.sample(everyone, len(everyone) // 2))
-        pairs = {frozenset((a, b)) for a in half for b in everyone if b not in half}
-        world.at(when, lambda pairs=pairs: world.sever(pairs))  # type: ignore[misc]
-        world.at(when + rng.randint(5_000, 60_000), lambda pairs=pairs: world.mend(pairs))  # type: ignore[misc]
+    rng = Random(world.rng.getrandbits(64))
+    span = minutes * MINUTE
+    for node in [*providers, *clients]:
+        for when in _times(rng, faults.crashes_per_node_hour, span):
+            world.at(when, node.kill)
+            world.at(when + rng.randint(1_000, 30_000), node.revive)
+        for when in _times(rng, faults.outages_per_node_hour, span):
+            world.at(when, _setter(node, up=False))
+            world.at(when + rng.randint(5_000, 30_000), _setter(node, up=True))
+    for node in providers:
+        node.habits.honest = not _chance(rng, faults.liars_ppm)
+        node.habits.withholds = _chance(rng, faults.withholders_ppm)
+        node.habits.thief = _chance(rng, faults.thieves_ppm)
+        node.habits.infra_ppm = faults.infra_ppm
+        if _chance(rng, faults.dead_ppm):
+            world.at(rng.randrange(span), node.bury)
+    for node in clients:
+        node.habits.vanishes = _chance(rng, faults.vanishing_ppm)
+    everyone = sorted(node.me for node in [*providers, *clients])
+    for number, when in enumerate(_times(rng, faults.partitions_per_hour, span)):
+        side = frozenset(rng.sample(everyone, len(everyone) // 2))
+        world.at(when, lambda number=number, side=side: world.sever(number, side))  # type: ignore[misc]
+        world.at(when + rng.randint(5_000, 60_000), lambda number=number: world.mend(number))  # type: ignore[misc]
+    for when in _times(rng, faults.reorgs_per_hour, span):
+        world.at(when, world.chain.reorganise)
+    _owners(world, rng, clients, span, faults)
 
 
-def _poisson(rng: Random, mean: float) -> int:
-    """A Poisson number by summing exponential gaps."""
-    count, total = 0, rng.expovariate(1.0) if mean > 0 else mean + 1
-    while total < mean:
-        count += 1
-        total += rng.expovariate(1.0)
-    return count
+def _owners(world: "World", rng: Random, clients: Sequence["SimNode"], span: int, faults: Faults) -> None:
+    """People change their minds: they cancel what runs, and try again what failed."""
+    for node in clients:
+        for when in range(10_000, span, 10_000):
+            if _chance(rng, faults.cancels_ppm):
+                world.at(when + rng.randrange(10_000), lambda node=node: _cancel_one(node))  # type: ignore[misc]
+        if _chance(rng, faults.retries_ppm):
+            world.at(span, lambda node=node: _retry_failed(node))  # type: ignore[misc]
 
 
-def _revive(world: "World", peer: PeerId) -> None:
-    node = world.nodes[peer]
-    if not node.up and not node.buried:
-        node.start()
+def _cancel_one(node: "SimNode") -> None:
+    live = [run for run in node.state.durable.runs.values() if not is_final(run)]
+    if node.up and live:
+        node.post(ev.CancelRequested(at=node.world.now, run_id=live[-1].run_id))
 
 
-def _bury(world: "World", peer: PeerId) -> None:
-    world.nodes[peer].buried = True
-    world.nodes[peer].kill()
+def _retry_failed(node: "SimNode") -> None:
+    failed = [run for run in node.state.durable.runs.values() if isinstance(run.status, Failed)]
+    for run in failed:
+        node.post(ev.RetryRequested(at=node.world.now, run_id=run.run_id))
+
+
+def _setter(node: "SimNode", *, up: bool) -> Callable[[], None]:
+    def change() -> None:
+        node.rpc_up = up
+
+    return change
+
+
+def _chance(rng: Random, ppm: int) -> bool:
+    return rng.randrange(1_000_000) < ppm
+
+
+def _times(rng: Random, per_hour: int, span: int) -> list[int]:
+    """Moments of a Poisson process, by summing exponential gaps."""
+    found, at = [], 0.0
+    while per_hour and (at := at + rng.expovariate(per_hour / 3_600_000)) < span:
+        found.append(int(at))
+    return found

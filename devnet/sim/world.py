@@ -1,33 +1,33 @@
 """What is simulated: many real cores, one virtual clock, one network, one chain, and every fault, from one seed.
 
 The rules are the shipped ones (`protocols.node.handle`); only the shell around them is virtual. Time moves from event to
-event, so an hour costs what happens in it. The same seed gives the same history, bit by bit.
+event, so an hour costs what happens in it. The same seed gives the same history, bit by bit, in every process.
 """
 
 import hashlib
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
 import msgspec
 
-from devnet.sim.escrow import Escrow, Moved, Reverted
+from devnet.sim.chain import SimChain
+from devnet.sim.disk import Disk, MemoryDisk
+from devnet.sim.escrow import Escrow
 from devnet.sim.node import SimNode
 from devnet.sim.signer import KeyRing
 from protocols import events as ev
 from protocols.deals.eip712 import DEVNET_BOUNDS, Domain
-from protocols.effects import PostTx
 from protocols.env import Env
-from protocols.hashing import sha256
 from protocols.limits import NetworkParams
-from protocols.units import Address, Hash32, Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.state import Row
+from protocols.units import Address, Millis, PeerId, Seconds, UnixSeconds
 
 __all__ = ["SIM_PARAMS", "Network", "World"]
 
 START: Final = UnixSeconds(1_795_000_000)
 """Wall clock and chain time at virtual zero."""
-BLOCK_MS: Final = 1_000
 
 SIM_PARAMS: Final = NetworkParams(
     name="sim",
@@ -53,13 +53,23 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     most_ms: int = 120
     loss_ppm: int = 10_000
     """Per message; a lost durable one is tried again by its sender."""
+    double_ppm: int = 5_000
+    """Per message: it arrives twice."""
 
 
 class World:
     """The virtual machine room. Everything random comes from ``rng``, in the order things happen."""
 
-    def __init__(self, seed: int, *, params: NetworkParams = SIM_PARAMS, network: Network | None = None) -> None:
-        self.rng = Random(seed)  # noqa: S311  # a simulation wants a replayable generator
+    def __init__(
+        self,
+        seed: int,
+        *,
+        params: NetworkParams = SIM_PARAMS,
+        network: Network | None = None,
+        disk: Callable[[], Disk] = MemoryDisk,
+    ) -> None:
+        self.rng = Random(seed)
+        self.start = START
         self.params = params
         self.network = network or Network()
         self.domain = Domain(params.chain_id, params.escrow)
@@ -68,20 +78,17 @@ class World:
         self.now = Millis(0)
         self.nodes: dict[PeerId, SimNode] = {}
         self.addresses: dict[PeerId, Address] = {}
-        self.cut: set[frozenset[PeerId]] = set()
+        self.by_address: dict[Address, SimNode] = {}
+        self.cuts: dict[int, frozenset[PeerId]] = {}
+        """Partitions under way: who is on the one side."""
         self.events = 0
-        self.block = 0
+        self._disk = disk
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
-        self._mempool: list[tuple[SimNode, PostTx]] = []
-        self._confirmed: dict[str, Hash32] = {}
         self._history = hashlib.sha256()
-        self.at(BLOCK_MS, self._mine)
+        self.chain = SimChain(self, self.escrow)
 
-    @property
-    def chain_time(self) -> UnixSeconds:
-        """`block.timestamp` now."""
-        return UnixSeconds(START + self.now // 1000)
+    # --- history -------------------------------------------------------------------------------------------------
 
     def history(self) -> str:
         """Hash over everything that happened so far, in order."""
@@ -91,6 +98,14 @@ class World:
         """Make something part of the history."""
         self._history.update(repr(parts).encode())
 
+    def note_rows(self, who: PeerId, event: str, rows: Sequence[Row]) -> None:
+        """What a node has made durable is part of the history, byte by byte."""
+        self._history.update(f"{self.now} {event}".encode() + who[-8:])
+        for row in rows:
+            self._history.update(row.id + (row.data or b""))
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
     def at(self, when: int, what: Callable[[], None]) -> None:
         """Do something at a virtual time."""
         self._count += 1
@@ -98,112 +113,89 @@ class World:
 
     def after(self, delay: int, what: Callable[[], None]) -> None:
         """Do something in ``delay`` virtual milliseconds."""
-        self.at(self.now + delay, what)
+        self._count += 1
+        heapq.heappush(self._queue, (self.now + delay, self._count, what))
 
     def run(self, until: int) -> None:
         """Let time pass."""
-        while self._queue and self._queue[0][0] <= until:
-            when, _, what = heapq.heappop(self._queue)
+        queue, pop = self._queue, heapq.heappop
+        while queue and queue[0][0] <= until:
+            when, _, what = pop(queue)
             self.now = Millis(when)
             what()
         self.now = Millis(until)
 
+    # --- nodes and the network -----------------------------------------------------------------------------------
+
     def add(self, *, free: int, stake: int) -> SimNode:
         """A new node with money, not started yet."""
         signer = self.ring.signer()
-        node = SimNode(self, Env(params=self.params, signer=signer, domain=self.domain))
+        node = SimNode(self, Env(params=self.params, signer=signer, domain=self.domain), self._disk())
         self.nodes[signer.peer_id] = node
         self.addresses[signer.peer_id] = signer.address
+        self.by_address[signer.address] = node
         self.escrow.fund(signer.address, free=free, stake=stake)
         return node
+
+    def buyers(self) -> list[SimNode]:
+        """Nodes that offer nothing: they listen to offers."""
+        return [node for node in self.nodes.values() if node.offer is None]
 
     def delay(self) -> int:
         """A one-way latency, in milliseconds."""
         return self.rng.randint(self.network.least_ms, self.network.most_ms)
 
-    def reachable(self, one: PeerId, other: PeerId) -> bool:
-        """Both up, no partition between them."""
-        return self.nodes[one].up and self.nodes[other].up and frozenset((one, other)) not in self.cut
-
-    def sever(self, pairs: set[frozenset[PeerId]]) -> None:
-        """Cut connections; both ends notice."""
-        self.cut |= pairs
-        self._both_ends(pairs, up=False)
-
-    def mend(self, pairs: set[frozenset[PeerId]]) -> None:
-        """Heal them; both ends notice."""
-        self.cut -= pairs
-        self._both_ends(pairs, up=True)
-
-    def _both_ends(self, pairs: set[frozenset[PeerId]], *, up: bool) -> None:
-        kind = ev.PeerCameUp if up else ev.PeerWentDown
-        for one, other in sorted(tuple(sorted(pair)) for pair in pairs):
-            if self.nodes[one].up and self.nodes[other].up:
-                self.nodes[one].post(kind(at=self.now, peer=other))
-                self.nodes[other].post(kind(at=self.now, peer=one))
-
     def lost(self) -> bool:
         """Whether this message is lost."""
         return self.rng.randrange(1_000_000) < self.network.loss_ppm
 
-    def gossip(self, sender: PeerId, topic: str, data: bytes) -> None:
-        """Each reachable node gets the record once, after two to four hops, unless it is lost on the way."""
-        for peer, node in self.nodes.items():
-            if peer != sender and self.reachable(sender, peer) and not self.lost():
-                self.after(self.delay() + self.delay(), lambda node=node: node.gossip(topic, data))  # type: ignore[misc]
+    def doubled(self) -> bool:
+        """Whether this message arrives twice."""
+        return self.rng.randrange(1_000_000) < self.network.double_ppm
 
-    def post(self, node: SimNode, tx: PostTx) -> None:
-        """Hand in a transaction; the next block takes it."""
-        self._mempool.append((node, tx))
+    def reachable(self, one: SimNode, other: SimNode) -> bool:
+        """Both up, no partition between them."""
+        if not (one.up and other.up):
+            return False
+        return all((one.me in side) == (other.me in side) for side in self.cuts.values())
 
-    def _mine(self) -> None:
-        self.block += 1
-        pool, self._mempool = self._mempool, []
-        for node, tx in pool:
-            self._execute(node, tx)
-        for node in self.nodes.values():
-            if node.up:
-                self.after(self.delay(), lambda node=node: node.tell_time(self.block, self.chain_time))  # type: ignore[misc]
-        self.after(BLOCK_MS, self._mine)
-
-    def _execute(self, node: SimNode, tx: PostTx) -> None:
-        name = f"{node.me.hex()}:{tx.key}"
-        if name in self._confirmed:
+    def connect(self, one: SimNode, other: SimNode) -> None:
+        """A connection, if there can be one; both ends notice a new one."""
+        if other.me in one.links or not self.reachable(one, other):
             return
-        try:
-            moved = self.escrow.call(node.env.signer.address, tx, self.chain_time, self.addresses)
-        except Reverted as error:
-            self.note("reverted", self.block, tx.key, str(error))
-            self.after(self.delay(), lambda: node.tx_failed(tx, str(error)))
-            return
-        tx_hash = sha256(b"sim-tx", name.encode())
-        self._confirmed[name] = tx_hash
-        self.note("tx", self.block, tx.key, moved.to, int(moved.paid))
-        self.after(self.delay(), lambda: node.confirmed(tx))
-        self._announce(moved, tx, tx_hash)
+        for end, far in ((one, other), (other, one)):
+            end.links[far.me] = end.known[far.me] = None
+            end.later(0, lambda end=end, far=far: end.post(ev.PeerCameUp(at=self.now, peer=far.me)))  # type: ignore[misc]
 
-    def _announce(self, moved: Moved, tx: PostTx, tx_hash: Hash32) -> None:
-        block, stamp = self.block, self.chain_time
-        parties = {tx.deal.client, tx.deal.provider}
-        for peer, node in self.nodes.items():
-            if self.addresses[peer] in parties:
-                event = ev.DealMovedOnChain(
-                    at=Millis(0),
-                    deal_id=moved.deal_id,
-                    to=moved.to,
-                    tx=tx_hash,
-                    block=block,
-                    timestamp=stamp,
-                    paid=moved.paid,
+    def disconnect(self, one: SimNode, other: SimNode) -> None:
+        """The connection is gone; who is up notices a little later."""
+        for end, far in ((one, other), (other, one)):
+            if end.links.pop(far.me, 0) is None:
+                end.later(
+                    self.delay(),
+                    lambda end=end, far=far: end.post(ev.PeerWentDown(at=self.now, peer=far.me)),  # type: ignore[misc]
                 )
-                node.chain_log.append(event)
-                self.after(self.delay(), node.read_chain)
 
-    def balance(self, node: SimNode) -> tuple[Tokens, Tokens]:
-        """(free, stake) of a node."""
-        who = node.env.signer.address
-        return Tokens(self.escrow.free.get(who, 0)), Tokens(self.escrow.stake.get(who, 0))
+    def sever(self, number: int, side: frozenset[PeerId]) -> None:
+        """Begin a partition: no message passes between this side and the rest."""
+        self.cuts[number] = side
+        for one in self.nodes.values():
+            for peer in list(one.links):
+                if (one.me in side) != (peer in side):
+                    self.disconnect(one, self.nodes[peer])
 
-    def digest(self) -> Hash32:
-        """The same as `history`, as bytes."""
-        return Hash32(self._history.digest())
+    def mend(self, number: int) -> None:
+        """End a partition; peers that knew each other connect again."""
+        self.cuts.pop(number, None)
+        for one in self.nodes.values():
+            for peer in list(one.known):
+                self.connect(one, self.nodes[peer])
+
+    def gossip(self, sender: SimNode, topic: str, data: bytes) -> None:
+        """Each reachable node that listens gets the record once, after two to four hops, unless it is lost on the way."""
+        offers = "/offers/" in topic
+        for node in self.nodes.values():
+            listens = node.up and (node.offer is None) is offers and node is not sender
+            if listens and self.reachable(sender, node) and not self.lost():
+                hops = self.delay() + self.delay()
+                self.after(hops, lambda node=node: node.gossip(topic, data))  # type: ignore[misc]

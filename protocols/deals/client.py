@@ -83,7 +83,16 @@ def propose(terms: DealTerms, ctx: Ctx) -> Step:
 
 def _countersigned(state: Proposed, event: Countersigned, ctx: Ctx) -> Step:
     terms = msgspec.structs.replace(state.terms, provider_signature=event.signature)
-    return Signed(terms), (say(terms, "deal.signed"),)
+    return Signed(terms, state.early, state.refund), (say(terms, "deal.signed"),)
+
+
+def _early_result(state: Proposed | Signed, event: ResultArrived, ctx: Ctx) -> Step:
+    """The provider follows its own commitment a block ahead of us, and a small job is over by then."""
+    return msgspec.structs.replace(state, early=event.message), ()
+
+
+def _early_refund(state: Proposed | Signed, event: CancelProposed, ctx: Ctx) -> Step:
+    return msgspec.structs.replace(state, refund=event.message), ()
 
 
 def _declined(state: Proposed | Signed, event: DealDeclined, ctx: Ctx) -> Step:
@@ -133,6 +142,12 @@ def _committed(state: Proposed | Signed | Abandoned, moved: ChainMoved, ctx: Ctx
         # The provider was faster than the burn: what its owner wanted still holds.
         _, offer = _cancel_committed(committed, CancelWanted(), ctx)
         return committed, (note, *offer)
+    if isinstance(state, Proposed | Signed) and state.early is not None:
+        new, effects = _result(committed, ResultArrived(state.early), ctx)
+        return new, (note, *effects)
+    if isinstance(state, Proposed | Signed) and state.refund is not None:
+        new, effects = _refund(committed, CancelProposed(state.refund), ctx)
+        return new, (note, *effects)
     return committed, (note,)
 
 
@@ -321,6 +336,10 @@ _ON_CHAIN: Final = (Proposed, Signed, Committed, Resulted, Delivered, Accepted, 
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Proposed, Countersigned): _countersigned,
+    (Proposed, ResultArrived): _early_result,
+    (Signed, ResultArrived): _early_result,
+    (Proposed, CancelProposed): _early_refund,
+    (Signed, CancelProposed): _early_refund,
     (Proposed, DealDeclined): _declined,
     (Signed, DealDeclined): _declined,
     (Proposed, TimePassed): _not_committed,

@@ -99,12 +99,29 @@ def post_again(state: DealState, moved: ChainMoved, ctx: Ctx) -> tuple[Effect, .
             return ()
 
 
+def _is_about(state: DealState, event: ChainRetracted) -> bool:
+    """Whether it takes back what this state stands on: a log that comes twice may be of a transaction long replaced."""
+    match event.was, state:
+        case "committed", Committed() | Running() | Resulted() | Delivered() | Accepted() | Rejected():
+            return event.tx == state.commitment.tx
+        case "claimed", Claimed():
+            return event.tx == state.tx
+        case ("settled" | "finalized" | "cancelled") as how, Settled():
+            return event.tx == state.tx and how == state.how
+        case "expired", Expired():
+            return event.tx == state.tx
+        case _:
+            return False
+
+
 def _lost(state: OnChain) -> OnChain:
     return msgspec.structs.replace(state, commitment=msgspec.structs.replace(state.commitment, lost=True))
 
 
 def provider_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
     """Post it again, the work goes on."""
+    if not _is_about(state, event):
+        return state, ()
     terms, again = state.terms, event.tx
     note = say(terms, "deal.reorganised", was=event.was)
     match event.was, state:
@@ -132,6 +149,8 @@ def provider_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Ste
 
 def client_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
     """What the chain took back, we take back; the provider posts it again."""
+    if not _is_about(state, event):
+        return state, ()
     terms = state.terms
     note = say(terms, "deal.reorganised", was=event.was)
     match event.was, state:

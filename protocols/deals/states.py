@@ -7,8 +7,8 @@ everything needed to go on after a restart.
 import msgspec
 
 from protocols.deals.eip712 import Deal
+from protocols.messages.deal import CancelConsent, ResultNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
-from protocols.messages.deal import ResultNotice, SignOff
 from protocols.messages.negotiation import InputRoot
 from protocols.units import ZERO_HASH, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
 
@@ -77,12 +77,19 @@ class Proposed(msgspec.Struct, frozen=True, tag=True):
     """Client: signed and sent, not yet countersigned. PROTOCOL.md calls it QUOTED."""
 
     terms: DealTerms
+    early: ResultNotice | None = None
+    """What its provider said before this client saw the commitment: see `Signed`."""
+    refund: CancelConsent | None = None
 
 
 class Signed(msgspec.Struct, frozen=True, tag=True):
     """Both have signed. Before `commit` either side may leave freely."""
 
     terms: DealTerms
+    early: ResultNotice | None = None
+    """Client: the result of a job that was over before this client saw the commitment. Its provider sends it once."""
+    refund: CancelConsent | None = None
+    """Client: the same for a provider that gave up."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,197 @@
+"""How does a simulated node carry out each effect? A table from effect type to function, as in the real shell."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from protocols import effects as fx
+from protocols import events as ev
+from protocols.canonical import tagged_digest
+from protocols.deals import eip712
+from protocols.deals.states import LocalResult
+from protocols.hashing import sha256
+from protocols.job.canonical import CanonicalJob
+from protocols.units import ZERO_HASH, Cid, DealId, Millis, PeerId, Tokens
+
+if TYPE_CHECKING:
+    from devnet.sim.node import SimNode
+
+__all__ = ["PERFORM", "RETRY_MS", "result_of"]
+
+RETRY_MS: Final = 1_000
+"""Between tries of a durable message or a pull."""
+FETCH_TRIES: Final = 90
+"""A pull that has made no progress for that many tries is given up, as the real one is."""
+RAW_SHA256: Final = bytes.fromhex("01551220")
+
+
+def result_of(job: CanonicalJob, deal_id: DealId, *, honest: bool) -> LocalResult:
+    """What any honest machine computes for a job: a function of the job and its seed alone."""
+    seed = deal_id if job.seed is None else job.seed.to_bytes(8, "big")
+    digest = tagged_digest("sim-result", job.encode(), seed, b"" if honest else b"wrong")
+    return LocalResult(
+        outcome=eip712.OutcomeCode.EXITED,
+        exit_code=0,
+        fuel=int.from_bytes(digest[:4], "big"),
+        wall_ms=1,
+        root=Cid(RAW_SHA256 + digest),
+        size=1024,
+        log_head=sha256(b"log", digest),
+        detail="",
+    )
+
+
+def _publish(node: "SimNode", effect: fx.Publish) -> None:
+    node.world.gossip(node, effect.topic, effect.data)
+
+
+def _deliver(node: "SimNode", peer: PeerId, data: bytes) -> bool:
+    world, other = node.world, node.world.nodes[peer]
+    if not world.reachable(node, other) or world.lost():
+        return False
+    world.connect(node, other)
+    arrived = ev.MessageArrived(at=Millis(0), peer=node.me, data=data)
+    copies = 2 if world.doubled() else 1
+    for _ in range(copies):
+        world.after(world.delay(), lambda: other.post(msgspec.structs.replace(arrived, at=world.now)))
+    return True
+
+
+def _send(node: "SimNode", effect: fx.Send) -> None:
+    _deliver(node, effect.peer, effect.data)
+
+
+def _send_durably(node: "SimNode", effect: fx.SendDurably) -> None:
+    if node.outbox.get(effect.key) is not effect:
+        return
+    _, deal, tag = effect.key.split(":", 2)
+    if tag in ("deal_proposal/1", "deal_acceptance/1"):
+        node.promised[deal] = None
+    other = node.world.nodes[effect.peer]
+    life = other.life
+    if _deliver(node, effect.peer, effect.data):
+        node.later(2 * node.world.network.most_ms, lambda: _acked(node, effect, other, life))
+    else:
+        node.later(RETRY_MS, lambda: _send_durably(node, effect))
+
+
+def _acked(node: "SimNode", effect: fx.SendDurably, other: "SimNode", life: int) -> None:
+    """The other node has it durably, unless it died meanwhile: then once more."""
+    if other.up and other.life == life:
+        node.acknowledge(effect.key)
+    else:
+        _send_durably(node, effect)
+
+
+def _read_account(node: "SimNode", effect: fx.ReadAccount) -> None:
+    who, escrow = effect.operator, node.world.escrow
+
+    def answer() -> None:
+        free, stake = (Tokens(book.get(who, 0)) if node.rpc_up else Tokens(0) for book in (escrow.free, escrow.stake))
+        known = node.rpc_up
+        node.post(ev.AccountRead(at=node.world.now, operator=who, free=free, stake=stake, known=known))
+
+    node.later(20, answer)
+
+
+def _fetch(node: "SimNode", effect: fx.FetchBlobs, tries: int = 0) -> None:
+    if node.outbox.get(effect.key) is not effect:
+        return
+    other = node.world.nodes[effect.peer]
+    deal_id, purpose = effect.deal_id, effect.purpose
+    if node.world.reachable(node, other) and other.served.get((deal_id, purpose)) == node.me:
+        node.world.connect(node, other)
+        node.later(node.world.delay() * 3, lambda: _fetched(node, effect))
+    elif tries < FETCH_TRIES or purpose == "inputs":
+        node.later(RETRY_MS, lambda: _fetch(node, effect, tries + 1))
+    else:
+        detail = "the provider serves nothing"
+        failed = ev.BlobsFailed(at=node.world.now, deal_id=deal_id, purpose=purpose, code="timeout", detail=detail)
+        node.post(failed, (effect.key,))
+
+
+def _fetched(node: "SimNode", effect: fx.FetchBlobs) -> None:
+    if node.outbox.get(effect.key) is effect:
+        arrived = ev.BlobsArrived(at=node.world.now, deal_id=effect.deal_id, purpose=effect.purpose)
+        node.post(arrived, (effect.key,))
+
+
+def _serve(node: "SimNode", effect: fx.ServeBlobs) -> None:
+    purpose = "inputs" if node.offer is None else "result"
+    if not (node.habits.withholds and purpose == "result"):
+        node.served[effect.deal_id, purpose] = effect.peer
+
+
+def _stop_serving(node: "SimNode", effect: fx.StopServing) -> None:
+    node.served.pop((effect.deal_id, "inputs"), None)
+    node.served.pop((effect.deal_id, "result"), None)
+
+
+def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
+    rng = node.world.rng
+    job = CanonicalJob.decode(effect.job)
+    result = result_of(job, effect.deal_id, honest=node.habits.honest or effect.audit)
+    if rng.randrange(1_000_000) < node.habits.infra_ppm:
+        outcome = eip712.OutcomeCode.INFRA_ERROR
+        result = msgspec.structs.replace(result, outcome=outcome, detail="the executor broke down")
+    kind = ev.AuditCompleted if effect.audit else ev.JobEnded
+
+    def ended() -> None:
+        if node.outbox.get(effect.key) is effect:
+            if result.outcome != eip712.OutcomeCode.INFRA_ERROR:
+                node.results[effect.deal_id] = None
+            node.post(kind(at=node.world.now, deal_id=effect.deal_id, result=result), (effect.key,))
+
+    node.later(rng.randint(200, 8_000), ended)
+
+
+def _post_tx(node: "SimNode", effect: fx.PostTx) -> None:
+    if node.outbox.get(effect.key) is not effect:
+        return
+    if not node.rpc_up:
+        node.later(RETRY_MS, lambda: _post_tx(node, effect))
+        return
+    node.later(node.feed_ms, lambda: node.world.chain.post(node, effect))
+    if node.habits.thief and effect.purpose == "commit":
+        node.later(3_000, lambda: _steal(node, effect))
+
+
+def _steal(node: "SimNode", effect: fx.PostTx) -> None:
+    """Settle for the whole price, with our own signature in place of the client's."""
+    deal = effect.deal
+    forged = node.env.signer.sign(
+        eip712.digest(node.env.domain, eip712.Settlement(deal_id=effect.deal_id, paid=deal.price))
+    )
+    tx = fx.PostTx(
+        key=f"steal:{effect.deal_id.hex()}",
+        deal_id=effect.deal_id,
+        purpose="settle",
+        deal=deal,
+        amount=deal.price,
+        signature=forged,
+        result_hash=ZERO_HASH,
+    )
+    node.world.chain.post(node, tx)
+
+
+def _nothing(node: "SimNode", effect: Any) -> None:
+    """Cancelling is implied: what was dropped from the outbox answers no more."""
+
+
+PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
+    fx.Publish: _publish,
+    fx.Send: _send,
+    fx.SendDurably: _send_durably,
+    fx.Penalise: _nothing,
+    fx.ReadAccount: _read_account,
+    fx.FetchBlobs: _fetch,
+    fx.CancelFetch: _nothing,
+    fx.ServeBlobs: _serve,
+    fx.StopServing: _stop_serving,
+    fx.RunJob: _run_job,
+    fx.CancelJob: _nothing,
+    fx.PostTx: _post_tx,
+    fx.DropEffects: _nothing,
+    fx.Notify: _nothing,
+}
