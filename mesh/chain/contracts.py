@@ -4,12 +4,15 @@ Views run through web3's contract objects. Calls about one's own account are enc
 packed by ``protocols.contracts.calls``. Every call becomes a ``TxCall``, which the submitter posts.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 
-from mesh.chain.errors import ChainError
+from mesh.chain import wire
+from mesh.chain.errors import ChainError, RpcError
 from mesh.chain.eth import TxCall
 from mesh.chain.rpc import Rpc
 from mesh.chain.transactions import TxSigner
@@ -59,6 +62,7 @@ class Contracts:
         from mesh.chain.provider import open_web3
 
         eth: Any = open_web3(rpc).eth
+        self._rpc = rpc
         self.domain = Domain(rpc.chain_id, escrow)
         self.escrow = escrow
         self.token = token
@@ -243,17 +247,45 @@ class Contracts:
     async def _view(
         self, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer]
     ) -> _Answer:
-        from web3.exceptions import Web3Exception
-
-        call: Awaitable[Any] = contract.functions[name](*args).call(ccip_read_enabled=False)
+        call = {"to": contract.address, "data": contract.encode_abi(name, args)}
+        answered = _reader(contract.get_function_by_name(name).abi["outputs"], read)
         try:
-            return read(await call)
-        except (Web3Exception, ValueError) as error:
+            return await self._rpc.call("eth_call", [call, "latest"], answered)
+        except (RpcError, _NoContract) as error:
             raise ChainError(
                 f"the contract at {contract.address} does not answer {name}",
-                why=str(error)[:200],
+                why=(error.why or str(error))[:200],
                 fix="mesh doctor   (is this the address of an escrow on this chain?)",
             ) from error
+
+
+class _NoContract(ChainError):
+    """The call ran and gave nothing back: at that address there is no such contract."""
+
+
+def _reader(outputs: Sequence[Mapping[str, Any]], read: Callable[[Any], _Answer]) -> Callable[[object], _Answer]:
+    """Reads the result of a call. What does not decode costs the endpoint that sent it, and the next one is asked."""
+    kinds = [_kind(output) for output in outputs]
+
+    def answered(value: object) -> _Answer:
+        raw = wire.data(value)
+        if not raw:
+            raise _NoContract("it answered nothing")
+        try:
+            values = decode(kinds, raw)
+            return read(values[0] if len(values) == 1 else values)
+        except (DecodingError, OverflowError, ValueError) as error:
+            raise wire.Malformed(f"result is not ({', '.join(kinds)}): {error}") from error
+
+    return answered
+
+
+def _kind(output: Mapping[str, Any]) -> str:
+    """The ABI type of an output, structs written out."""
+    kind = str(output["type"])
+    if not kind.startswith("tuple"):
+        return kind
+    return f"({','.join(map(_kind, output['components']))}){kind.removeprefix('tuple')}"
 
 
 def _text(address: Address) -> str:
