@@ -63,7 +63,7 @@ class ProcessCluster:
             roles=roles,
             rpc=(self.chain.rpc_url,),
             escrow="0x" + self.purse.escrow.hex(),
-            token="0x" + self.purse.token.hex(),  # noqa: S106  # an address
+            token="0x" + self.purse.token.hex(),  # an address
             chain_id=self.chain.chain_id,
             bootstrap=bootstrap,
             slots=slots,

@@ -117,7 +117,7 @@ class Member:
 
     def _launch(self, arguments: list[str]) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as out:
-            return subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            return subprocess.Popen(  # our own interpreter and module
                 [sys.executable, "-m", "mesh.cli.app", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -15,14 +15,17 @@ from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster, wri
 from devnet.members import Member, MemberPlan
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, Report, Scenario
+from mesh.api.client import open_remote
 from mesh.base.errors import MeshError, NodeUnreachable, UsageError
 from mesh.cli.render import emit, short, table
 from mesh.cli.session import say
 
 __all__ = [
+    "heal_all",
     "keep_up",
     "kill_node",
     "list_nodes",
+    "part",
     "print_log",
     "reported",
     "run_bench",
@@ -127,7 +130,7 @@ def _file_of(cluster: ProcessCluster) -> ClusterFile:
         chain_id=cluster.chain.chain_id,
         chain_pid=cluster.chain.pid,
         escrow="0x" + cluster.purse.escrow.hex(),
-        token="0x" + cluster.purse.token.hex(),  # noqa: S106  # an address
+        token="0x" + cluster.purse.token.hex(),  # an address
         supervisor_pid=os.getpid(),
         nodes=tuple(_entry(member) for member in cluster.members.values()),
     )
@@ -208,6 +211,25 @@ async def start_node(name: str) -> None:
         ),
     )
     say(f"{name} is up again (pid {member.process.pid if member.process else 0})")
+
+
+async def part(one: str, other: str, apart: bool) -> None:
+    """`mesh devnet partition`: each refuses the other."""
+    _, first = _node(one)
+    _, second = _node(other)
+    for node, peer in ((first, second), (second, first)):
+        async with open_remote(Path(node.home) / "api.sock") as api:
+            await api.block(peer.peer_id, apart)
+
+
+async def heal_all() -> None:
+    """`mesh devnet heal`: nobody refuses anybody any more."""
+    living = [one for one in read_cluster(devnet_home()).nodes if _alive(one.pid)]
+    for node in living:
+        async with open_remote(Path(node.home) / "api.sock") as api:
+            for peer in living:
+                if peer is not node:
+                    await api.block(peer.peer_id, False)
 
 
 def stop_network() -> None:

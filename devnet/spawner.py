@@ -6,6 +6,7 @@ forks on request: each fork is a process of its own with its own home, environme
 """
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ import trio
 __all__ = ["Forked", "Spawner", "open_spawner"]
 
 STOP_S: Final = 10.0
+LOADED: Final = ("mesh.cli.app", "mesh.cli.daemon", "mesh.chain.provider", "eth_account")
+"""What a node imports: loaded once, before the first fork."""
 
 
 class Forked:
@@ -74,7 +77,8 @@ class Spawner:
         """A new process that runs ``mesh ARGUMENTS``."""
         order = {"arguments": arguments, "cwd": str(cwd), "environment": environment, "log": str(log)}
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         async with self._turn:
             await stdin.send_all(json.dumps(order).encode() + b"\n")
             while b"\n" not in self._buffer:
@@ -116,7 +120,7 @@ def _become(order: dict[str, object]) -> NoReturn:
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
         os.closerange(3, 256)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: PTH123, SIM115
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
         os.chdir(str(order["cwd"]))
         environment = order["environment"]
         os.environ.clear()
@@ -136,9 +140,8 @@ def _become(order: dict[str, object]) -> NoReturn:
 
 def serve() -> None:
     """The spawner itself: one JSON order per line, one pid per answer."""
-    import mesh.chain.provider
-    import mesh.cli.app
-    import mesh.cli.daemon
+    for part in LOADED:
+        importlib.import_module(part)
 
     children: set[int] = set()
 

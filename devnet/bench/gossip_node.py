@@ -1,4 +1,4 @@
-"""One process of the gossip bench: a few nodes, stock or ours, driven by lines of JSON on standard input.
+"""Who gossips in the gossip bench? A process with a few nodes, stock or ours, driven by lines of JSON on its input.
 
 Commands: ``{"connect": [[address, ...] per node]}``, ``{"publish": rate per node and second, "seconds": s}``,
 ``{"burst": n}`` (first node only), ``{"report": true}``. Each is answered by one line when it is done.
@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import structlog
 import trio
+
+__all__ = ["Driver", "OurNode", "StockNode"]
 
 TOPIC = "/mesh/bench/offers/cpu/1"
 RECORD_BYTES = 1024

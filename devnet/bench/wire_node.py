@@ -1,4 +1,4 @@
-"""The other process of the wire bench: serves the same bytes by every way, prints where, ends with standard input."""
+"""Who is at the other end in the wire bench? A process that gives the same bytes by every way, until its input ends."""
 
 import json
 import logging
@@ -9,10 +9,13 @@ from typing import Any
 
 import structlog
 import trio
+from libp2p.crypto.secp256k1 import create_new_key_pair
 
 from mesh.net.libp2p_link import Libp2pLink, LinkConfig
 from mesh.net.tls_once import server_context
 from protocols.units import PeerId
+
+__all__ = ["BLOB", "CHUNK_BYTES", "ECHO", "LISTEN"]
 
 BLOB, ECHO, LISTEN = "/bench/blob/1", "/bench/echo/1", "/ip4/127.0.0.1/tcp/0"
 CHUNK_BYTES = 256 * 1024
@@ -108,7 +111,7 @@ async def main(mode: str) -> None:
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     async with trio.open_nursery() as nursery:
         if mode == "ours":
-            context, _ = server_context()
+            context, _ = server_context(create_new_key_pair().private_key)
 
             async def give_tls(socket: trio.SocketStream) -> None:
                 await give(trio.SSLStream(socket, context, server_side=True, https_compatible=True))

@@ -56,6 +56,7 @@ CALLS: Final[dict[str, Call]] = {
     "withdraw": Call(_AMOUNT, TxInfo),
     "stake": Call(_AMOUNT, TxInfo),
     "unstake": Call(_AMOUNT, TxInfo),
+    "block": Call({"peer": str, "blocked": bool}, None),
     "drain": Call({"draining": bool}, None),
     "stop": Call({}, None),
 }

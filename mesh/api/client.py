@@ -172,6 +172,10 @@ class RemoteApi:
         found: TxInfo = await self._call(name, amount=amount)
         return found
 
+    async def block(self, peer: str, blocked: bool) -> None:
+        """See ``NodeApi``."""
+        await self._call("block", peer=peer, blocked=blocked)
+
     async def drain(self, draining: bool) -> None:
         """See ``NodeApi``."""
         await self._call("drain", draining=draining)

@@ -90,6 +90,10 @@ class NodeApi(Protocol):
 
     async def unstake(self, amount: str) -> TxInfo: ...
 
+    async def block(self, peer: str, blocked: bool) -> None:
+        """Refuse every connection with a peer, or take it back."""
+        ...
+
     async def drain(self, draining: bool) -> None:
         """Stop, or resume, taking new deals."""
         ...

@@ -3,7 +3,7 @@
 It takes ports, never adapters: the engine for state and events, and small protocols for blobs, the wallet and the network.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -31,12 +31,12 @@ from mesh.base.clock import Clock
 from mesh.base.entropy import Entropy
 from mesh.base.errors import UsageError
 from mesh.engine import Engine
-from mesh.store import Store, TraceRecord
 from protocols import events as ev
 from protocols import views
 from protocols.effects import Notify
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.job.constraints import parse_constraint, why_not
+from protocols.job.peers import peer_from_text
 from protocols.job.problems import BadValue
 from protocols.messages.negotiation import InputRoot
 from protocols.messages.transfer import LogPart
@@ -85,10 +85,35 @@ class Wallet(Protocol):
     async def unstake(self, amount: int) -> TxInfo: ...
 
 
+class TraceLine(Protocol):
+    """One record of the trace."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def subject(self) -> bytes: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class TracePort(Protocol):
+    """What happened, oldest first."""
+
+    async def trace(self, subject: bytes, since: int = 0, limit: int = 1_000) -> Sequence[TraceLine]: ...
+
+    async def tail(self, limit: int = 100) -> Sequence[TraceLine]: ...
+
+
 class NetworkPort(Protocol):
     """Peers, as the API shows them."""
 
     def peer_infos(self) -> tuple[PeerInfo, ...]: ...
+
+    def block(self, peer: PeerId, blocked: bool) -> None: ...
 
 
 class LocalApi:
@@ -97,7 +122,7 @@ class LocalApi:
     def __init__(
         self,
         engine: Engine,
-        store: Store,
+        store: TracePort,
         artifacts: Artifacts,
         logs: LogPort,
         wallet: Wallet,
@@ -214,7 +239,7 @@ class LocalApi:
         finally:
             forget()
 
-    async def _read_trace(self, subject: bytes | None, since: int) -> tuple[TraceRecord, ...]:
+    async def _read_trace(self, subject: bytes | None, since: int) -> Sequence[TraceLine]:
         if subject is not None:
             return await self._store.trace(subject, since)
         return tuple(record for record in await self._store.tail(1_000) if record.seq > since)
@@ -307,6 +332,13 @@ class LocalApi:
         """See ``NodeApi``."""
         return await self._wallet.unstake(int(amount))
 
+    async def block(self, peer: str, blocked: bool) -> None:
+        """See ``NodeApi``."""
+        try:
+            self._network.block(peer_from_text(peer), blocked)
+        except BadValue as error:
+            raise UsageError(f"{peer} is no PeerId", why=str(error), fix="mesh peers") from error
+
     async def drain(self, draining: bool) -> None:
         """See ``NodeApi``."""
         await self._engine.post(ev.DrainRequested(at=self._clock.monotonic_ms(), draining=draining))
@@ -320,6 +352,6 @@ def _roots(submission: Submission) -> tuple[InputRoot, ...]:
     return tuple(InputRoot(root=parse_cid(one.cid), size=one.size) for one in submission.inputs)
 
 
-def _trace_info(record: TraceRecord) -> TraceInfo:
+def _trace_info(record: TraceLine) -> TraceInfo:
     fields = msgspec.json.decode(record.data, type=dict[str, str])
     return TraceInfo(seq=record.seq, at=record.at, name=record.kind, subject="0x" + record.subject.hex(), fields=fields)

@@ -6,7 +6,6 @@ from protocols.job.peers import peer_to_text
 from protocols.offers.records import ResourceOffer
 from protocols.runs import Candidate
 from protocols.transfer.cid import cid_text
-from protocols.units import PeerId
 from protocols.views import DealView, RunView
 
 __all__ = ["candidate_info", "deal_info", "hex0x", "offer_info", "prefix_of", "run_info"]

@@ -28,6 +28,7 @@ from mesh.node import Node, open_node
 from mesh.wallet import LedgerWallet
 from protocols import views
 from protocols.job.peers import peer_to_text
+from protocols.units import PeerId
 
 __all__ = ["node_log", "open_client", "run_daemon"]
 
@@ -105,6 +106,10 @@ class _Network:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+
+    def block(self, peer: PeerId, blocked: bool) -> None:
+        """By the owner's wish."""
+        self._node.link.block(peer, blocked)
 
     def peer_infos(self) -> tuple[PeerInfo, ...]:
         """The connected peers."""

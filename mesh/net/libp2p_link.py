@@ -6,7 +6,7 @@ Start it with ``await nursery.start(link.run)``; handlers and subscriptions may 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import trio
@@ -16,7 +16,6 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
-from trio_typing import TaskStatus
 
 from mesh.net import libp2p_fixes
 from mesh.net.addresses import parse_address, peer_id_of_secret, peer_text
@@ -54,6 +53,8 @@ from protocols.units import PeerId
 
 __all__ = ["Libp2pLink", "LinkConfig"]
 
+BLOCKED_MAX: Final = 4096
+"""Peers that an owner may keep out."""
 CLOSE_LIMIT_S: Final = 3.0
 """For saying goodbye to all peers; afterwards the sockets are closed under them."""
 
@@ -76,6 +77,7 @@ class Libp2pLink:
         self._topics = Topics()
         self._events = PeerEvents()
         self._scores = PeerScores()
+        self._blocked: set[PeerId] = set()
         self._counts = dict.fromkeys(("published", "calls", "calls_failed", "served", "contained", "streams"), 0)
         self._disconnected_score = 0
         self._host: SturdyHost = build_host(secret, self._contained)
@@ -90,7 +92,7 @@ class Libp2pLink:
         self._channels: dict[tuple[PeerId, str], CallChannel] = {}
         self._opening: dict[tuple[PeerId, str], trio.Lock] = {}
         self._protocols: dict[str, StreamHandler | None] = {}
-        self._side = SidePort(self, self._handle_side, lambda protocol: self._protocols.get(protocol) is not None)
+        self._side = SidePort(self, self._host.get_private_key(), self._handle_side, self._takes_streams)
         self._nursery: trio.Nursery | None = None
         self._started = trio.Event()
         self._bound: tuple[str, ...] = ()
@@ -100,7 +102,7 @@ class Libp2pLink:
 
     # --- life ----------------------------------------------------------------------------------------------------
 
-    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Listens, reports started, and runs until cancelled; then closes every connection, socket and thread.
 
         Raises ``LinkError`` if no listen address could be bound.
@@ -120,7 +122,7 @@ class Libp2pLink:
                 "port. Stop it, or choose another port with --listen (0 takes a free one)."
             )
 
-    async def _run_services(self, task_status: TaskStatus[None]) -> None:
+    async def _run_services(self, task_status: Any) -> None:
         async with background_trio_service(self._router), background_trio_service(self._pubsub):
             await self._pubsub.wait_until_ready()
             try:
@@ -128,7 +130,7 @@ class Libp2pLink:
             finally:
                 await self._close()
 
-    async def _work(self, task_status: TaskStatus[None]) -> None:
+    async def _work(self, task_status: Any) -> None:
         if self._config.cache is not None:
             await trio.to_thread.run_sync(self._book.load, self._config.cache)
         async with trio.open_nursery() as nursery:
@@ -263,6 +265,9 @@ class Libp2pLink:
         self._register(protocol, handler)
         self._protocols[protocol] = handler
 
+    def _takes_streams(self, protocol: str) -> bool:
+        return self._protocols.get(protocol) is not None
+
     async def _handle_side(self, peer: PeerId, protocol: str, stream: SideStream) -> None:
         """A stream that came by the side port; its ticket named a protocol that is accepted here."""
         handler = self._protocols[protocol]
@@ -356,9 +361,18 @@ class Libp2pLink:
             _log.warning("peer disconnected for misbehaving", peer=peer_text(peer))
             self._spawn(self._peers.sever, peer)
 
+    def block(self, peer: PeerId, blocked: bool) -> None:
+        """By the owner's wish: refuse every connection with a peer, or take it back."""
+        if not blocked:
+            self._blocked.discard(peer)
+            self._discovery.wake()
+        elif len(self._blocked) < BLOCKED_MAX:
+            self._blocked.add(peer)
+            self._spawn(self._peers.sever, peer)
+
     def banned(self, peer: PeerId) -> bool:
-        """Whether a peer is kept out for now."""
-        return self._scores.banned(peer, trio.current_time())
+        """Whether a peer is kept out: by its score for now, or by the owner."""
+        return peer in self._blocked or self._scores.banned(peer, trio.current_time())
 
     def _blame(self, peer: ID, reason: str) -> None:
         self._counts["contained"] += 1

@@ -172,6 +172,7 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "withdraw": ({"amount": "0"}, TxInfo(tx=ID, block=3, gas_used=50_000, fee_wei="7")),
     "stake": ({"amount": "1"}, TxInfo(tx=ID, block=3, gas_used=50_000, fee_wei="7")),
     "unstake": ({"amount": "1"}, TxInfo(tx=ID, block=3, gas_used=50_000, fee_wei="7")),
+    "block": ({"peer": "16Uiu2HAm", "blocked": True}, None),
     "drain": ({"draining": True}, None),
     "stop": ({}, None),
 }
