@@ -39,7 +39,7 @@ class Habits(msgspec.Struct):
     honest: bool = True
     """A liar computes something else than it was asked to."""
     withholds: bool = False
-    """Serves no result."""
+    """Serves nothing: as a client no inputs, as a provider no result."""
     thief: bool = False
     """Tries to settle with a signature of its own."""
     vanishes: bool = False
@@ -67,7 +67,7 @@ class SimNode:
         self.rpc_up = True
         self.life = 0
         """Counts starts: what an earlier life scheduled does not happen in a later one."""
-        self.served: dict[tuple[DealId, str], PeerId] = {}
+        self.served: dict[DealId, PeerId] = {}
         self.links: dict[PeerId, None] = {}
         self.known: dict[PeerId, None] = {}
         """Peers it was ever connected to: dialled again after a restart."""

@@ -100,7 +100,8 @@ def _fetch(node: "SimNode", effect: fx.FetchBlobs, tries: int = 0) -> None:
         return
     other = node.world.nodes[effect.peer]
     deal_id, purpose = effect.deal_id, effect.purpose
-    if node.world.reachable(node, other) and other.served.get((deal_id, purpose)) == node.me:
+    served = other.served.get(deal_id) == node.me and not other.habits.withholds
+    if served and node.world.reachable(node, other):
         node.world.connect(node, other)
         node.later(node.world.delay() * 3, lambda: _fetched(node, effect))
     elif tries < FETCH_TRIES or purpose == "inputs":
@@ -118,14 +119,11 @@ def _fetched(node: "SimNode", effect: fx.FetchBlobs) -> None:
 
 
 def _serve(node: "SimNode", effect: fx.ServeBlobs) -> None:
-    purpose = "inputs" if node.offer is None else "result"
-    if not (node.habits.withholds and purpose == "result"):
-        node.served[effect.deal_id, purpose] = effect.peer
+    node.served[effect.deal_id] = effect.peer
 
 
 def _stop_serving(node: "SimNode", effect: fx.StopServing) -> None:
-    node.served.pop((effect.deal_id, "inputs"), None)
-    node.served.pop((effect.deal_id, "result"), None)
+    node.served.pop(effect.deal_id, None)
 
 
 def _run_job(node: "SimNode", effect: fx.RunJob) -> None:

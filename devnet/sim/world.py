@@ -22,7 +22,7 @@ from protocols.deals.eip712 import DEVNET_BOUNDS, Domain
 from protocols.env import Env
 from protocols.limits import NetworkParams
 from protocols.state import Row
-from protocols.units import Address, Millis, PeerId, Seconds, UnixSeconds
+from protocols.units import Address, Millis, PeerId, Seconds, Tokens, UnixSeconds
 
 __all__ = ["SIM_PARAMS", "Network", "World"]
 
@@ -136,6 +136,11 @@ class World:
         self.by_address[signer.address] = node
         self.escrow.fund(signer.address, free=free, stake=stake)
         return node
+
+    def balance(self, node: SimNode) -> tuple[Tokens, Tokens]:
+        """(free, stake) of a node, in wei."""
+        who = node.env.signer.address
+        return Tokens(self.escrow.free.get(who, 0)), Tokens(self.escrow.stake.get(who, 0))
 
     def buyers(self) -> list[SimNode]:
         """Nodes that offer nothing: they listen to offers."""
