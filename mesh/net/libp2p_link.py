@@ -19,7 +19,8 @@ from multiaddr import Multiaddr
 
 from mesh.net import libp2p_fixes
 from mesh.net.addresses import parse_address, peer_id_of_secret, peer_text
-from mesh.net.calls import CallChannel, FrameError, answer_calls
+from mesh.net.call_pool import CallPool
+from mesh.net.calls import FrameError, answer_calls
 from mesh.net.dialer import Dialer
 from mesh.net.discovery import EXCHANGE, EXCHANGE_MAX_BYTES, Discovery
 from mesh.net.libp2p_host import SturdyHost, SturdySwarm, build_host
@@ -32,7 +33,6 @@ from mesh.net.link import (
     AcceptRecord,
     CallHandler,
     CallRefused,
-    CallTimeout,
     LinkError,
     LinkStatistics,
     MessageTooLarge,
@@ -78,7 +78,7 @@ class Libp2pLink:
         self._events = PeerEvents()
         self._scores = PeerScores()
         self._blocked: set[PeerId] = set()
-        self._counts = dict.fromkeys(("published", "calls", "calls_failed", "served", "contained", "streams"), 0)
+        self._counts = dict.fromkeys(("published", "served", "contained", "streams"), 0)
         self._disconnected_score = 0
         self._host: SturdyHost = build_host(secret, self._contained)
         if self._host.get_id().to_bytes() != self._me:
@@ -89,8 +89,7 @@ class Libp2pLink:
         self._swarm.register_notifee(self._peers)
         self._dialer = Dialer(self._swarm, self._book)
         self._discovery = Discovery(self, self._book, self._config.keep_connected, self._config.cache)
-        self._channels: dict[tuple[PeerId, str], CallChannel] = {}
-        self._opening: dict[tuple[PeerId, str], trio.Lock] = {}
+        self._calls = CallPool(self._stream, self._spawn)
         self._protocols: dict[str, StreamHandler | None] = {}
         self._side = SidePort(self, self._host.get_private_key(), self._handle_side, self._takes_streams)
         self._nursery: trio.Nursery | None = None
@@ -190,34 +189,7 @@ class Libp2pLink:
 
     async def call(self, peer: PeerId, protocol: str, request: bytes, timeout: float) -> bytes:
         """See ``Link.call``."""
-        self._counts["calls"] += 1
-        try:
-            with trio.fail_after(timeout):
-                channel = await self._channel(peer, protocol)
-                return await channel.call(request)
-        except trio.TooSlowError:
-            self._counts["calls_failed"] += 1
-            raise CallTimeout(f"no answer on {protocol} from {peer_text(peer)} within {timeout:g} s") from None
-        except LinkError:
-            self._counts["calls_failed"] += 1
-            raise
-
-    async def _channel(self, peer: PeerId, protocol: str) -> CallChannel:
-        key = (peer, protocol)
-        async with self._opening.setdefault(key, trio.Lock()):
-            channel = self._channels.get(key)
-            if channel is None or channel.broken:
-                channel = self._channels[key] = CallChannel(await self._stream(peer, protocol))
-                self._spawn(self._run_channel, key, channel)
-            return channel
-
-    async def _run_channel(self, key: tuple[PeerId, str], channel: CallChannel) -> None:
-        try:
-            await channel.run()
-        finally:
-            if self._channels.get(key) is channel:
-                del self._channels[key]
-                self._opening.pop(key, None)
+        return await self._calls.call(peer, protocol, request, timeout)
 
     def serve(self, protocol: str, handler: CallHandler, max_bytes: int) -> None:
         """See ``Link.serve``."""
@@ -405,5 +377,8 @@ class Libp2pLink:
             disconnected_silent=self._peers.silent,
             disconnected_score=self._disconnected_score,
             streams=counts["streams"] + len(self._side),
-            **{name: counts[name] for name in ("published", "calls", "calls_failed", "served")},
+            calls=self._calls.made,
+            calls_failed=self._calls.failed,
+            published=counts["published"],
+            served=counts["served"],
         )

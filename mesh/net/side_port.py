@@ -12,6 +12,7 @@ from typing import Annotated, Final, Protocol
 import msgspec
 import structlog
 import trio
+from libp2p.crypto.keys import PrivateKey
 
 from mesh.net.accept_gate import AcceptGate
 from mesh.net.link import CallRefused, LinkError, PeerDown, PeerEvent
@@ -150,10 +151,10 @@ class SideStream(trio.abc.HalfCloseableStream):
 class SidePort:
     """The TLS port of a node, and its way to those of others."""
 
-    def __init__(self, link: Ports, handle: Handler, accepts: Callable[[str], bool]) -> None:
+    def __init__(self, link: Ports, identity: PrivateKey, handle: Handler, accepts: Callable[[str], bool]) -> None:
         """``handle(peer, protocol, stream)`` must not raise; ``accepts`` says for which protocols it will be called."""
         self._link, self._handle, self._accepts = link, handle, accepts
-        self._context, self._fingerprint = server_context()
+        self._context, self._fingerprint = server_context(identity)
         self._gate = AcceptGate()
         self._tickets: dict[bytes, tuple[PeerId, str, float]] = {}
         self._failed: dict[PeerId, float] = {}

@@ -1,10 +1,10 @@
 """How do two peers that know each other get a TLS channel without certificates anybody has to manage?
 
-The server makes a key and a self-signed certificate when it starts; the peer learns its fingerprint over the link, which
-is authenticated, and accepts that certificate only. Nothing of it outlives the process.
+The server makes a key and a self-signed certificate when it starts, with libp2p's extension that binds it to the PeerId;
+the peer learns its fingerprint over the link, which is authenticated, and accepts that certificate only. Nothing of it
+outlives the process.
 """
 
-import datetime
 import hashlib
 import hmac
 import os
@@ -12,49 +12,27 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from libp2p.crypto.keys import PrivateKey
+from libp2p.security.tls.certificate import create_cert_template, generate_certificate
 
 __all__ = ["client_context", "is_announced", "server_context"]
 
-_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mesh")])
 
-
-def server_context() -> tuple[ssl.SSLContext, bytes]:
-    """A TLS 1.3 context with a fresh key, and the SHA-256 fingerprint of its certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(_NAME)
-        .issuer_name(_NAME)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=3650))
-        .sign(key, hashes.SHA256())
-    )
+def server_context(identity: PrivateKey) -> tuple[ssl.SSLContext, bytes]:
+    """A TLS 1.3 context with a fresh key, and the SHA-256 fingerprint of its certificate, signed by the node's key."""
+    certificate, key = generate_certificate(identity, create_cert_template())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
-    _load(context, key, certificate)
-    return context, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
-
-
-def _load(context: ssl.SSLContext, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-    """The standard library takes keys from files only: one that nobody else can read, for a moment."""
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    # The standard library takes keys from files only: one that nobody else can read, for a moment.
     descriptor, name = tempfile.mkstemp(prefix="mesh-tls-")
     try:
-        os.write(descriptor, pem)
+        os.write(descriptor, (key + certificate).encode())
         context.load_cert_chain(name)
     finally:
         os.close(descriptor)
         Path(name).unlink()
+    return context, hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).digest()
 
 
 def client_context() -> ssl.SSLContext:

@@ -7,6 +7,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 import trio
+from libp2p.crypto.secp256k1 import create_new_key_pair
 
 from mesh.net.libp2p_link import Libp2pLink
 from mesh.net.side_port import SIDE, SidePort, SideStream, _Question, _Ticket
@@ -16,6 +17,7 @@ from protocols.units import PeerId
 StartLink = Callable[..., Awaitable[Libp2pLink]]
 LIMIT_S = 30.0
 PROTOCOL = "/bulk/1"
+KEY = create_new_key_pair(b"side port test key, 32 bytes ok!").private_key
 
 
 async def echo(_peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:
@@ -108,7 +110,7 @@ class Impostor:
 
 
 async def test_another_certificate_than_the_announced_one_is_not_trusted(nursery: trio.Nursery) -> None:
-    context, _fingerprint = server_context()
+    context, _fingerprint = server_context(KEY)
     got = b""
 
     async def serve(socket: trio.SocketStream) -> None:
@@ -125,7 +127,7 @@ async def test_another_certificate_than_the_announced_one_is_not_trusted(nursery
         raise AssertionError
 
     impostor = Impostor(_Ticket(port, bytes(32), b"t" * 32))
-    side = SidePort(impostor, refuse, lambda _protocol: False)
+    side = SidePort(impostor, KEY, refuse, lambda _protocol: False)
     with trio.fail_after(LIMIT_S):
         assert await side.open(PeerId(b"x"), PROTOCOL) is None
     assert got == b""  # the ticket was not shown to it
@@ -143,8 +145,8 @@ async def test_a_protocol_without_takers_and_a_peer_without_side_port_use_the_li
 
 
 def test_the_context_speaks_only_the_newest_tls() -> None:
-    context, fingerprint = server_context()
+    context, fingerprint = server_context(KEY)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     assert client_context().minimum_version is ssl.TLSVersion.TLSv1_3
     assert len(fingerprint) == 32
-    assert server_context()[1] != fingerprint
+    assert server_context(KEY)[1] != fingerprint
