@@ -45,22 +45,26 @@ class Neighbours:
             token.run_sync_soon(self._met, PeerId(info.peer_id.to_bytes()), [str(a) for a in info.addrs])
 
         peerDiscovery.register_peer_discovered_handler(found)
+        name = f"{peer_text(self._me)[-32:].lower()}.{SERVICE}"
         try:
-            await trio.to_thread.run_sync(self._announce, zeroconf)
-            await trio.sleep_forever()
+            listener = await trio.to_thread.run_sync(PeerListener, PeerStore(), zeroconf, SERVICE, name)
+            try:
+                await trio.to_thread.run_sync(self._announce, zeroconf, name)
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(listener.stop)
         finally:
             peerDiscovery.unregister_peer_discovered_handler(found)
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(zeroconf.close)
 
-    def _announce(self, zeroconf: Zeroconf) -> None:
+    def _announce(self, zeroconf: Zeroconf, name: str) -> None:
         """In a worker thread: zeroconf probes for a second before it announces."""
-        name = f"{peer_text(self._me)[-32:].lower()}.{SERVICE}"
         reachable = _on_the_lan(self._listening)
         if reachable:
             port = parse_addresses(reachable)[0].port
             PeerBroadcaster(zeroconf, SERVICE, name, peer_text(self._me), port, listen_addrs=reachable).register()
-        PeerListener(PeerStore(), zeroconf, SERVICE, name)
 
 
 def _on_the_lan(listening: Sequence[str]) -> list[str]:
