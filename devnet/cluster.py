@@ -1,23 +1,28 @@
 """How does a whole network run on one machine? One chain, deployed and funded; N node processes with real libp2p."""
 
+import importlib
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import trio
 
 from devnet.chain import ChainHandle, run_chain
 from devnet.members import Member, MemberPlan
-from devnet.purse import Purse, open_purse
 from devnet.spawner import Spawner, open_spawner
 from protocols.units import Address
 
+if TYPE_CHECKING:
+    from devnet.purse import Purse
+
 __all__ = ["ClusterPlan", "ProcessCluster", "open_cluster"]
 
+PURSE: Final = "devnet.purse"
+"""Loaded while the chain starts: it brings web3, which takes a second."""
 FUNDS: Final = 1_000 * 10**18
 """Tokens each node starts with: half deposited, half staked where it provides."""
 
@@ -35,7 +40,7 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessCluster:
     """A running devnet. Members are reached by name: ``client-1``, ``provider-2``."""
 
-    def __init__(self, home: Path, chain: ChainHandle, purse: Purse, spawner: Spawner) -> None:
+    def __init__(self, home: Path, chain: ChainHandle, purse: "Purse", spawner: Spawner) -> None:
         self.home = home
         self._spawner = spawner
         self.chain = chain
@@ -111,8 +116,10 @@ async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIter
             run_chain, kind=plan.chain, accounts=count, block_time_s=plan.block_time_s, log=home / "chain.log"
         )
         spawner = await stack.enter_async_context(open_spawner(home / "spawner.log"))
-        chain: ChainHandle = await nursery.start(starter)
-        async with open_purse(chain) as purse:
+        async with trio.open_nursery() as loading:
+            loading.start_soon(trio.to_thread.run_sync, importlib.import_module, PURSE)
+            chain: ChainHandle = await nursery.start(starter)
+        async with importlib.import_module(PURSE).open_purse(chain) as purse:
             cluster = ProcessCluster(home, chain, purse, spawner)
             try:
                 await _populate(cluster, plan)
