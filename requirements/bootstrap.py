@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -157,17 +158,27 @@ def _lock(name: str) -> Path:
 CHECKED = ("-qq", "--require-hashes", "--no-deps")
 
 
-def arguments(lock: Path, wheels: Path) -> tuple[str, ...]:
-    """What fetching and installing a lock have in common."""
+def arguments(lock: Path, pins: Path, wheels: Path) -> tuple[str, ...]:
+    """What fetching and installing ``pins``, all or some of ``lock``, have in common."""
     # What builds the others comes first; from then on nothing is fetched into an isolated build.
     isolated = () if lock.name == "build.txt" else ("--no-build-isolation", "--use-pep517")
-    return (*CHECKED, *isolated, "--find-links", str(wheels), "-r", str(lock))
+    return (*CHECKED, *isolated, "--find-links", str(wheels), "-r", str(pins))
+
+
+def lacking(lock: Path, wheels: Path) -> str:
+    """The pins of ``lock`` of which no file with a right hash is in ``wheels``, in the same format."""
+    have = {hashlib.sha256(path.read_bytes()).hexdigest() for path in wheels.glob("*.*") if path.is_file()}
+    pins = re.split(r"\n(?=\S)", lock.read_text())
+    return "\n".join(pin for pin in pins if have.isdisjoint(re.findall(r"sha256:([0-9a-f]{64})", pin)))
 
 
 def fetch(environment: Environment, lock: Path, wheels: Path) -> None:
     """Have every distribution that ``lock`` names in ``wheels``; ends the program when one cannot be had."""
     say(f"fetching what requirements/{lock.name} names, once, into {wheels}")
-    if environment.pip("download", *arguments(lock, wheels), "--dest", str(wheels)):
+    # pip asks the index about every pin it is given, also about those it has.
+    wanted = wheels / f".wanted-{lock.name}"
+    wanted.write_text(lacking(lock, wheels))
+    if environment.pip("download", *arguments(lock, wanted, wheels), "--dest", str(wheels), "--retries", "2"):
         return
     missing = debian_packages_missing()
     hint = f"On Debian: apt-get install {' '.join(missing)}. " if missing else ""
@@ -179,7 +190,7 @@ def fetch(environment: Environment, lock: Path, wheels: Path) -> None:
 
 def install(environment: Environment, lock: Path, wheels: Path) -> None:
     """Install ``lock``, without the network where ``wheels`` has it all; ends the program when that fails."""
-    call = ("install", *arguments(lock, wheels), "--no-index")
+    call = ("install", *arguments(lock, lock, wheels), "--no-index")
     if environment.pip(*call, silent=True):
         return
     fetch(environment, lock, wheels)

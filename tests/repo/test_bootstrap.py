@@ -1,5 +1,6 @@
 """Does the first command on a fresh machine say what is missing, and the second do nothing?"""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -119,3 +120,21 @@ def test_packaging_text_is_what_an_install_freezes(clone: Path) -> None:
     assert "[project.scripts]" in text
     assert "[tool.hatch.build]" in text
     assert "[tool.pytest" not in text
+
+
+def test_only_what_is_missing_is_asked_for(clone: Path) -> None:
+    """A distribution counts by the hash of its bytes: a damaged or replaced file is fetched again."""
+    (clone / "wheels").mkdir()
+    (clone / "wheels" / "here-1-py3-none-any.whl").write_bytes(b"here")
+    (clone / "wheels" / "damaged-1-py3-none-any.whl").write_bytes(b"something else")
+    pins = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("here", "damaged", "absent")}
+    lock = "\n".join(f"{name}==1 \\\n    --hash=sha256:{pin}\n    # via us" for name, pin in pins.items())
+    (clone / "requirements" / "some.txt").write_text(lock + "\n")
+    ask = (
+        "import runpy\n"
+        "from pathlib import Path\n"
+        "b = runpy.run_path('requirements/bootstrap.py')\n"
+        "print(b['lacking'](Path('requirements/some.txt'), Path('wheels')))\n"
+    )
+    named = [line.split("==")[0] for line in start(clone, "-c", ask).stdout.splitlines() if "==" in line]
+    assert named == ["damaged", "absent"]
