@@ -39,6 +39,7 @@ Mode = Literal[
     "cut",
     "mute",
     "narrow",
+    "blind",
 ]
 MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
 
@@ -124,6 +125,8 @@ class HostileEndpoint:
         if mode in shapes:
             return shapes[mode]
         method = call["method"]
+        if mode == "blind" and method == "eth_getTransactionReceipt":
+            return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": None}).encode()
         if mode == "narrow" and method == "eth_getLogs" and _width(call) > NARROW_BLOCKS:
             declined = {"code": -32005, "message": f"query exceeds {NARROW_BLOCKS} blocks"}
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": declined}).encode()

@@ -20,7 +20,16 @@ from protocols.contracts import artifact
 from protocols.deals.eip712 import EscrowBounds
 from protocols.units import WEI_PER_TOKEN, Address, Tokens
 
-__all__ = ["DeployPlan", "Deployment", "check_deployment", "deploy", "quote_deploy", "read_record", "write_record"]
+__all__ = [
+    "DeployPlan",
+    "Deployment",
+    "check_deployment",
+    "deploy",
+    "quote_deploy",
+    "read_record",
+    "same_code",
+    "write_record",
+]
 
 MAX_RECORD_BYTES: Final = 64 * 1024
 _IMMUTABLE: Final = re.compile(rb"\x7f\x00{32}")
@@ -109,7 +118,7 @@ async def check_deployment(eth: Eth, contracts: Contracts, bounds: EscrowBounds 
     if not runtime:
         return (f"there is no contract at 0x{contracts.escrow.hex()} on chain {eth.rpc.chain_id}",)
     wrong: list[str] = []
-    if not _same_code(runtime, artifact("MeshEscrow").runtime):
+    if not same_code(runtime, artifact("MeshEscrow").runtime):
         wrong.append(f"the code at 0x{contracts.escrow.hex()} is not this version's MeshEscrow")
         return tuple(wrong)
     token = await contracts.escrow_token()
@@ -178,7 +187,7 @@ def _created(made: Confirmed) -> Address:
     return made.created
 
 
-def _same_code(found: bytes, compiled: bytes) -> bool:
+def same_code(found: bytes, compiled: bytes) -> bool:
     """Equal but for immutables: the constructor fills them in where the compiler wrote PUSH32 of zero."""
     if len(found) != len(compiled):
         return False

@@ -37,6 +37,8 @@ MAX_VERSIONS: Final = 32
 """Replacements of one transaction: 31 bumps multiply the fee by a thousand, which is beyond any sensible cap."""
 _GAS_MARGIN: Final = (6, 5)
 """Gas limit = estimate x 1.2: state may change between estimate and block."""
+_LOOKS: Final = 4
+"""Looks for our own receipt before a used nonce is taken for another's: nodes index receipts after they count nonces."""
 _BUMP: Final = (5, 4)
 """A replacement pays 25 % more, and twice the base fee at least; nodes ask for 10 %."""
 
@@ -337,16 +339,14 @@ class Submitter:
         return True
 
     async def _check_nonce(self, flight: _Flight) -> None:
-        """The nonce is said to be used. Raises ``_NonceTaken`` only if, looked at thrice, it is, and not by us."""
-        for _ in range(3):
-            if await self._receipt(flight) is not None:
+        """The nonce is said to be used. Raises ``_NonceTaken`` only if every look says: not by us."""
+        for look in range(_LOOKS):
+            if look:
+                await trio.sleep(self._set.poll_s)
+            if await self._receipt(flight) is not None or await self._eth.nonce(self.address) <= flight.nonce:
                 return
-            if await self._eth.nonce(self.address) <= flight.nonce:
-                return
-            await trio.sleep(self._set.poll_s)
-        if await self._receipt(flight) is None:
-            self._floor = max(self._floor, flight.nonce + 1)
-            raise _NonceTaken(flight)
+        self._floor = max(self._floor, flight.nonce + 1)
+        raise _NonceTaken(flight)
 
     # gas and fees
 

@@ -9,7 +9,16 @@ from devnet.chain import ChainHandle, DevAccount
 from mesh.base.errors import ConfigError
 from mesh.chain import events
 from mesh.chain.contracts import Account, Contracts
-from mesh.chain.deploy import Deployment, DeployPlan, check_deployment, deploy, quote_deploy, read_record, write_record
+from mesh.chain.deploy import (
+    Deployment,
+    DeployPlan,
+    check_deployment,
+    deploy,
+    quote_deploy,
+    read_record,
+    same_code,
+    write_record,
+)
 from mesh.chain.errors import ChainError, ChainUnreachable
 from mesh.chain.eth import Eth, LogQuery, TxCall
 from mesh.chain.feed import FollowerSettings, HeadMoved, LogSeen
@@ -167,6 +176,10 @@ async def test_wrong_addresses_are_described(market: Market) -> None:
         await nothing.account(market.client.address)
     swapped = Contracts(rpc, escrow=good.token, token=good.token)
     assert "is not this version's MeshEscrow" in (await check_deployment(market.eth, swapped))[0]
+    forged = bytearray(artifact("MeshToken").bytecode)
+    forged[-10] ^= 1  # in the metadata, so that the contract still works
+    assert not same_code(bytes(forged), artifact("MeshToken").bytecode)
+    assert same_code(await market.eth.code(good.escrow), artifact("MeshEscrow").runtime)
     other_token = Contracts(rpc, escrow=good.escrow, token=good.escrow)
     assert "holds token" in (await check_deployment(market.eth, other_token))[0]
 

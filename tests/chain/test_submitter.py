@@ -167,6 +167,27 @@ async def test_a_nonce_used_by_another_program_is_given_up_only_then(chain: Chai
     assert sender.statistics().dropped == 1
 
 
+async def test_a_receipt_that_is_late_is_not_a_lost_nonce(chain: ChainHandle, open_rpc_to: Callable[..., Rpc]) -> None:
+    async with hostile_endpoint("blind", upstream=chain.rpc_url) as endpoint:
+        eth = Eth(open_rpc_to(endpoint.url))
+        journal = MemoryJournal()
+        mine = sign(UnsignedTx(31337, 0, 0, 10**9, 21000, SINK, 1, b""), chain.accounts[0])
+        await journal.put("gift", 0, mine.raw, mine.hash)
+        await eth.send_raw(mine.raw, mine.hash)
+        sender = submitter(eth, chain, journal, SubmitterSettings(poll_s=0.1))
+        async with trio.open_nursery() as nursery:
+
+            async def expect_mine() -> None:
+                outcome = await sender.submit("gift", GIFT)
+                assert isinstance(outcome, Confirmed)
+                assert outcome.tx_hash == mine.hash
+
+            nursery.start_soon(expect_mine)
+            await endpoint.until_asked("eth_getTransactionReceipt", 3)
+            endpoint.mode = "honest"
+        assert await eth.nonce(sender.address) == 1
+
+
 async def test_after_too_many_lost_nonces_the_caller_is_told(chain: ChainHandle, eth: Eth) -> None:
     account = chain.accounts[0]
     journal = MemoryJournal()
