@@ -3,11 +3,13 @@
 Records come from topics or from a peer's live set; both pass the same validator before they become events.
 """
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 import trio
+from multiaddr import Multiaddr
 
 from mesh.base.clock import Clock
 from mesh.base.observe import get_log
@@ -19,7 +21,7 @@ from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.events import GossipArrived, MessageArrived, PeerCameUp, PeerWentDown
 from protocols.limits import MAX_MESSAGE_BYTES
 from protocols.messages.registry import DEAL_PROTOCOL, RFQ_PROTOCOL
-from protocols.offers.records import Record
+from protocols.offers.records import Record, ResourceOffer
 from protocols.offers.sync import SYNC_PROTOCOL, SyncRequest, next_request, page_for, read_page, read_request, to_wire
 from protocols.offers.topics import CPU, GPU_CLASSES, jobs_topic, offers_topic
 from protocols.offers.validators import check_record
@@ -82,6 +84,8 @@ class Gossip:
             record = self._engine.view(lambda state: self._check(state, topic, data))
         except (GossipIgnore, GossipReject):
             return False
+        if isinstance(record, ResourceOffer):
+            self._link.learn(record.provider, dialable(record))
         await self._engine.post(GossipArrived(at=self._clock.monotonic_ms(), record=record, data=data))
         return True
 
@@ -116,6 +120,15 @@ class Gossip:
         for topic in self._topics:
             if await self._take(topic, data):
                 return
+
+
+def dialable(offer: ResourceOffer) -> list[str]:
+    """Where an offer says its provider may be dialled; what is no multiaddr is left out."""
+    found = []
+    for raw in offer.addresses:
+        with contextlib.suppress(ValueError, LookupError):
+            found.append(str(Multiaddr(raw)))
+    return found
 
 
 async def watch_peers(engine: Engine, link: Link, gossip: Gossip, clock: Clock, *, task_status: Started) -> None:

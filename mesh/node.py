@@ -127,7 +127,7 @@ async def open_node(
         await nursery.start(partial(watch_peers, engine, link, gossip, clock))
         advertiser = None
         if "provider" in config.provider.roles:
-            advertiser = Advertiser(config, engine, executor, clock)
+            advertiser = Advertiser(config, engine, executor, clock, lambda: link.addresses)
             await nursery.start(partial(advertiser.run))
         log.info("node.started", peer=env.me.hex()[-8:], addresses=list(link.addresses), pid=os.getpid())
         yield Node(config, key, engine, link, store, blobs, artifacts, ledger, executor, advertiser, clock, entropy)

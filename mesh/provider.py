@@ -5,10 +5,11 @@ within ten seconds and returns by itself.
 """
 
 import os
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
+from multiaddr import Multiaddr
 
 from mesh.base.clock import Clock
 from mesh.base.config import Config
@@ -20,10 +21,13 @@ from protocols.events import ProviderChanged
 from protocols.offers.records import Ask, ExecutorOffer, ResourceOffer
 from protocols.units import UnixSeconds
 
-__all__ = ["Advertiser", "machine_memory_mib", "offer_of"]
+__all__ = ["Advertiser", "addresses_of", "machine_memory_mib", "offer_of"]
 
 PROBE_EVERY_S: Final = 8.0
 """A probe takes a fraction of a second; with it a broken executor is noticed within ten."""
+MAX_ADDRESSES: Final = 4
+MAX_ADDRESS_BYTES: Final = 96
+"""Of an offer: `protocols.offers.records.Addresses`."""
 QUEUE: Final = 1
 """One job may wait behind the running ones (PROTOCOL.md 3)."""
 WASM_DETERMINISM: Final = 3
@@ -62,11 +66,19 @@ def offer_of(config: Config, engine: Engine, addresses: tuple[bytes, ...] = ()) 
 class Advertiser:
     """Keeps the offer true to what the probes find."""
 
-    def __init__(self, config: Config, engine: Engine, executor: Executor, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        executor: Executor,
+        clock: Clock,
+        listening: Callable[[], tuple[str, ...]],
+    ) -> None:
         self._config = config
         self._engine = engine
         self._executor = executor
         self._clock = clock
+        self._listening = listening
         self.capability: Capability | None = None
 
     async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
@@ -81,16 +93,20 @@ class Advertiser:
             task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(PROBE_EVERY_S)
 
+    def _addresses(self) -> tuple[bytes, ...]:
+        """Where clients may dial: what the owner announces, else where this node listens."""
+        return addresses_of(self._config.network.announce or self._listening())
+
     async def _change(self, available: bool) -> None:
         reason = self.capability.reason if self.capability else ""
         log.info("provider.offers" if available else "provider.withdraws", reason=reason)
-        offer = offer_of(self._config, self._engine) if available else None
+        offer = offer_of(self._config, self._engine, self._addresses()) if available else None
         slots = self._config.provider.slots
         changed = ProviderChanged(at=self._clock.monotonic_ms(), offer=offer, slots=slots, queue=QUEUE)
         await self._engine.post(changed)
 
 
-def free_disk_mib(path: Path) -> int:
-    """Free space where ``path`` lies, MiB."""
-    stat = os.statvfs(path)
-    return stat.f_bavail * stat.f_frsize // (1 << 20)
+def addresses_of(texts: Sequence[str]) -> tuple[bytes, ...]:
+    """Binary multiaddrs for an offer, at most four, shortest first; one that is too long for a record is left out."""
+    packed = sorted({Multiaddr(text).to_bytes() for text in texts}, key=lambda one: (len(one), one))
+    return tuple(one for one in packed if len(one) <= MAX_ADDRESS_BYTES)[:MAX_ADDRESSES]

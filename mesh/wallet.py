@@ -75,7 +75,9 @@ class LedgerWallet:
         if not isinstance(outcome, Confirmed):
             raise ChainOrFunds(f"{what} was refused by the contract", why=str(outcome), fix="mesh wallet show")
         await self._tell(what)
-        return TxInfo(tx="0x" + outcome.tx_hash.hex(), block=outcome.block, gas_used=outcome.gas_used, fee_wei="0")
+        block = await self._ledger.eth.block(outcome.block)
+        fee = outcome.gas_used * (block.base_fee if block else 0)  # our priority fee is 0: what is burned is all
+        return TxInfo(tx="0x" + outcome.tx_hash.hex(), block=outcome.block, gas_used=outcome.gas_used, fee_wei=str(fee))
 
     async def _tell(self, what: str) -> None:
         """The rules quote from what the escrow holds: let them know at once."""
