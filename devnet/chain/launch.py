@@ -183,8 +183,7 @@ def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str) -> _Pl
         "--accounts": str(accounts),
         "--mnemonic": mnemonic,
     }
-    # anvil does not watch its parent; util-linux can ask the kernel to.
-    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    guard = [sys.executable, "-m", "devnet.chain.guard"]
     command = [*guard, str(anvil), "--silent", "--host", "127.0.0.1", "--prune-history", *_flat(flags)]
     return _Plan("anvil", command, ready)
 

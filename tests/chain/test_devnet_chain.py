@@ -226,6 +226,22 @@ def test_the_server_ends_when_its_parent_does() -> None:
         assert process.wait(20) == 0
 
 
+@pytest.mark.parametrize("how", ["stdin", "term", "kill"])
+def test_a_guarded_program_ends_with_its_guard(how: str) -> None:
+    # The inner program prints its pid and holds the write end of the pipe: end of file means that it is gone.
+    program = "import os, sys, time; print(os.getpid(), flush=True); sys.stdin.close(); time.sleep(600)"
+    command = [sys.executable, "-m", "devnet.chain.guard", sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
+        assert guard.stdin is not None
+        assert guard.stdout is not None
+        assert int(guard.stdout.readline()) != guard.pid
+        if how == "stdin":
+            guard.stdin.close()
+        else:
+            guard.send_signal(signal.SIGTERM if how == "term" else signal.SIGKILL)
+        assert guard.stdout.read() == b""
+
+
 @pytest.mark.anvil
 @pytest.mark.skipif(find_anvil() is None, reason="anvil is not installed; the pip-only chain was tested instead")
 async def test_anvil_is_the_same_chain(nursery: trio.Nursery, open_rpc_to: Callable[..., Rpc]) -> None:
