@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+import trio
+
+from mesh.api.port import NodeApi
 from mesh.api.types import DealInfo, RunInfo, TraceInfo
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
@@ -24,6 +27,8 @@ __all__ = [
     "wait_for_run",
 ]
 
+LAST_WORDS_S: Final = 10.0
+"""A message to a provider takes milliseconds, a transaction a few blocks."""
 DETAIL_CHARS: Final = 60
 """A table's last column; `mesh describe` has all of it."""
 
@@ -164,7 +169,19 @@ async def cancel_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     """`mesh cancel`."""
     async with open_session(loaded, may_start=True) as session:
         run = await session.api.cancel(name)
+        if session.own and not await _finished(session.api):
+            say("what is left to do for it goes on when a node of this home runs: mesh up --detach")
     emit(run, output, lambda: f"{short(run.run_id)} {run.status}")
+
+
+async def _finished(api: NodeApi) -> bool:
+    """Whether a node that was started for this command has told everybody in time."""
+    give_up = trio.current_time() + LAST_WORDS_S
+    while trio.current_time() < give_up:
+        if not (await api.status()).outbox:
+            return True
+        await trio.sleep(0.1)
+    return False
 
 
 async def retry_run(loaded: LoadedConfig, name: str, output: Form) -> None:

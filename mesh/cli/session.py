@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mesh.api.port import NodeApi
-from mesh.base.config import LoadedConfig, ensure_home, load_config
+from mesh.base.config import LoadedConfig, Paths, load_config
 from mesh.base.errors import ConfigError, Interrupted, NodeUnreachable, as_mesh_error
 from mesh.base.tasks import Started
 
@@ -61,7 +61,7 @@ def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
 def socket_of(loaded: LoadedConfig) -> Path:
     """Where this home's node listens."""
     named = loaded.config.api.socket
-    return Path(named) if named else ensure_home(loaded.home).socket
+    return Path(named).expanduser() if named else Paths(loaded.home).socket
 
 
 def when_interrupted(run: str, session: Session) -> None:

@@ -133,9 +133,8 @@ def raise_if_failed(run: RunInfo) -> None:
         case "funds":
             raise ChainOrFunds(f"run {name} cannot be paid", why=run.detail, fix="mesh wallet deposit 10")
         case "rejected":
-            raise ResultRejected(
-                f"the result of run {name} was refused", why=run.detail, fix=f"mesh deal evidence {name}"
-            )
+            told = f"mesh deal evidence {run.deals[-1].deal_id[:10]}" if run.deals else fix
+            raise ResultRejected(f"the result of run {name} was refused", why=run.detail, fix=told)
         case _:
             raise MeshError(f"run {name} failed: {run.code}", why=run.detail, fix=f"mesh retry {name}")
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 import trio
@@ -10,8 +9,8 @@ import trio
 from mesh.api.port import NodeApi
 from mesh.api.types import RunInfo
 from mesh.base.errors import MeshError
-from mesh.cli.session import Session
-from mesh.cli.submitting import follow
+from mesh.cli.session import Session, say
+from mesh.cli.submitting import follow, is_over
 
 __all__ = ["STREAMS", "LogSink", "await_offers", "copy_logs", "to_our_streams", "watch_run"]
 
@@ -43,8 +42,16 @@ async def watch_run(api: NodeApi, run_id: str, *, logs: bool, settled: bool = Tr
     """Wait for the end of a run, with ``logs`` copying what the job says as it says it. Cancelled: the run goes on."""
     async with trio.open_nursery() as nursery:
         if logs:
-            nursery.start_soon(partial(copy_logs, api, run_id, following=True))
+            nursery.start_soon(_copy_or_say, api, run_id)
         return await follow(api, run_id, settled=settled, shown=shown)
+
+
+async def _copy_or_say(api: NodeApi, run_id: str) -> None:
+    """A log that cannot be had is a pity, and no reason to leave a run that somebody pays for."""
+    try:
+        await copy_logs(api, run_id, following=True)
+    except MeshError as error:
+        say(f"the job's log cannot be read: {error.what}   (mesh logs {run_id[:10]})")
 
 
 def to_our_streams(stream: str, offset: int, data: bytes) -> None:
@@ -66,7 +73,7 @@ async def copy_logs(
     """Hand every byte of a job's streams to ``sink`` once; with ``following`` until the run is over.
 
     ``tail`` leaves out all but the last lines of what is there at the start. A provider that does not answer is asked
-    again while ``following``: the result brings the log again. Raises ``MeshError`` otherwise.
+    again while the run goes on: the result brings the log again. Raises ``MeshError`` otherwise.
     """
     offsets = dict.fromkeys(streams, 0)
     while True:
@@ -75,7 +82,7 @@ async def copy_logs(
             try:
                 data, more = await _read_on(api, run_id, stream, offsets[stream])
             except MeshError:
-                if not following:
+                if not following or not await _goes_on(api, run_id):
                     raise
                 live = True
                 continue
@@ -89,6 +96,10 @@ async def copy_logs(
         if not live or not following:
             return
         await trio.sleep(LOG_POLL_S)
+
+
+async def _goes_on(api: NodeApi, run_id: str) -> bool:
+    return not is_over(await api.run(run_id), settled=False)
 
 
 async def _read_on(api: NodeApi, run_id: str, stream: str, offset: int) -> tuple[bytes, bool]:

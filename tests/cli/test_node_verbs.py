@@ -1,0 +1,138 @@
+"""Do up, down, drain, resume and status do what they say, and fail with the next command to type?"""
+
+import msgspec
+import pytest
+import trio
+
+from mesh.base.clock import SystemClock
+from mesh.store import Store
+
+
+def test_status(mesh, node) -> None:
+    said = mesh("status")
+    assert said.code == 0
+    for word in ("16Uiu2HAmPeer", "devnet, chain 31337", "1h01m", "127.0.0.1: serves", "offers wasm (L2)", "1 of 2"):
+        if word != "1 of 2":
+            assert word in said.out
+    assert mesh("status", "-o", "json").json["peers"] == 3
+
+
+def test_status_says_why_nothing_is_offered(mesh, node) -> None:
+    mine = msgspec.structs.replace(node.about.provider, offering=False, reason="no Landlock")
+    node.about = msgspec.structs.replace(node.about, provider=mine)
+    assert "offers nothing: no Landlock" in mesh("status").out
+    node.about = msgspec.structs.replace(node.about, provider=msgspec.structs.replace(mine, draining=True))
+    assert "draining" in mesh("status").out
+
+
+@pytest.mark.parametrize(
+    "verb", [["status"], ["down"], ["drain"], ["resume"], ["peers"], ["deals"], ["deal", "show", "77aa"]]
+)
+def test_without_a_node(mesh, home, verb) -> None:
+    mesh(*verb).failed(4, "no node runs here", "mesh up --detach")
+
+
+def test_drain_and_resume(mesh, node) -> None:
+    assert "mesh resume" in mesh("drain").talk
+    assert node.arguments("drain") == {"draining": True}
+    assert mesh("resume").code == 0
+    assert node.arguments("drain") == {"draining": False}
+
+
+def test_down_stops_the_node(mesh, node) -> None:
+    said = mesh("down")
+    assert said.code == 0
+    assert "stopped; 1 deals wait for `mesh up`" in said.talk
+    assert node.stopped.is_set()
+    assert "drain" not in dict(node.asked)
+
+
+def test_down_waits_until_the_home_is_free(mesh, node, home) -> None:
+    """Another process holds the store's lock, as a node that is still stopping does."""
+    lock = home / "node.db.lock"
+    lock.touch()
+    assert mesh("down").code == 0
+
+
+def test_down_lets_jobs_end_first(mesh, node) -> None:
+    node.busy = [2, 2, 1, 0]
+    said = mesh("down", "--drain", "1m")
+    assert said.code == 0
+    assert "draining: 1 jobs" in said.talk
+    assert [name for name, _ in node.asked if name in ("drain", "stop")] == ["drain", "stop"]
+
+
+def test_down_does_not_wait_for_ever(mesh, node) -> None:
+    node.busy = [1]
+    said = mesh("down", "--drain", "1s")
+    assert "not everything was done in time" in said.talk
+    assert node.stopped.is_set()
+
+
+def test_down_with_a_wrong_duration(mesh, node) -> None:
+    mesh("down", "--drain", "10").failed(2, "no duration", "10m")
+    assert node.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--policy", "p.toml"], "--policy p.toml is not supported"),
+        (["--gpus", "0,2"], "--gpus 0,2 is not supported"),
+        (["--role", "mediator"], "--role mediator is not supported"),
+        (["--role", "provider,relay"], "--role relay is not supported"),
+    ],
+)
+def test_up_refuses_what_is_not_built(mesh, home, arguments, says) -> None:
+    mesh("up", *arguments).failed(2, says, "by this version")
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--price", "1"], 2, "--price 1 cannot be read"),
+        (["--price", "1/gpu"], 2, "gpu-h"),
+        (["--price", "much/job"], 2, "'much' is no amount"),
+        (["--price", "1/gpu-h", "--price", "1/gpu-s"], 2, "twice"),
+        (["--role", "wizard"], 3, "provider.roles"),
+        (["--slots", "0"], 3, "provider.slots"),
+        (["--listen", "here"], 3, "network.listen"),
+        (["--bootstrap", "there"], 3, "network.bootstrap"),
+        (["--rpc", "file:///etc"], 3, "chain.rpc"),
+        (["--network", "mars"], 3, "mars"),
+    ],
+)
+def test_up_with_bad_flags(mesh, home, arguments, code, says) -> None:
+    mesh("up", *arguments).failed(code, says)
+
+
+def test_up_without_contracts_says_so(mesh, home, monkeypatch) -> None:
+    monkeypatch.setenv("MESH_CHAIN_RPC", "http://127.0.0.1:9")
+    said = mesh("up", "--role", "provider", "--slots", "2", "--price", "0.036/cpu-h")
+    said.failed(3, "no escrow is known on devnet", "mesh chain deploy")
+    assert (home / "node.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_up_detached_reports_what_the_process_said(mesh, home, monkeypatch) -> None:
+    monkeypatch.setenv("MESH_CHAIN_RPC", "http://127.0.0.1:9")
+    said = mesh("up", "--detach", "--slots", "2")
+    said.failed(3, "the node did not start", "no escrow is known on devnet", "mesh chain deploy")
+    assert (home / "up.log").exists()
+    assert not list(home.glob(".ready*"))
+
+
+async def test_two_nodes_in_one_home(mesh, home) -> None:
+    home.mkdir(mode=0o700)
+    async with await Store.open(home / "node.db", clock=SystemClock()):
+        done = await trio.to_thread.run_sync(up_in_a_process)
+    assert done.returncode == 3, done.stderr
+    assert "is in use" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("  try: ")
+
+
+def up_in_a_process():
+    import subprocess
+    import sys
+
+    return subprocess.run([sys.executable, "-m", "mesh.cli.app", "up"], capture_output=True, text=True, check=False)
