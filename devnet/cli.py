@@ -1,4 +1,4 @@
-"""Verbs of the development network: `mesh devnet ...`."""
+"""What does a person type to have a whole network on one machine? The verbs of `mesh devnet`."""
 
 from pathlib import Path
 from typing import Annotated, Any

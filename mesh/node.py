@@ -91,18 +91,7 @@ async def open_node(
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     paths = Paths(home)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            await Store.open(
-                paths.store_file,
-                clock=clock,
-                quota_bytes=config.store.journal_quota_mib * MIB,
-                trace_kept=config.store.trace_entries,
-            )
-        )
-        quota = config.store.blob_quota_mib * MIB
-        blobs = await stack.enter_async_context(open_blobs(paths.blobs, quota_bytes=quota))
-        executor = await stack.enter_async_context(open_wasm_executor(paths.modules))
-        await executor.reap()
+        store, blobs, executor = await _open_disk(stack, config, paths, clock)
         ledger = await stack.enter_async_context(open_ledger(config, key, store, clock, entropy))
         params = ledger.params
         env = Env(params=params, signer=key, domain=Domain(params.chain_id, params.escrow))
@@ -116,13 +105,9 @@ async def open_node(
         engine.connect(effector.perform, effector.forget)
         serve_messages(engine, link, clock)
         serve_logs(link, engine, runner)
-        gossip = Gossip(engine, link, clock)
-        await nursery.start(partial(effector.run))
-        await nursery.start(partial(engine.run))
-        incarnation = Hash32(entropy.bytes(32))
-        started = NodeStarted(at=clock.monotonic_ms(), wall=clock.unix_s(), incarnation=incarnation)
-        await engine.post(started)
+        await _start_core(nursery, engine, effector, clock, entropy)
         await nursery.start(partial(ledger.follow, engine))
+        gossip = Gossip(engine, link, clock)
         await nursery.start(partial(gossip.run))
         await nursery.start(partial(watch_peers, engine, link, gossip, clock))
         advertiser = None
@@ -131,6 +116,34 @@ async def open_node(
             await nursery.start(partial(advertiser.run))
         log.info("node.started", peer=env.me.hex()[-8:], addresses=list(link.addresses), pid=os.getpid())
         yield Node(config, key, engine, link, store, blobs, artifacts, ledger, executor, advertiser, clock, entropy)
+
+
+async def _open_disk(
+    stack: AsyncExitStack, config: Config, paths: Paths, clock: Clock
+) -> tuple[Store, BlobStore, WasmExecutor]:
+    """What lies below the node's home: its rows, its blobs, its executor's compiled modules."""
+    opened = await Store.open(
+        paths.store_file,
+        clock=clock,
+        quota_bytes=config.store.journal_quota_mib * MIB,
+        trace_kept=config.store.trace_entries,
+    )
+    store = await stack.enter_async_context(opened)
+    quota = config.store.blob_quota_mib * MIB
+    blobs = await stack.enter_async_context(open_blobs(paths.blobs, quota_bytes=quota))
+    executor = await stack.enter_async_context(open_wasm_executor(paths.modules))
+    await executor.reap()
+    return store, blobs, executor
+
+
+async def _start_core(
+    nursery: trio.Nursery, engine: Engine, effector: Effector, clock: Clock, entropy: Entropy
+) -> None:
+    """Load, take up what a restart interrupted, and tell the rules that they are awake."""
+    await nursery.start(partial(effector.run))
+    await nursery.start(partial(engine.run))
+    incarnation = Hash32(entropy.bytes(32))
+    await engine.post(NodeStarted(at=clock.monotonic_ms(), wall=clock.unix_s(), incarnation=incarnation))
 
 
 async def _start_link(nursery: trio.Nursery, config: Config, key: NodeKey, paths: Paths) -> Libp2pLink:

@@ -1,4 +1,4 @@
-"""What is neither state nor event: the network's parameters and this node's signer."""
+"""What is neither state nor event? The network's parameters and this node's signer."""
 
 import msgspec
 
