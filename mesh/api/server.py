@@ -13,7 +13,10 @@ from typing import Any, Final, cast
 import msgspec
 import trio
 from hypercorn.config import Config as ServerConfig
-from hypercorn.trio import serve
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import wrap_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +28,7 @@ from mesh.api.port import NodeApi
 from mesh.api.types import ApiError, TraceInfo
 from mesh.base import errors
 from mesh.base.errors import MeshError
+from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from protocols.errors import RemoteProtocolError
 
@@ -32,7 +36,8 @@ __all__ = ["build_app", "serve_api"]
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
-GRACE_S: Final = 1.0
+
+log = get_log("api")
 
 
 def build_app(api: NodeApi) -> Starlette:
@@ -130,19 +135,33 @@ def _piece(value: object) -> dict[str, object]:
 
 
 async def serve_api(api: NodeApi, socket: Path, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
-    """Answer on ``socket`` until cancelled; started when it listens. Leaves no socket file behind."""
+    """Answer on ``socket`` until cancelled; started when it listens. Leaves no socket file behind.
+
+    A client that leaves in the middle of a request costs its own connection: hypercorn's own loop ends with it.
+    """
     config = ServerConfig()
     config.bind = [f"unix:{socket}"]
     config.umask = 0o177
-    config.graceful_timeout = GRACE_S
     config.accesslog = None
     config.errorlog = None
     with suppress(FileNotFoundError):
         await trio.to_thread.run_sync(socket.unlink)
+    (bound,) = config.create_sockets().insecure_sockets
+    bound.listen(config.backlog)
+    app = wrap_app(build_app(api), config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+    connection = partial(_connection, app, config, WorkerContext(None))
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, build_app(api), config))  # type: ignore[arg-type]
+            await nursery.start(partial(trio.serve_listeners, connection, [listener]))
             task_status.started()
     finally:
         with suppress(FileNotFoundError):
             os.unlink(socket)  # one system call at the very end
+
+
+async def _connection(app: AppWrapper, config: ServerConfig, context: WorkerContext, stream: trio.SocketStream) -> None:
+    try:
+        await TCPServer(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]  # no TLS here
+    except* Exception as group:
+        log.info("api.connection_broke", reason=repr(group.exceptions[0]))
