@@ -35,6 +35,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Providers that forge their client's consent."""
     vanishing_ppm: int = 50_000
     """Clients that are never seen again once a deal of theirs is committed."""
+    fickle_ppm: int = 20_000
+    """Providers that decline what they have signed, and commit it all the same."""
     infra_ppm: int = 20_000
     """Jobs that fail for a reason of the provider's."""
     reorgs_per_hour: int = 60
@@ -61,9 +63,11 @@ FAULTS = {
         vanishing_ppm=150_000,
         liars_ppm=100_000,
         thieves_ppm=150_000,
+        fickle_ppm=100_000,
         infra_ppm=50_000,
         cancels_ppm=100_000,
     ),
+    "splits": Faults(crashes_per_node_hour=2, partitions_per_hour=240, fickle_ppm=400_000, vanishing_ppm=0),
 }
 """By name, for the command line."""
 
@@ -85,6 +89,7 @@ def plan(
         node.habits.honest = not _chance(rng, faults.liars_ppm)
         node.habits.withholds = _chance(rng, faults.withholders_ppm)
         node.habits.thief = _chance(rng, faults.thieves_ppm)
+        node.habits.fickle = _chance(rng, faults.fickle_ppm)
         node.habits.infra_ppm = faults.infra_ppm
         if _chance(rng, faults.dead_ppm):
             world.at(rng.randrange(span), node.bury)

@@ -23,7 +23,7 @@ is asked only of clients that still know no provider (25 %): missed once in 10^1
 
 INVARIANTS: Final = (
     "funds: what the escrow accounts for is what was deposited; no balance is below zero",
-    "once: no deal is paid twice",
+    "once: no deal is paid twice, no run signs one index twice",
     "budget: no run pays more than its budget",
     "consent: a client pays for what it signed, or for a claim whose window passed; never more than the price",
     "slots: a provider never has more firm holds and deals than slots and waiting places",
@@ -73,8 +73,8 @@ def _within_budget(world: "World") -> Iterator[str]:
     for node in world.nodes.values():
         deals = node.state.durable.deals
         for run in node.state.durable.runs.values():
-            if len(set(run.deals)) != len(run.deals):
-                yield f"once: run {run.run_id.hex()[:12]} names a deal twice"
+            if len({deals[deal_id].state.terms.deal.index for deal_id in run.deals}) != len(run.deals):
+                yield f"once: run {run.run_id.hex()[:12]} has signed two deals for one index"
             paid = sum(_paid(deals[deal_id].state) for deal_id in run.deals)
             if paid > run.market.budget:
                 yield f"budget: run {run.run_id.hex()[:12]} paid {paid} of {run.market.budget} wei"

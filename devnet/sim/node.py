@@ -42,6 +42,8 @@ class Habits(msgspec.Struct):
     """Serves nothing: as a client no inputs, as a provider no result."""
     thief: bool = False
     """Tries to settle with a signature of its own."""
+    fickle: bool = False
+    """Declines the deals it has signed, and commits them all the same."""
     vanishes: bool = False
     """A client that is never seen again once its first deal is committed."""
     infra_ppm: int = 0

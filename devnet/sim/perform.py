@@ -12,6 +12,7 @@ from protocols.deals import eip712
 from protocols.deals.states import LocalResult
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
+from protocols.messages.negotiation import DealRefusal
 from protocols.units import ZERO_HASH, Cid, DealId, Millis, PeerId, Tokens
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def _send_durably(node: "SimNode", effect: fx.SendDurably) -> None:
         node.promised[deal] = None
     other = node.world.nodes[effect.peer]
     life = other.life
-    if _deliver(node, effect.peer, effect.data):
+    data = effect.data
+    if node.habits.fickle and tag == "deal_acceptance/1":
+        deal_id = DealId(bytes.fromhex(deal))
+        data = node.env.seal(DealRefusal(deal_id=deal_id, code="hold-lapsed", detail="changed its mind"))[1]
+    if _deliver(node, effect.peer, data):
         node.later(2 * node.world.network.most_ms, lambda: _acked(node, effect, other, life))
     else:
         node.later(RETRY_MS, lambda: _send_durably(node, effect))

@@ -71,12 +71,12 @@ def offer_of(world: "World", node: "SimNode") -> ResourceOffer:
 
 
 def submit(world: "World", client: "SimNode", number: int) -> None:
-    """Submit until the node has it. Every third owner's budget covers little more than one deal."""
+    """Submit until the node has it. Every third owner's budget covers one deal, and no second one beside it."""
     if client.buried:
         return
     job = toy_job(number)
     if client.up:
-        budget = Tokens(PRICE_LIMIT if number % 3 == 0 else 4 * PRICE_LIMIT)
+        budget = Tokens(6 * PRICE_LIMIT // 10 if number % 3 == 0 else 4 * PRICE_LIMIT)
         client.post(
             ev.RunSubmitted(
                 at=world.now,

@@ -29,6 +29,9 @@ __all__ = ["SIM_PARAMS", "Network", "World"]
 START: Final = UnixSeconds(1_795_000_000)
 """Wall clock and chain time at virtual zero."""
 
+STANDSTILL: Final = 1_000_000
+"""Things that may happen in one virtual millisecond."""
+
 SIM_PARAMS: Final = NetworkParams(
     name="sim",
     chain_id=31337,
@@ -119,8 +122,12 @@ class World:
     def run(self, until: int) -> None:
         """Let time pass."""
         queue, pop = self._queue, heapq.heappop
+        still = 0
         while queue and queue[0][0] <= until:
             when, _, what = pop(queue)
+            still = still + 1 if when == self.now else 0
+            if still > STANDSTILL:
+                raise RuntimeError(f"time stands still at {when} ms: something wakes itself up for ever")
             self.now = Millis(when)
             what()
         self.now = Millis(until)
