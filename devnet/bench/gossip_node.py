@@ -178,12 +178,12 @@ def _cpu_s() -> float:
 async def main(mode: str, count: int, keep: int) -> None:
     """Starts the nodes, prints their addresses, obeys until standard input ends."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     nodes: Any = [OurNode() if mode == "ours" else StockNode() for _ in range(count)]
     driver = Driver(nodes)
     async with trio.open_nursery() as nursery:
         for node in nodes:
             await node.start(nursery, driver.hear, keep)
+        logging.getLogger("libp2p").setLevel(logging.CRITICAL)  # importing the library sets it anew
         print(json.dumps([node.address for node in nodes]), flush=True)
         while line := await trio.to_thread.run_sync(sys.stdin.readline):
             print(json.dumps(await driver.run(json.loads(line))), flush=True)

@@ -31,18 +31,22 @@ class MeshStream(trio.abc.HalfCloseableStream):
         """``after_close(stream, ended)`` is called once; unless ``ended`` it must see that ``linger(stream)`` runs."""
         self._stream = stream
         self._after_close = after_close
-        self._sending = trio.StrictFIFOLock()
+        self._sending = False
         self._closed = self._sent_eof = self._got_eof = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Raises ``ClosedResourceError`` after our close or EOF, ``BrokenResourceError`` when the stream is gone."""
         if self._closed or self._sent_eof:
             raise trio.ClosedResourceError("this end was closed for sending")
-        async with self._sending:
-            try:
-                await self._stream.write(bytes(data))
-            except Exception as error:
-                raise trio.BrokenResourceError(f"the stream broke while sending: {error!r}") from error
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await self._stream.write(bytes(data))
+        except Exception as error:
+            raise trio.BrokenResourceError(f"the stream broke while sending: {error!r}") from error
+        finally:
+            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Returns at once: the multiplexer offers no such signal."""
@@ -69,11 +73,10 @@ class MeshStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("this end was closed")
         if not self._sent_eof:
             self._sent_eof = True
-            async with self._sending:
-                try:
-                    await self._stream.close_write()
-                except Exception as error:
-                    raise trio.BrokenResourceError(f"the stream broke while closing: {error!r}") from error
+            try:
+                await self._stream.close_write()
+            except Exception as error:
+                raise trio.BrokenResourceError(f"the stream broke while closing: {error!r}") from error
 
     async def aclose(self) -> None:
         """Ends our direction; what the peer still sends is thrown away. Completes when cancelled, too."""
