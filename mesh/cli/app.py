@@ -18,7 +18,7 @@ from mesh.cli import config_verbs, job_verbs, key_verbs, market_verbs, money_ver
 from mesh.cli.options import Output
 from mesh.cli.render import emit, pairs, plain
 
-__all__ = ["app", "main", "told"]
+__all__ = ["app", "complete_app", "main", "told"]
 
 LAST_RESORT: Final = "mesh --help"
 """What to try after an error that names nothing better."""
@@ -61,12 +61,13 @@ def version(output: Output = "table") -> None:
     emit(found, output, lambda: pairs(list(found.items())))
 
 
-def _plug_in() -> None:
-    """Verb groups of other packages: ``devnet`` brings its own."""
+def complete_app() -> typer.Typer:
+    """All verbs, with the groups that other packages bring, such as ``devnet``."""
     known = {group.name for group in app.registered_groups}
     for point in sorted(entry_points(group="mesh.verbs"), key=lambda one: one.name):
         if point.name not in known:
             app.add_typer(point.load(), name=point.name)
+    return app
 
 
 def told(error: MeshError) -> str:
@@ -82,8 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         completion_init()
     try:
-        _plug_in()
-        app(args=arguments, prog_name="mesh")
+        complete_app()(args=arguments, prog_name="mesh")
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

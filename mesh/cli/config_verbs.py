@@ -50,7 +50,7 @@ def get(name: Name, output: Output = "table") -> None:
 
 def set_(
     name: Name,
-    value: Annotated[str | None, typer.Argument(help="The new value; lists with commas.")] = None,
+    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="The new value; lists with commas.")] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Remove it from the file, so that others decide.")] = False,
     local: Annotated[bool, typer.Option("--local", help="In ./mesh.toml instead of your config.toml.")] = False,
 ) -> None:
@@ -70,7 +70,7 @@ def set_(
         say(f"but {origin} comes before it and still decides")
 
 
-def test(job: Annotated[Path, typer.Argument(help="The job file.")]) -> None:
+def test(job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]) -> None:
     """Say whether this machine's policy would take a job. Not supported by this version."""
     raise UsageError(
         f"cannot test {job} against a policy",

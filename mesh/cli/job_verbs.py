@@ -10,7 +10,7 @@ from mesh.cli.session import load, run_async, say
 
 __all__ = ["register"]
 
-JobFile = Annotated[Path, typer.Argument(help="The job file, normally job.yaml.")]
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,9 @@ def submit(
     env: Env = None,
     yes: Yes = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only the run id.")] = False,
-    directory: Annotated[Path | None, typer.Option("-d", "--directory", help="Put the result here.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("-d", "--directory", metavar="DIR", help="Put the result here.")
+    ] = None,
     output: Output = "table",
     network: Network = None,
     rpc: Rpc = None,
@@ -78,8 +80,12 @@ def quote(
 
 
 def run(
-    module: Annotated[str, typer.Argument(help="cowsay:v0.0.4, or a folder with lilypad_module.json.tmpl.")],
-    inputs: Annotated[list[str] | None, typer.Option("-i", "--input", help="A module input: Message=moo.")] = None,
+    module: Annotated[
+        str, typer.Argument(metavar="MODULE", help="cowsay:v0.0.4, or a folder with lilypad_module.json.tmpl.")
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Option("-i", "--input", metavar="K=V", help="A module input: Message=moo.")
+    ] = None,
 ) -> None:
     """Run a Lilypad module. Modules are container images: they need the oci executor, which this version lacks."""
     from mesh.base.errors import UsageError

@@ -17,7 +17,8 @@ __all__ = ["register"]
 
 Encrypt = Annotated[bool, typer.Option("--encrypt", help="Protect the file with a passphrase (V3 document).")]
 PassphraseFile = Annotated[
-    Path | None, typer.Option("--passphrase-file", help="Read the new passphrase from here (mode 0600).")
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="Read the new passphrase from here (mode 0600)."),
 ]
 
 
@@ -53,7 +54,7 @@ def show(output: Output = "table") -> None:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A wallet's V3 file, or 64 hex digits in a file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A wallet's V3 file, or 64 hex digits in a file.")],
     encrypt: Encrypt = False,
     passphrase_file: PassphraseFile = None,
     output: Output = "table",
@@ -70,7 +71,7 @@ def import_(
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="The file to write; must not exist.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; must not exist.")],
     plain_hex: Annotated[bool, typer.Option("--plain", help="As 64 hex digits, protected by nothing.")] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:

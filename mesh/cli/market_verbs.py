@@ -14,7 +14,7 @@ from mesh.cli.session import load, open_session, run_async, say
 __all__ = ["register"]
 
 Expression = Annotated[
-    str, typer.Argument(metavar="[EXPR]", help="Only offers that satisfy this: 'cpus >= 2 and region in [eu]'.")
+    str, typer.Argument(metavar="EXPR", help="Only offers that satisfy this: 'cpus >= 2 and region in [eu]'.")
 ]
 DealName = Annotated[str, typer.Argument(metavar="DEAL", help="A deal's id, or its first four digits or more.")]
 
@@ -180,7 +180,7 @@ def deal_text(one: DealInfo) -> str:
 
 def evidence(
     deal: DealName,
-    to: Annotated[Path | None, typer.Option("--to", help="File to write; - is stdout.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="File to write; - is stdout.")] = None,
     output: Output = "table",
 ) -> None:
     """Write everything that was signed about a deal into one file that anybody can check."""
@@ -190,7 +190,8 @@ def evidence(
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A file from `mesh deal evidence`.")], output: Output = "table"
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file from `mesh deal evidence`.")],
+    output: Output = "table",
 ) -> None:
     """Check every signature and hash of a dossier, without node, network or chain."""
     from mesh.cli.dossiers import verify_dossier

@@ -17,7 +17,7 @@ __all__ = ["register"]
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Whole tokens, such as 2.5.")]
 AmountOut = Annotated[
-    str, typer.Argument(metavar="[AMOUNT]", help="Whole tokens to ask for; without it, take what was asked for.")
+    str, typer.Argument(metavar="AMOUNT", help="Whole tokens to ask for; without it, take what was asked for.")
 ]
 Move = Literal["deposit", "withdraw", "stake", "unstake"]
 
@@ -108,10 +108,16 @@ def channels() -> None:
 
 
 def deploy(
-    network: Annotated[str, typer.Option("--network", help="devnet, arbitrum-sepolia or arbitrum-one.")],
+    network: Annotated[
+        str, typer.Option("--network", metavar="NAME", help="devnet, arbitrum-sepolia or arbitrum-one.")
+    ],
     rpc: Rpc = None,
-    token: Annotated[str | None, typer.Option("--token", help="Use this ERC-20 instead of a new one.")] = None,
-    record: Annotated[Path | None, typer.Option("--record", help="Where to write what was deployed.")] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", metavar="ADDRESS", help="Use this ERC-20 instead of a new one.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Where to write what was deployed.")
+    ] = None,
     yes: Yes = False,
     output: Output = "table",
 ) -> None:

@@ -26,15 +26,25 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    role: Annotated[str | None, typer.Option("--role", help="provider, client, or both with a comma.")] = None,
-    price: Annotated[list[str] | None, typer.Option("--price", help="Your ask: 0.036/cpu-h, 0.001/job.")] = None,
-    gpus: Annotated[str | None, typer.Option("--gpus", help="all, none, or indices such as 0,2.")] = None,
-    slots: Annotated[int | None, typer.Option("--slots", help="Jobs run at the same time.")] = None,
-    policy: Annotated[Path | None, typer.Option("--policy", help="File that says which jobs to take.")] = None,
+    role: Annotated[
+        str | None, typer.Option("--role", metavar="ROLES", help="provider, client, or both with a comma.")
+    ] = None,
+    price: Annotated[
+        list[str] | None, typer.Option("--price", metavar="TOKENS/UNIT", help="Your ask: 0.036/cpu-h, 0.001/job.")
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option("--gpus", metavar="WHICH", help="all, none, or indices such as 0,2.")
+    ] = None,
+    slots: Annotated[int | None, typer.Option("--slots", metavar="N", help="Jobs run at the same time.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="FILE", help="File that says which jobs to take.")
+    ] = None,
     bootstrap: Bootstrap = None,
     rpc: Rpc = None,
     network: Network = None,
-    listen: Annotated[list[str] | None, typer.Option("--listen", help="Multiaddr to listen on.")] = None,
+    listen: Annotated[
+        list[str] | None, typer.Option("--listen", metavar="MULTIADDR", help="Multiaddr to listen on.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background; return when it is ready.")] = False,
     output: Output = "table",
     ready_file: Annotated[Path | None, typer.Option("--ready-file", hidden=True)] = None,

@@ -8,11 +8,22 @@ __all__ = ["Bootstrap", "Env", "Form", "Network", "Output", "Rpc", "RunName", "S
 
 Form = Literal["table", "json", "jsonl"]
 Output = Annotated[Form, typer.Option("-o", "--output", help="For people, or as JSON for programs.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a key of the job file: limits.wall=10m.")]
-Env = Annotated[list[str] | None, typer.Option("-e", "--env", help="A variable for the job: K=V, or K from here.")]
-Network = Annotated[str | None, typer.Option("--network", help="devnet, arbitrum-sepolia or arbitrum-one.")]
-Rpc = Annotated[list[str] | None, typer.Option("--rpc", help="Your own chain endpoint; tried before the public ones.")]
-Bootstrap = Annotated[list[str] | None, typer.Option("--bootstrap", help="Multiaddr with /p2p/ of a peer to dial.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the job file: limits.wall=10m.")
+]
+Env = Annotated[
+    list[str] | None, typer.Option("-e", "--env", metavar="K[=V]", help="A variable for the job: K=V, or K from here.")
+]
+Network = Annotated[
+    str | None, typer.Option("--network", metavar="NAME", help="devnet, arbitrum-sepolia or arbitrum-one.")
+]
+Rpc = Annotated[
+    list[str] | None,
+    typer.Option("--rpc", metavar="URL", help="Your own chain endpoint; tried before the public ones."),
+]
+Bootstrap = Annotated[
+    list[str] | None, typer.Option("--bootstrap", metavar="MULTIADDR", help="Multiaddr with /p2p/ of a peer to dial.")
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its first four digits or more.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before spending.")]
 

@@ -48,9 +48,7 @@ def describe(
 
 
 def events(
-    run: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="A run's id or prefix; without it, all of this node.")
-    ] = "",
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or prefix; without it, all of this node.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more happens.")] = False,
     since: Annotated[int, typer.Option("--since", metavar="SEQ", help="Only what came after this number.")] = 0,
     output: Output = "table",
@@ -67,7 +65,9 @@ def events(
 def logs(
     run: RunName,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job is over.")] = False,
-    tail: Annotated[int | None, typer.Option("--tail", min=0, help="Only the last lines of what is there.")] = None,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, metavar="LINES", help="Only the last lines of what is there.")
+    ] = None,
     since: Annotated[str | None, typer.Option("--since", metavar="10m", help="Not supported by this version.")] = None,
     stream: Annotated[
         Literal["both", "stdout", "stderr"], typer.Option("-s", "--stream", help="Which of the job's streams.")
@@ -105,7 +105,7 @@ def wait(
 def get(
     run: RunName,
     directory: Annotated[
-        Path | None, typer.Option("-d", "--directory", help="Where to put it; must not exist.")
+        Path | None, typer.Option("-d", "--directory", metavar="DIR", help="Where to put it; must not exist.")
     ] = None,
     output: Output = "table",
     network: Network = None,
