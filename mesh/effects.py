@@ -77,6 +77,10 @@ class ChainPort(Protocol):
         """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
         ...
 
+    async def release(self, key: str) -> None:
+        """The outcome of a key is durable: forget it. Before that, the same key is the same transaction."""
+        ...
+
 
 class Effector:
     """Performs effects. `run` it in the root nursery, then connect it to the engine."""
@@ -240,8 +244,9 @@ class Effector:
                 at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose, reason=str(error)
             )
             await self._engine.post(failed, acks=(effect.key,))
-            return
-        await self._engine.acknowledge(effect.key)
+        else:
+            await self._engine.acknowledge(effect.key)
+        await self._chain.release(effect.key)
 
 
 PROGRESS_MS: Final = 500

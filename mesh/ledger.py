@@ -213,23 +213,25 @@ class Ledger:
             try:
                 outcome = await self.submitter.submit(tx.key, await self._call(tx))
             except (InsufficientFunds, FeeAboveCap) as error:
-                log.warning("tx.waits", key=tx.key, reason=str(error))
+                log.warning("tx.waits", effect=tx.key, reason=str(error))
                 await trio.sleep(RETRY_S)
                 continue
             except ChainError as error:
-                log.warning("tx.retried", key=tx.key, reason=str(error))
+                log.warning("tx.retried", effect=tx.key, reason=str(error))
                 await trio.sleep(RETRY_S)
                 continue
             match outcome:
                 case Confirmed(tx_hash=tx_hash, gas_used=gas):
-                    log.info("tx.confirmed", key=tx.key, tx="0x" + tx_hash.hex(), gas=gas)
-                    await self.submitter.release(tx.key)
+                    log.info("tx.confirmed", effect=tx.key, tx="0x" + tx_hash.hex(), gas=gas)
                     return
                 case Reverted(reason=reason):
-                    await self.submitter.release(tx.key)
                     raise TxRejected(str(reason))
                 case Dropped():
                     await self.submitter.release(tx.key)
+
+    async def release(self, key: str) -> None:
+        """The outcome of a transaction is durable elsewhere: its key may be forgotten."""
+        await self.submitter.release(key)
 
     async def _call(self, tx: PostTx) -> TxCall:
         deal, escrow = tx.deal, self.contracts
