@@ -100,13 +100,13 @@ def _desks(world: "World") -> Iterator[str]:
 
 def _consent(world: "World") -> Iterator[str]:
     """Looked at from the client: what left its account without a claim and without its signature?"""
-    for _, deal_id, half in _halves(world):
+    for node, deal_id, half in _halves(world):
         state = half.state
         if half.role != CLIENT or not isinstance(state, Settled):
             continue
         if state.paid > state.terms.deal.price:
             yield f"consent: deal {_name(deal_id)} paid more than its price"
-        if state.how == "settled" and state.sign_off is None:
+        if state.how == "settled" and deal_id.hex() not in node.signed_off:
             yield f"consent: deal {_name(deal_id)} was settled and its client never signed it off"
         if state.how == "finalized" and (state.claim is None or state.claim.at > world.chain.time):
             yield f"consent: deal {_name(deal_id)} was finalized without a claim"

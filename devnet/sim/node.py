@@ -5,7 +5,7 @@ a restart restores the rows and performs what was not acknowledged, once more.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Habits", "SimNode"]
 
-REREAD: int = 2
+SLOWEST_FEED_MS: Final = 2_500
+"""The worst public endpoint worth using is that far behind the chain."""
+REREAD: Final = 2
 """Logs a restart reads once more: the cursor is kept after the logs it stands for."""
 
 
@@ -75,11 +77,14 @@ class SimNode:
         """Peers it was ever connected to: dialled again after a restart."""
         self.promised: dict[str, None] = {}
         """Deals whose signature has left this node."""
+        self.signed_off: dict[str, None] = {}
+        """Deals whose settlement it has consented to."""
         self.results: dict[DealId, None] = {}
         """Deals whose job its executor has finished."""
         self.feed: list[tuple[int, ev.DealMovedOnChain | ev.DealRetractedOnChain]] = []
         self.read = 0
-        self.feed_ms = world.delay()
+        self.feed_ms = world.rng.randint(5, SLOWEST_FEED_MS)
+        """How far its chain endpoint is behind."""
         self.steps = 0
         self.die_at: tuple[int, str] | None = None
         """Kill this node at that durable step, ``before`` it is committed or ``after``, before its effects leave."""

@@ -69,6 +69,8 @@ def _send_durably(node: "SimNode", effect: fx.SendDurably) -> None:
     _, deal, tag = effect.key.split(":", 2)
     if tag in ("deal_proposal/1", "deal_acceptance/1"):
         node.promised[deal] = None
+    if tag == "sign_off/1":
+        node.signed_off[deal] = None
     other = node.world.nodes[effect.peer]
     life = other.life
     data = effect.data

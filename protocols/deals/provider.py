@@ -100,9 +100,7 @@ def _leave(terms: DealTerms, code: str, detail: str) -> Step:
     return Abandoned(terms, code, detail), (*_end(terms), say(terms, "deal.abandoned", code=code, detail=detail))
 
 
-def _not_committed(state: Signed | Ready | Committed | Running, event: TimePassed, ctx: Ctx) -> Step:
-    if isinstance(state, Committed | Running) and not state.commitment.lost:
-        return state, ()
+def _not_committed(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
     return _leave(state.terms, "not-committed", "commitBy passed before the deal was on chain")
 
 
@@ -192,20 +190,23 @@ def _disowned(state: Resulted | Delivered, event: ResultDisowned, ctx: Ctx) -> S
     )
 
 
-def _silence(state: Resulted | Delivered, event: TimePassed, ctx: Ctx) -> Step:
+def _overdue(state: Committed | Running | Rejected, event: TimePassed, ctx: Ctx) -> Step:
+    """It is too late for a claim, and a client that is gone ends nothing: what is left of the collateral is worth having."""
     if state.commitment.lost:
         return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
-    if state.claiming:
-        return state, ()
-    claiming = msgspec.structs.replace(state, claiming=True)
-    return claiming, (claim_now(claiming, ctx), say(state.terms, "deal.claiming"))
+    return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
 
 
-def _unsettled(state: Accepted | Rejected, event: TimePassed, ctx: Ctx) -> Step:
-    """The settlement did not get through in time: a claim saves price and collateral."""
+def _silence(state: Resulted | Delivered | Accepted, event: TimePassed, ctx: Ctx) -> Step:
+    """The client is silent, or its settlement does not get through: a claim saves price and collateral."""
     if state.commitment.lost:
         return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
-    return state, (claim_now(state, ctx), say(state.terms, "deal.claiming"))
+    if not state.claiming:
+        claiming = msgspec.structs.replace(state, claiming=True)
+        return claiming, (claim_now(claiming, ctx), say(state.terms, "deal.claiming"))
+    if isinstance(state, Accepted):
+        return state, settle_now(state, ctx, state.commitment.tx)
+    return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
 
 
 def _claimed(state: Resulted | Delivered | Rejected | Accepted, moved: ChainMoved, ctx: Ctx) -> Step:
@@ -300,9 +301,9 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Signed, TimePassed): _not_committed,
     (Ready, TimePassed): _not_committed,
     (Ready, TxRefused): _commit_refused,
-    (Committed, TimePassed): _not_committed,
+    (Committed, TimePassed): _overdue,
     (Committed, TxRefused): _cancel_refused,
-    (Running, TimePassed): _not_committed,
+    (Running, TimePassed): _overdue,
     (Running, JobFinished): _ended,
     (Committed, CancelProposed): _cancel,
     (Running, CancelProposed): _cancel,
@@ -314,8 +315,8 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Delivered, ResultDisowned): _disowned,
     (Resulted, TimePassed): _silence,
     (Delivered, TimePassed): _silence,
-    (Accepted, TimePassed): _unsettled,
-    (Rejected, TimePassed): _unsettled,
+    (Accepted, TimePassed): _silence,
+    (Rejected, TimePassed): _overdue,
     (Claimed, TimePassed): _window_over,
     **{(s, ChainMoved): _moved for s in (Signed, Ready, Committed, Running, Resulted, Delivered)},
     **{(s, ChainMoved): _moved for s in (Accepted, Rejected, Claimed, Abandoned)},
@@ -340,8 +341,10 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(deal.commit_by + 1)
         case Resulted(claiming=False) | Delivered(claiming=False):
             return UnixSeconds(min(state.at + params.silence_before_claim, _last_call(state, ctx)))
-        case Accepted():
+        case Accepted(claiming=False):
             return _last_call(state, ctx)
+        case Committed() | Running() | Resulted() | Delivered() | Accepted() | Rejected():
+            return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Claimed():
             return UnixSeconds(state.at + deal.window_seconds + 1)
         case _:

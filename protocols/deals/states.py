@@ -148,6 +148,8 @@ class Accepted(msgspec.Struct, frozen=True, tag=True):
     sign_off: SignOff
     checked: str
     """``bytes`` or ``audited``; what the client did before it signed."""
+    claiming: bool = False
+    """Provider: `claim` is on its way, because the settlement does not get through."""
 
 
 class Rejected(msgspec.Struct, frozen=True, tag=True):
