@@ -105,6 +105,8 @@ def _not_committed(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
 
 
 def _commit_refused(state: Ready, event: TxRefused, ctx: Ctx) -> Step:
+    if event.purpose != "commit":
+        return state, ()
     return _leave(state.terms, "commit-refused", event.reason)
 
 

@@ -1,0 +1,155 @@
+"""Do the two halves of the deal machine make exactly the moves that the one table lists? And does the documentation?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from devnet.sim.documents import filled
+from devnet.sim.samples import NOW, Samples
+from protocols.deals import client, eip712, provider
+from protocols.deals import inputs as ins
+from protocols.deals import states as st
+from protocols.deals.table import CLIENT, EDGES, PROVIDER, STATES, Edge
+from protocols.units import ZERO_HASH, Hash32, Tokens, UnixSeconds
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocol" / "deal.md"
+SAMPLES = Samples()
+HALVES: dict[str, ModuleType] = {CLIENT: client, PROVIDER: provider}
+KEYS = {CLIENT: SAMPLES.client, PROVIDER: SAMPLES.provider}
+
+
+def context(role: str) -> ins.Ctx:
+    return ins.Ctx(SAMPLES.env(KEYS[role]), UnixSeconds(NOW + 25))
+
+
+def variants() -> Iterator[st.DealState]:
+    """Every state, in each shape that could make a difference."""
+    plain = SAMPLES.states()
+    claim = SAMPLES.claim()
+    lost = replace(SAMPLES.commitment, lost=True)
+    for state in plain.values():
+        yield state
+        if getattr(state, "commitment", None) is not None:
+            yield replace(state, commitment=lost)  # type: ignore[call-arg]
+        for flag in ("claiming", "leaving", "audited", "burned"):
+            if hasattr(state, flag):
+                yield replace(state, **{flag: True})
+    for changes in ({"sign_off": SAMPLES.sign_off()}, {"rejected": "x"}, {"result": None}):
+        yield replace(claim, **changes)
+    yield replace(claim, result=None, result_hash=ZERO_HASH)
+    for how in ("settled", "finalized", "cancelled"):
+        for changes in ({"claim": claim}, {"claim": claim, "sign_off": None}, {"result": None, "sign_off": None}, {}):
+            yield replace(plain["Settled"], how=how, **changes)  # type: ignore[arg-type]
+    yield replace(plain["Abandoned"], code="cancelled")
+    yield replace(plain["Signed"], early=SAMPLES.notice())
+    yield replace(plain["Signed"], refund=SAMPLES.cancel(SAMPLES.provider))
+    yield replace(plain["Proposed"], early=SAMPLES.notice())
+
+
+def local_result(**changes: Any) -> st.LocalResult:
+    commit = SAMPLES.result_commit()
+    same = st.LocalResult(
+        outcome=commit.outcome,
+        exit_code=commit.exit_code,
+        fuel=commit.fuel,
+        wall_ms=1,
+        root=SAMPLES.root,
+        size=1,
+        log_head=ZERO_HASH,
+        detail="",
+    )
+    return replace(same, **changes)
+
+
+def inputs(state: st.DealState) -> Iterator[tuple[str, ins.DealInput]]:
+    """Everything that can happen to a deal, with the table's word for it."""
+    signature = SAMPLES.terms().provider_signature
+    assert signature is not None
+    yield "countersigned", ins.Countersigned(signature)
+    yield "declined", ins.DealDeclined("busy", "no")
+    yield "fetched", ins.Fetched()
+    yield "fetch failed", ins.FetchFailed("timeout", "no")
+    yield "job finished", ins.JobFinished(local_result())
+    yield "job failed", ins.JobFinished(local_result(outcome=eip712.OutcomeCode.INFRA_ERROR))
+    yield "job failed", ins.JobFinished(local_result(outcome=eip712.OutcomeCode.CANCELLED))
+    yield "audit agrees", ins.AuditFinished(local_result())
+    yield "audit differs", ins.AuditFinished(local_result(fuel=1))
+    yield "result", ins.ResultArrived(SAMPLES.notice())
+    yield "delivered", ins.DeliveryConfirmed(SAMPLES.receipt())
+    yield "signed off", ins.SignedOff(SAMPLES.sign_off())
+    yield "disowned", ins.ResultDisowned("wrong-result", "no")
+    yield "cancel wanted", ins.CancelWanted()
+    yield "cancel offered", ins.CancelProposed(SAMPLES.cancel(SAMPLES.client, SAMPLES.paid))
+    yield "refund offered", ins.CancelProposed(SAMPLES.cancel(SAMPLES.provider))
+    yield "deadline", ins.TimePassed()
+    for purpose in ("commit", "burn", "claim", "settle", "cancel", "expire", "finalize"):
+        yield f"{purpose} refused", ins.TxRefused(purpose, "why")
+    for to in ("committed", "claimed", "settled", "finalized", "cancelled", "expired", "burned"):
+        yield f"chain: {to}", ins.ChainMoved(to, Hash32(b"\x55" * 32), 30, UnixSeconds(NOW + 50), Tokens(1))
+        commitment = getattr(state, "commitment", None)
+        for tx in (getattr(state, "tx", None), commitment.tx if commitment else None, Hash32(b"\x66" * 32)):
+            if tx is not None:
+                yield f"reorg: {to}", ins.ChainRetracted(to, tx)
+
+
+def walked(role: str) -> set[Edge]:
+    """The edges that the code takes, over every state and every input."""
+    found = set()
+    for state in variants():
+        for word, event in inputs(state):
+            new, _ = HALVES[role].advance(state, event, context(role))
+            if type(new) is not type(state):
+                found.add(Edge(role, type(state).__name__, word, type(new).__name__))
+    return found
+
+
+def from_the_node(role: str) -> set[Edge]:
+    """The two edges that the node takes itself, because they need more than the deal: a slot, a draw."""
+    states = SAMPLES.states()
+    if role == PROVIDER:
+        committed = states["Committed"]
+        assert isinstance(committed, st.Committed)
+        new, _ = provider.start(committed, b"job")
+        return {Edge(role, "Committed", "slot free", type(new).__name__)}
+    delivered = states["Delivered"]
+    assert isinstance(delivered, st.Delivered)
+    new, _ = client.accept(delivered, "bytes", context(role))
+    return {Edge(role, "Delivered", "checked", type(new).__name__)}
+
+
+@pytest.mark.parametrize("role", [CLIENT, PROVIDER])
+def test_the_code_takes_exactly_the_edges_of_the_table(role: str) -> None:
+    listed = {replace(edge, usual=True) for edge in EDGES if edge.role == role}
+    taken = walked(role) | from_the_node(role)
+    assert taken - listed == set(), "the code moves where the table does not"
+    assert listed - taken == set(), "the table moves where the code does not"
+
+
+def test_every_state_has_a_row_and_every_final_one_has_no_deadline() -> None:
+    rows = {row.name: row for row in STATES}
+    assert set(rows) == set(SAMPLES.states())
+    final = {kind.__name__ for kind in st.FINAL_STATES}
+    assert {name for name, row in rows.items() if row.who == "final"} == final
+    for role, half in HALVES.items():
+        for name, state in SAMPLES.states().items():
+            has_one = half.deadline(state, context(role)) is not None
+            if rows[name].roles in ("both", role):
+                assert has_one == (name not in final), (role, name)
+
+
+@pytest.mark.parametrize("role", [CLIENT, PROVIDER])
+def test_every_unfinished_state_leads_to_an_end(role: str) -> None:
+    reached = {kind.__name__ for kind in st.FINAL_STATES}
+    steps = {(edge.before, edge.after) for edge in EDGES if edge.role == role and not edge.on.startswith("reorg")}
+    for _ in STATES:
+        reached |= {before for before, after in steps if after in reached}
+    assert {row.name for row in STATES if row.roles in ("both", role)} <= reached
+
+
+def test_the_documentation_shows_this_table() -> None:
+    text = DOCUMENT.read_text()
+    assert filled(text) == text, "run: python -m devnet.sim.documents"
