@@ -6,8 +6,9 @@ from typing import Final
 
 import trio
 
+from mesh.base.observe import get_log
 from mesh.effects import FetchGaveUp
-from mesh.store.blobs.errors import BlobAbsent
+from mesh.store.blobs.errors import BlobAbsent, BlobStoreFailed, QuotaExceeded
 from mesh.store.blobs.importing import ImportRules
 from mesh.store.blobs.store import BlobStore
 from mesh.transfer import BlobFetcher, BlobServer, FetchError, FetchRefused, FetchTimeout
@@ -24,6 +25,12 @@ MAX_LOCAL_BYTES: Final = 1 << 40
 REFUSALS: Final = 40
 """A peer that has just restarted refuses until it has loaded its grants: be patient for about 20 s."""
 PAUSE_S: Final = 0.5
+NO_ROOM: Final = "no_room:"
+"""How a pull says that not the peer but this node's disk or quota ended it."""
+ROOM_PAUSE_S: Final = 5.0
+"""Between two looks whether this disk has room again."""
+
+log = get_log("artifacts")
 
 
 class Blobs:
@@ -39,13 +46,14 @@ class Blobs:
     ) -> None:
         """Everything below the root, verified and durable; an unreachable peer is asked again until this is cancelled.
 
-        Raises ``FetchGaveUp``. Cancelled: verified blocks stay.
+        So is a disk of ours that fails or is full: that is no fault of the peer's. Raises ``FetchGaveUp`` for what is.
+        Cancelled: verified blocks stay.
         """
         refused = 0
         while True:
             try:
-                limits = Limits.for_content(root.size)
-                await self._fetcher.fetch(deal_id, [peer], root.root, limits, progress)
+                if await self._pull(deal_id, peer, root, progress):
+                    return
             except FetchTimeout:
                 pass
             except FetchRefused as error:
@@ -53,21 +61,36 @@ class Blobs:
                 if refused > REFUSALS:
                     raise FetchGaveUp(error.code, str(error)) from error
             except FetchError as error:
-                raise FetchGaveUp(error.code, str(error)) from error
-            else:
-                return
+                if not error.why.startswith(NO_ROOM):
+                    raise FetchGaveUp(error.code, str(error)) from error
+                await _wait_for_disk(deal_id, error)
             await trio.sleep(PAUSE_S)
 
-    async def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
+    async def _pull(
+        self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int | None], None]
+    ) -> bool:
+        """One try; False after our own disk failed. Raises ``FetchError``."""
+        failed: Exception | None = None
+        try:
+            await self._fetcher.fetch(deal_id, [peer], root.root, Limits.for_content(root.size), progress)
+        except* (BlobStoreFailed, QuotaExceeded) as group:
+            failed = group.exceptions[0]
+        if failed is not None:
+            await _wait_for_disk(deal_id, failed)
+        return failed is None
+
+    def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
         """Let a peer pull these trees for a deal."""
         for root in roots:
             self._server.grant(peer, root, deal_id)
 
-    async def revoke(self, deal_id: DealId, *, forget: bool) -> None:
-        """End a deal's grants; ``forget`` also lets its blobs go when room is needed."""
+    def revoke(self, deal_id: DealId) -> None:
+        """End a deal's grants."""
         self._server.revoke(deal_id)
-        if forget:
-            await self._store.unpin(deal_id)
+
+    async def forget(self, deal_id: DealId) -> None:
+        """Let a deal's blobs go when room is needed. Raises ``BlobStoreFailed``."""
+        await self._store.unpin(deal_id)
 
     async def export(self, root: Cid, destination: Path, max_bytes: int = MAX_LOCAL_BYTES) -> None:
         """Write a tree to a path that does not exist yet: all of it or nothing."""
@@ -88,3 +111,8 @@ class Blobs:
         rules = ImportRules(max_content_bytes=MAX_LOCAL_BYTES, hard_links=hard_links)
         root = await self._store.add_path(path, rules, key=owner)
         return root.cid, root.content_bytes
+
+
+async def _wait_for_disk(deal_id: DealId, error: Exception) -> None:
+    log.error("fetch.waits_for_disk", deal=deal_id.hex()[:12], reason=str(error))
+    await trio.sleep(ROOM_PAUSE_S)

@@ -2,7 +2,7 @@
 
 Every effect runs in a task of its own below the root nursery. A durable one ends in an event that answers it, or in an
 acknowledgement; `forget` cancels one that no longer matters. What fails for good becomes an event, what fails for now is
-tried again with backoff.
+tried again with backoff: a peer's, a disk's or a chain's fault never ends the node. Any other exception is a defect and does.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import trio
 
 from mesh.base.clock import Clock
+from mesh.base.errors import Defect, MeshError
 from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
@@ -21,7 +22,7 @@ from protocols.deals.states import LocalResult
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, PeerId, Tokens
 
-__all__ = ["PERFORMERS", "Artifacts", "ChainPort", "Effector", "FetchGaveUp", "Runs", "TxRejected"]
+__all__ = ["AT_ONCE", "PERFORMERS", "Artifacts", "ChainPort", "Effector", "FetchGaveUp", "Runs", "TxRejected"]
 
 CALL_TIMEOUT_S: Final = 5.0
 """One message to a peer: twice the slowest durable answer seen on a loaded two-core node."""
@@ -53,9 +54,17 @@ class Artifacts(Protocol):
         """Everything below the root, verified and durable. Raises ``FetchGaveUp``."""
         ...
 
-    async def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None: ...
+    def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
+        """Serve the roots to a peer from now on."""
+        ...
 
-    async def revoke(self, deal_id: DealId, *, forget: bool) -> None: ...
+    def revoke(self, deal_id: DealId) -> None:
+        """Serve nothing of a deal from now on."""
+        ...
+
+    async def forget(self, deal_id: DealId) -> None:
+        """Let a deal's blobs go when room is needed."""
+        ...
 
 
 class Runs(Protocol):
@@ -96,8 +105,8 @@ class Effector:
         self._clock = clock
         self._nursery: trio.Nursery | None = None
         self._scopes: dict[str, trio.CancelScope] = {}
-        self._stops: dict[DealId, trio.Event] = {}
-        self._fetches: dict[DealId, set[trio.CancelScope]] = {}
+        self._stops: dict[str, trio.Event] = {}
+        """By the key of the job's effect."""
         self.failures = 0
 
     async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
@@ -108,32 +117,54 @@ class Effector:
             await trio.sleep_forever()
 
     def perform(self, effect: fx.Effect) -> None:
-        """Start an effect."""
+        """Start an effect. What cancels or ends something is done on return, so that it can't overtake what it is about."""
         if self._nursery is None:
             raise RuntimeError("run() the effector before it performs")
-        self._nursery.start_soon(self._guarded, effect, name=type(effect).__name__)
+        at_once = AT_ONCE.get(type(effect))
+        if at_once is not None:
+            at_once(self, effect)
+        elif isinstance(effect, fx.DurableEffect):
+            scope = self._scopes[effect.key] = trio.CancelScope()
+            if isinstance(effect, fx.RunJob):
+                self._stops[effect.key] = trio.Event()
+            self._nursery.start_soon(self._durably, effect, scope, name=effect.key[:40])
+        else:
+            self._nursery.start_soon(PERFORMERS[type(effect)], self, effect, name=type(effect).__name__)
 
     def forget(self, key: str) -> None:
         """Stop a durable effect that no longer matters."""
+        self._stops.pop(key, None)
         scope = self._scopes.pop(key, None)
         if scope is not None:
             scope.cancel()
 
-    async def _guarded(self, effect: fx.Effect) -> None:
-        performer = PERFORMERS[type(effect)]
-        if not isinstance(effect, fx.DurableEffect):
-            await performer(self, effect)
-            return
-        with trio.CancelScope() as scope:
-            self._scopes[effect.key] = scope
-            try:
-                await performer(self, effect)
-            finally:
-                if self._scopes.get(effect.key) is scope:
-                    del self._scopes[effect.key]
+    async def _durably(self, effect: fx.DurableEffect, scope: trio.CancelScope) -> None:
+        """Until it is done or forgotten; a fault of the machine or of the chain is waited out."""
+        pause = RETRY_FIRST_S
+        with scope:
+            await trio.lowlevel.checkpoint()  # one that was forgotten before it began does not begin
+            while True:
+                try:
+                    await PERFORMERS[type(effect)](self, effect)
+                except* Defect:
+                    raise
+                except* (MeshError, OSError) as group:
+                    self.failures += 1
+                    log.error("effect.retried", effect=effect.key, reason=str(_first(group)))
+                else:
+                    break
+                await trio.sleep(pause)
+                pause = min(pause * 2, RETRY_MOST_S)
+        if self._scopes.get(effect.key) is scope:
+            del self._scopes[effect.key]
+            self._stops.pop(effect.key, None)
 
     async def _publish(self, effect: fx.Publish) -> None:
-        await self._link.publish(effect.topic, effect.data)
+        try:
+            await self._link.publish(effect.topic, effect.data)
+        except LinkError as error:
+            self.failures += 1
+            log.warning("record.lost", topic=effect.topic, reason=str(error))
 
     async def _send(self, effect: fx.Send) -> None:
         try:
@@ -150,12 +181,12 @@ class Effector:
                 break
             except LinkError as error:
                 self.failures += 1
-                log.debug("message.retried", peer=effect.peer.hex()[-8:], key=effect.key, reason=str(error))
+                log.debug("message.retried", peer=effect.peer.hex()[-8:], effect=effect.key, reason=str(error))
             await trio.sleep(pause)
             pause = min(pause * 2, RETRY_MOST_S)
         await self._engine.acknowledge(effect.key)
 
-    async def _penalise(self, effect: fx.Penalise) -> None:
+    def _penalise(self, effect: fx.Penalise) -> None:
         log.info("peer.penalised", peer=effect.peer.hex()[-8:], code=effect.code, penalty=effect.penalty)
         self._link.penalise(effect.peer, effect.penalty)
 
@@ -163,7 +194,7 @@ class Effector:
         free, stake, known = Tokens(0), Tokens(0), True
         try:
             free, stake = await self._chain.account(effect.operator)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (MeshError, OSError) as error:
             known = False
             log.warning("account.unknown", operator=effect.operator.hex(), reason=str(error))
         at = self._clock.monotonic_ms()
@@ -172,32 +203,26 @@ class Effector:
     async def _fetch(self, effect: fx.FetchBlobs) -> None:
         total = sum(root.size for root in effect.roots)
         before = 0
-        with trio.CancelScope() as scope:
-            self._fetches.setdefault(effect.deal_id, set()).add(scope)
-            try:
-                for root in effect.roots:
-                    report = self._reporter(effect.deal_id, before, total)
-                    await self._artifacts.fetch(effect.deal_id, effect.peer, root, report)
-                    before += root.size
-            except FetchGaveUp as error:
-                failed = ev.BlobsFailed(
-                    at=self._clock.monotonic_ms(),
-                    deal_id=effect.deal_id,
-                    purpose=effect.purpose,
-                    code=error.code,
-                    detail=str(error),
-                )
-                await self._engine.post(failed, acks=(effect.key,))
-                return
-            finally:
-                self._fetches.get(effect.deal_id, set()).discard(scope)
-        if scope.cancelled_caught:
+        try:
+            for root in effect.roots:
+                report = self._reporter(effect.deal_id, before, total)
+                await self._artifacts.fetch(effect.deal_id, effect.peer, root, report)
+                before += root.size
+        except FetchGaveUp as error:
+            failed = ev.BlobsFailed(
+                at=self._clock.monotonic_ms(),
+                deal_id=effect.deal_id,
+                purpose=effect.purpose,
+                code=error.code,
+                detail=str(error),
+            )
+            await self._engine.post(failed, acks=(effect.key,))
             return
         arrived = ev.BlobsArrived(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose)
         await self._engine.post(arrived, acks=(effect.key,))
 
     def _reporter(self, deal_id: DealId, before: int, total: int) -> Callable[[int, int | None], None]:
-        last = [0]
+        last = [-PROGRESS_MS]
 
         def report(done: int, _of: int | None) -> None:
             now = self._clock.monotonic_ms()
@@ -211,32 +236,44 @@ class Effector:
     async def _post_hint(self, hint: ev.JobProgressed) -> None:
         await self._engine.post(hint)
 
-    async def _cancel_fetch(self, effect: fx.CancelFetch) -> None:
-        for scope in self._fetches.pop(effect.deal_id, set()):
-            scope.cancel()
+    def _cancel_fetch(self, effect: fx.CancelFetch) -> None:
+        assert self._nursery is not None
+        for key in [key for key in self._scopes if key.startswith(f"fetch:{effect.deal_id.hex()}:")]:
+            self.forget(key)
+            self._nursery.start_soon(
+                self._engine.acknowledge, key
+            )  # else the next fetch of this name were the same one
 
-    async def _serve(self, effect: fx.ServeBlobs) -> None:
-        await self._artifacts.grant(effect.deal_id, effect.peer, effect.roots)
+    def _serve(self, effect: fx.ServeBlobs) -> None:
+        self._artifacts.grant(effect.deal_id, effect.peer, effect.roots)
 
-    async def _stop_serving(self, effect: fx.StopServing) -> None:
-        await self._artifacts.revoke(effect.deal_id, forget=effect.forget)
+    def _stop_serving(self, effect: fx.StopServing) -> None:
+        assert self._nursery is not None
+        self._artifacts.revoke(effect.deal_id)
+        if effect.forget:
+            self._nursery.start_soon(self._forget_blobs, effect.deal_id)
+
+    async def _forget_blobs(self, deal_id: DealId) -> None:
+        try:
+            await self._artifacts.forget(deal_id)
+        except (MeshError, OSError) as error:
+            self.failures += 1
+            log.warning("blobs.kept", deal=deal_id.hex()[:12], reason=str(error))
 
     async def _run_job(self, effect: fx.RunJob) -> None:
-        stop = self._stops[effect.deal_id] = trio.Event()
-        try:
-            result = await self._runs.run(effect.deal_id, effect.job, audit=effect.audit, cancel=stop)
-        finally:
-            self._stops.pop(effect.deal_id, None)
+        stop = self._stops[effect.key]
+        result = await self._runs.run(effect.deal_id, effect.job, audit=effect.audit, cancel=stop)
         kind = ev.AuditCompleted if effect.audit else ev.JobEnded
         ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
         await self._engine.post(ended, acks=(effect.key,))
 
-    async def _cancel_job(self, effect: fx.CancelJob) -> None:
-        stop = self._stops.get(effect.deal_id)
+    def _cancel_job(self, effect: fx.CancelJob) -> None:
+        stop = self._stops.get(f"run:{effect.deal_id.hex()}")
         if stop is not None:
             stop.set()
 
     async def _post_tx(self, effect: fx.PostTx) -> None:
+        """The key is released last: a crash before that asks again how it ended, and never posts twice."""
         try:
             await self._chain.post(effect)
         except TxRejected as error:
@@ -249,6 +286,14 @@ class Effector:
         await self._chain.release(effect.key)
 
 
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    """The first leaf: what to tell people."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 PROGRESS_MS: Final = 500
 """At most two progress hints per second and deal."""
 
@@ -256,14 +301,16 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.Publish: Effector._publish,
     fx.Send: Effector._send,
     fx.SendDurably: Effector._send_durably,
-    fx.Penalise: Effector._penalise,
     fx.ReadAccount: Effector._read_account,
     fx.FetchBlobs: Effector._fetch,
+    fx.RunJob: Effector._run_job,
+    fx.PostTx: Effector._post_tx,
+}
+AT_ONCE: Final[dict[type[fx.Effect], Callable[[Effector, Any], None]]] = {
+    fx.Penalise: Effector._penalise,
     fx.CancelFetch: Effector._cancel_fetch,
     fx.ServeBlobs: Effector._serve,
     fx.StopServing: Effector._stop_serving,
-    fx.RunJob: Effector._run_job,
     fx.CancelJob: Effector._cancel_job,
-    fx.PostTx: Effector._post_tx,
 }
-"""`Notify` and `DropEffects` are the engine's own; a test walks every effect type."""
+"""Done without waiting, in the order the rules said so. `Notify` and `DropEffects` are the engine's own."""

@@ -5,8 +5,10 @@ go into one transaction, and only when that is on disk do effects leave. A crash
 unacknowledged effects are loaded again, and doing an effect twice is harmless.
 """
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -24,11 +26,13 @@ from protocols.events import Event, Ticked
 from protocols.state import NodeState
 from protocols.state import Row as StateRow
 
-__all__ = ["Engine", "EngineStatistics", "Perform"]
+__all__ = ["Engine", "EngineStatistics", "Perform", "Rules"]
 
 T = TypeVar("T")
 Perform = Callable[[Effect], None]
 """Starts an effect and returns at once; the answer, if any, comes back as an event."""
+Rules = Callable[[NodeState, Event, Env], list[Effect]]
+"""`protocols.node.handle`, or a shorter table for trying the loop out."""
 
 QUEUE: Final = 4_096
 """Events waiting for the loop: 16 seconds of the busiest gossip measured. A producer waits when it is full."""
@@ -47,6 +51,8 @@ class EngineStatistics(msgspec.Struct, frozen=True):
     transactions: int
     effects: int
     outbox: int
+    prefixes: int
+    """Groups of keys in the outbox: never more than keys."""
     deals: int
     live: int
     runs: int
@@ -57,7 +63,7 @@ class _Posted:
 
     __slots__ = ("acks", "done", "event")
 
-    def __init__(self, event: Event | None, acks: Sequence[str]) -> None:
+    def __init__(self, event: Event | None, acks: Mapping[str, DurableEffect]) -> None:
         self.event = event
         self.acks = acks
         self.done = trio.Event()
@@ -66,14 +72,16 @@ class _Posted:
 class Engine:
     """The node's heart. `run` it in the root nursery; `post` events; read the state through `view`."""
 
-    def __init__(self, state: NodeState, env: Env, store: Store, clock: Clock) -> None:
+    def __init__(self, state: NodeState, env: Env, store: Store, clock: Clock, rules: Rules = node.handle) -> None:
         self.env = env
+        self._rules = rules
         self._state = state
         self._store = store
         self._clock = clock
         self._send, self._receive = trio.open_memory_channel[_Posted](QUEUE)
         self._outbox: dict[str, DurableEffect] = {}
-        self._by_prefix: dict[str, set[str]] = {}
+        self._by_prefix: dict[str, dict[str, None]] = {}
+        """Keys of the outbox, and no others, by what `DropEffects` names."""
         self._perform: Perform = _lost
         self._forget: Callable[[str], None] = _ignore
         self._listeners: list[Callable[[Notify, int], None]] = []
@@ -86,7 +94,11 @@ class Engine:
     def listen(self, listener: Callable[[Notify, int], None]) -> Callable[[], None]:
         """Hear every notice with its wall time, after it is durable. Returns how to stop."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return partial(self._unlisten, listener)
+
+    def _unlisten(self, listener: Callable[[Notify, int], None]) -> None:
+        with contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
 
     def view(self, select: Callable[[NodeState], T]) -> T:
         """Read the state. ``select`` must neither keep nor change what it is given."""
@@ -97,13 +109,21 @@ class Engine:
 
         Cancelled: the event may or may not be handled.
         """
-        posted = _Posted(event, acks)
-        await self._send.send(posted)
-        await posted.done.wait()
+        await self._post(event, acks)
 
     async def acknowledge(self, key: str) -> None:
-        """A durable effect is done and has no answer."""
-        await self._send.send(_Posted(None, (key,)))
+        """A durable effect is done and has no answer; returns when that is durable. An unknown key is no error."""
+        await self._post(None, (key,))
+
+    def outstanding(self) -> frozenset[str]:
+        """Keys of the durable effects that are not acknowledged."""
+        return frozenset(self._outbox)
+
+    async def _post(self, event: Event | None, acks: Sequence[str]) -> None:
+        """An acknowledgement is for the effect that has the key now, not for one that takes its place meanwhile."""
+        posted = _Posted(event, {key: self._outbox[key] for key in acks if key in self._outbox})
+        await self._send.send(posted)
+        await posted.done.wait()
 
     async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Load, re-issue what was not acknowledged, then loop until cancelled. Cancelling leaves the store consistent."""
@@ -135,16 +155,16 @@ class Engine:
         wake = node.next_wakeup(self._state)
         if wake is not None and wake <= self._clock.monotonic_ms():
             tick = Ticked(at=self._clock.monotonic_ms(), wall=self._clock.unix_s())
-            batch.append(_Posted(tick, ()))
+            batch.append(_Posted(tick, {}))
         return batch
 
     async def _handle(self, batch: list[_Posted]) -> None:
         effects: list[Effect] = []
         for posted in batch:
             if posted.event is not None:
-                effects += node.handle(self._state, posted.event, self.env)
+                effects += self._rules(self._state, posted.event, self.env)
                 self._events += 1
-        acks = [key for posted in batch for key in posted.acks if key in self._outbox]
+        acks = [key for posted in batch for key, effect in posted.acks.items() if self._outbox.get(key) is effect]
         fresh, dropped = self._sort(effects, acks)
         notices = [effect for effect in effects if isinstance(effect, Notify)]
         rows = self._state.durable.drain_dirty()
@@ -152,7 +172,7 @@ class Engine:
         if rows or fresh or notices or gone:
             await self._commit(rows, fresh, gone, notices)
         for key in gone:
-            self._outbox.pop(key, None)
+            self._discard(key)
         for posted in batch:
             posted.done.set()
         for key in dropped:
@@ -166,14 +186,12 @@ class Engine:
         for effect in effects:
             match effect:
                 case DropEffects(prefix=prefix):
-                    for key in self._by_prefix.pop(prefix, ()):
-                        fresh.pop(key, None)
-                        if key in self._outbox:
-                            dropped[key] = None
+                    for key in [key for key in fresh if _prefix(key) == prefix]:
+                        del fresh[key]
+                    dropped.update(self._by_prefix.get(prefix, {}))
                 case DurableEffect(key=key):
                     if (key not in self._outbox or key in acks or key in dropped) and key not in fresh:
                         fresh[key] = effect
-                        self._by_prefix.setdefault(_prefix(key), set()).add(key)
                 case _:
                     pass
         return list(fresh.values()), list(dropped)
@@ -185,7 +203,7 @@ class Engine:
         await self._store.commit(
             Batch(
                 puts=[Row(row.kind, row.id, row.version, row.data) for row in rows if row.data is not None],
-                deletes=[],
+                deletes=[(row.kind, row.id) for row in rows if row.data is None],
                 outbox=[
                     OutboxEntry(
                         effect.key,
@@ -206,12 +224,29 @@ class Engine:
         self._transactions += 1
         for notice in notices:
             log.info(notice.name, subject=notice.subject.hex()[:12], **notice.fields)
-            for listener in list(self._listeners):
+            self._tell(notice, wall)
+
+    def _tell(self, notice: Notify, wall: int) -> None:
+        """A listener shows things to people. One that fails hears no more; the money goes on."""
+        for listener in list(self._listeners):
+            try:
                 listener(notice, wall)
+            except Exception as error:
+                log.error("listener.failed", notice=notice.name, reason=repr(error))
+                self._unlisten(listener)
 
     def _remember(self, effect: DurableEffect) -> None:
         self._outbox[effect.key] = effect
-        self._by_prefix.setdefault(_prefix(effect.key), set()).add(effect.key)
+        self._by_prefix.setdefault(_prefix(effect.key), {})[effect.key] = None
+
+    def _discard(self, key: str) -> None:
+        """Forget a key and, with its last one, its prefix: what is done leaves nothing behind."""
+        if self._outbox.pop(key, None) is None:
+            return
+        keys = self._by_prefix[_prefix(key)]
+        del keys[key]
+        if not keys:
+            del self._by_prefix[_prefix(key)]
 
     def _release(self, effects: Iterable[Effect], fresh: Sequence[DurableEffect]) -> None:
         starting = {effect.key: effect for effect in fresh}
@@ -233,6 +268,7 @@ class Engine:
             transactions=self._transactions,
             effects=self._effects,
             outbox=len(self._outbox),
+            prefixes=len(self._by_prefix),
             deals=len(durable.deals),
             live=len(durable.live),
             runs=len(durable.runs),

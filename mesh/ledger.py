@@ -23,18 +23,8 @@ from mesh.base.tasks import Started
 from mesh.chain.contracts import Contracts
 from mesh.chain.errors import ChainError, FeeAboveCap, InsufficientFunds
 from mesh.chain.eth import Eth, LogQuery, TxCall
-from mesh.chain.events import (
-    DealCancelled,
-    DealClaimed,
-    DealCommitted,
-    DealExpired,
-    DealFinalized,
-    DealSettled,
-    EscrowEvent,
-    read_event,
-    topic_of,
-)
-from mesh.chain.feed import Cursor, HeadMoved, LogRef, LogRetracted, LogSeen
+from mesh.chain.events import DealCommitted, RunBurned, read_event
+from mesh.chain.feed import Cursor, HeadMoved, LevelReached, LogRef, LogRetracted, LogSeen
 from mesh.chain.follower import Follower
 from mesh.chain.outcomes import Confirmed, Dropped, Reverted, SubmitterSettings
 from mesh.chain.presets import chain_preset
@@ -44,22 +34,28 @@ from mesh.chain.submitter import Submitter
 from mesh.chain.wire import Malformed
 from mesh.effects import TxRejected
 from mesh.engine import Engine
-from mesh.store import Store
+from mesh.moves import DEAL_TOPICS, Move, Moved, move_of
+from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts import artifact
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals.eip712 import Domain
 from protocols.effects import PostTx
 from protocols.limits import NetworkParams
-from protocols.units import Address, DealId, Hash32, Millis, Tokens
+from protocols.units import Address, DealId, Hash32, Millis, Tokens, UnixSeconds
 
 __all__ = ["Ledger", "network_params", "open_ledger"]
 
 CURSOR: Final = "escrow"
+MOVES: Final = "escrow.moves"
 MAX_LOCKS: Final = 20_000
 """Locks of deals remembered: twice the deals a node may have open."""
 RETRY_S: Final = 2.0
 """Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
+
+BLOCK_RETRY_S: Final = 0.5
+PATIENCE_S: Final = 5.0
+"""A node waits that long for its chain before it comes up without: an endpoint that works answers in half a second."""
 
 log = get_log("ledger")
 
@@ -98,20 +94,40 @@ class Ledger:
         self._deploy_block = deploy_block
         self._domain = Domain(params.chain_id, params.escrow)
         self._locks: dict[DealId, Lock] = {}
-        self._moves: dict[LogRef, tuple[DealId, str]] = {}
+        self._moves: dict[LogRef, Move] = {}
+        """Above the finalized block alone."""
+        self._moves_changed = False
+        self._head_known = trio.Event()
 
     # --- following -----------------------------------------------------------------------------------------------
 
     async def follow(self, engine: Engine, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
-        """Turn the chain into events until cancelled; started when the first head is known."""
+        """Turn the chain into events until cancelled; started with the first head, or without one after ``PATIENCE_S``.
+
+        A node whose endpoints are all dead is up nevertheless: it says so, and catches up by itself when one answers.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow, engine)
+            with trio.move_on_after(PATIENCE_S) as waited:
+                await self._head_known.wait()
+            if waited.cancelled_caught:
+                asked = ", ".join(f"{one.url} is {one.state}" for one in self.endpoints())
+                log.error("chain.unreachable", endpoints=asked, fix="mesh doctor   (the node goes on trying)")
+            task_status.started()
+
+    async def _follow(self, engine: Engine) -> None:
         stored = await self._store.cursor(CURSOR)
         cursor = msgspec.msgpack.decode(stored, type=Cursor) if stored else None
-        query = LogQuery((self.params.escrow,), (DEAL_TOPICS,))
+        kept = await self._store.cursor(MOVES)
+        self._moves = {move.ref: move for move in msgspec.msgpack.decode(kept, type=list[Move])} if kept else {}
+        if cursor is not None:
+            await self._resume(engine, cursor)
         follower = Follower(
             self.eth,
-            query,
+            LogQuery((self.params.escrow,), (DEAL_TOPICS,)),
             jitter=random.random,
             cursor=cursor,
+            unsettled=tuple(self._moves),
             start_block=self._deploy_block,
             settings=chain_preset(self.params.name).follower,
         )
@@ -122,19 +138,53 @@ class Ledger:
                 case LogRetracted(ref=ref):
                     await self._retracted(engine, ref)
                 case HeadMoved():
-                    moved = ev.ChainTimeMoved(
-                        at=self._clock.monotonic_ms(), block=item.number, timestamp=item.timestamp
-                    )
-                    await engine.post(moved)
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
-                    await self._keep_cursor(item.cursor)
-                case _:
-                    await self._keep_cursor(item.cursor)
+                    await self._time_moved(engine, item.number, item.timestamp)
+                    await self._keep(item.cursor)
+                case LevelReached(level=level, number=number):
+                    if level == "finalized":
+                        self._settle(number)
+                        await self._tidy(engine)
+                    await self._keep(item.cursor)
 
-    async def _keep_cursor(self, cursor: Cursor) -> None:
-        """Logs up to it were durable before: a restart reads the last ones once more at most."""
-        await self._store.set_cursor(CURSOR, msgspec.msgpack.encode(cursor))
+    async def _resume(self, engine: Engine, cursor: Cursor) -> None:
+        """The time up to which all logs are known: on a quiet chain the next block may be far away."""
+        try:
+            block = await self.eth.block(cursor.number)
+        except ChainError:
+            return
+        if block is not None and block.hash == cursor.hash:
+            await self._time_moved(engine, block.number, block.timestamp)
+
+    async def _time_moved(self, engine: Engine, number: int, timestamp: UnixSeconds) -> None:
+        await engine.post(ev.ChainTimeMoved(at=self._clock.monotonic_ms(), block=number, timestamp=timestamp))
+        self._head_known.set()
+
+    async def _keep(self, cursor: Cursor) -> None:
+        """Logs up to it were durable before: a restart reads the last ones once more at most.
+
+        With it go the moves that may still be taken back, so that a restarted node hears of that too.
+        """
+        cursors = {CURSOR: msgspec.msgpack.encode(cursor)}
+        if self._moves_changed:
+            cursors[MOVES] = msgspec.msgpack.encode(list(self._moves.values()))
+            self._moves_changed = False
+        await self._store.commit(Batch(cursors=cursors))
+
+    def _settle(self, finalized: int) -> None:
+        """Forget moves that nothing can take back any more."""
+        standing = {ref: move for ref, move in self._moves.items() if ref.block_number > finalized}
+        self._moves_changed |= len(standing) != len(self._moves)
+        self._moves = standing
+
+    async def _tidy(self, engine: Engine) -> None:
+        """Forget transactions whose effects were dropped while they were in flight, once their nonces are used."""
+        wanted = engine.outstanding()
+        if self.submitter.statistics().in_flight <= sum(key.startswith("tx:") for key in wanted):
+            return
+        try:
+            await self.submitter.tidy(wanted)
+        except ChainError as error:
+            log.info("tx.tidy_later", reason=str(error))
 
     async def _seen(self, engine: Engine, item: LogSeen) -> None:
         try:
@@ -144,34 +194,64 @@ class Ledger:
             return
         if isinstance(event, DealCommitted):
             self._remember(event.lock)
-        move = _move_of(event)
-        if move is None:
+        moved = self._burned(engine, event) if isinstance(event, RunBurned) else move_of(event)
+        if moved is None:
             return
-        deal_id, to, paid = move
-        if not engine.view(lambda state: deal_id in state.durable.deals):
+        known = engine.view(lambda state: [one for one in moved.deal_ids if one in state.durable.deals])
+        if not known:
             return
-        block = await self.eth.block(item.log.block_number)
-        if block is None:
-            return
-        self._moves[item.ref] = (deal_id, to)
-        await engine.post(
-            ev.DealMovedOnChain(
-                at=self._clock.monotonic_ms(),
-                deal_id=deal_id,
-                to=to,
-                tx=item.log.tx_hash,
-                block=item.log.block_number,
-                timestamp=block.timestamp,
-                paid=paid,
+        timestamp = await self._time_of(item.log.block_number)
+        self._moves[item.ref] = Move(item.ref, tuple(known), moved.to)
+        self._moves_changed = True
+        for deal_id in known:
+            await engine.post(
+                ev.DealMovedOnChain(
+                    at=self._clock.monotonic_ms(),
+                    deal_id=deal_id,
+                    to=moved.to,
+                    tx=item.log.tx_hash,
+                    block=item.log.block_number,
+                    timestamp=timestamp,
+                    paid=moved.paid,
+                    result_hash=moved.result_hash,
+                )
+            )
+
+    async def _time_of(self, number: int) -> UnixSeconds:
+        """When a block was made. A log whose block no endpoint shows yet is not lost: the feed waits for it."""
+        while True:
+            try:
+                block = await self.eth.block(number)
+                if block is not None:
+                    return block.timestamp
+                reason = "no endpoint has it yet"
+            except ChainError as error:
+                reason = str(error)
+            log.info("block.awaited", number=number, reason=reason)
+            await trio.sleep(BLOCK_RETRY_S)
+
+    def _burned(self, engine: Engine, event: RunBurned) -> Moved | None:
+        """A burn names no deal: it ends every one of ours in that slot."""
+        if event.client != self.submitter.address:
+            return None
+        slot = (event.client, event.run_nonce, event.index)
+        found = engine.view(
+            lambda state: tuple(
+                deal_id
+                for deal_id, half in state.durable.deals.items()
+                if (half.state.terms.deal.client, half.state.terms.deal.run_nonce, half.state.terms.deal.index) == slot
             )
         )
+        return Moved(found, "burned")
 
     async def _retracted(self, engine: Engine, ref: LogRef) -> None:
         move = self._moves.pop(ref, None)
-        if move is not None:
-            deal_id, was = move
+        if move is None:
+            return
+        self._moves_changed = True
+        for deal_id in move.deal_ids:
             at = self._clock.monotonic_ms()
-            await engine.post(ev.DealRetractedOnChain(at=at, deal_id=deal_id, was=was, tx=ref.tx_hash))
+            await engine.post(ev.DealRetractedOnChain(at=at, deal_id=deal_id, was=move.to, tx=ref.tx_hash))
 
     def _remember(self, lock: Lock) -> None:
         self._locks.pop(lock.deal_id, None)
@@ -254,39 +334,25 @@ class Ledger:
                 raise TxRejected(f"no escrow call is named {tx.purpose}")
 
     async def _lock(self, tx: PostTx) -> Lock:
-        """The deal's Lock: as its commitment logged it, read again from the chain when this node has forgotten."""
+        """The deal's Lock, as its commitment logged it.
+
+        A node that has forgotten it builds it from the owners of today and asks the escrow whether that is the one; only
+        when an owner has changed since is the whole chain searched, which public endpoints may refuse.
+        """
         known = self._locks.get(tx.deal_id)
         if known is not None:
             return known
-        head = await self.eth.head()
-        query = LogQuery((self.params.escrow,), ((Hash32(COMMITTED_TOPIC),), (Hash32(tx.deal_id),)))
-        found = await self.eth.logs(query, self._deploy_block, head.number)
-        if found:
-            lock = Lock.from_log(found[-1].topics, found[-1].data)
-            self._remember(lock)
-            return lock
         client = await self.contracts.owner_of(tx.deal.client)
         provider = await self.contracts.owner_of(tx.deal.provider)
-        return Lock.of(self._domain, tx.deal, client_owner=client, provider_owner=provider)
-
-
-_PAYING: Final[dict[type, str]] = {DealSettled: "settled", DealFinalized: "finalized", DealCancelled: "cancelled"}
-DEAL_TOPICS: Final = tuple(topic_of(kind) for kind in (DealCommitted, DealClaimed, DealExpired, *_PAYING))
-
-
-def _move_of(event: EscrowEvent | None) -> tuple[DealId, str, Tokens] | None:
-    """(deal, transition, paid) of a log that moves a deal."""
-    match event:
-        case DealCommitted(lock=lock):
-            return lock.deal_id, "committed", Tokens(0)
-        case DealClaimed(deal_id=deal_id):
-            return deal_id, "claimed", Tokens(0)
-        case DealExpired(deal_id=deal_id):
-            return deal_id, "expired", Tokens(0)
-        case DealSettled() | DealFinalized() | DealCancelled():
-            return event.deal_id, _PAYING[type(event)], event.paid
-        case _:
-            return None
+        lock = Lock.of(self._domain, tx.deal, client_owner=client, provider_owner=provider)
+        slot = await self.contracts.deal(tx.deal.client, tx.deal.run_nonce, tx.deal.index)
+        if slot.identity not in (lock.identity(), lock.identity(tx.result_hash)):
+            head = await self.eth.head()
+            query = LogQuery((self.params.escrow,), ((Hash32(COMMITTED_TOPIC),), (Hash32(tx.deal_id),)))
+            found = await self.eth.logs(query, self._deploy_block, head.number)
+            lock = Lock.from_log(found[-1].topics, found[-1].data) if found else lock
+        self._remember(lock)
+        return lock
 
 
 @asynccontextmanager

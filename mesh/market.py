@@ -108,18 +108,35 @@ class Gossip:
                 if request is None:
                     return
                 page = read_page(await self._link.call(peer, SYNC_PROTOCOL, to_wire(request), SYNC_TIMEOUT_S))
+                if page.more and not page.records:
+                    raise RemoteProtocolError("a page without records promises more", code="empty_page")
                 for record in page.records:
                     await self._take_any(record)
                 request = next_request(request, page)
-        except (LinkError, RemoteProtocolError) as error:
+        except LinkError as error:
             self._synced.discard(peer)
             log.info("sync.failed", peer=peer.hex()[-8:], reason=str(error))
+        except RemoteProtocolError as error:
+            self._synced.discard(peer)
+            self._link.penalise(peer, error.penalty)
+            log.info("sync.refused", peer=peer.hex()[-8:], code=error.code, reason=str(error))
+
+    def forget(self, peer: PeerId) -> None:
+        """A peer is gone: when it returns, or another comes in its place, there may be something to catch up with."""
+        self._synced.discard(peer)
 
     async def _take_any(self, data: bytes) -> None:
-        """A record from a peer's book does not say its topic: it belongs to the one that accepts it."""
+        """A record from a peer's book does not say its topic: it belongs to the one that accepts it.
+
+        Raises ``RemoteProtocolError`` for one that belongs on none: an honest book can't hold it.
+        """
         for topic in self._topics:
-            if await self._take(topic, data):
+            verdict = self._verdict(topic, data)
+            if verdict is Verdict.ACCEPT:
+                await self._take(topic, data)
+            if verdict is not Verdict.REJECT:
                 return
+        raise RemoteProtocolError("a record that belongs on no topic", code="bad_record")
 
 
 def dialable(offer: ResourceOffer) -> list[str]:
@@ -142,6 +159,7 @@ async def watch_peers(engine: Engine, link: Link, gossip: Gossip, clock: Clock, 
                     nursery.start_soon(gossip.catch_up, peer)
                     await engine.post(PeerCameUp(at=clock.monotonic_ms(), peer=peer))
                 case PeerDown(peer=peer):
+                    gossip.forget(peer)
                     await engine.post(PeerWentDown(at=clock.monotonic_ms(), peer=peer))
 
 

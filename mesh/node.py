@@ -101,6 +101,7 @@ async def open_node(
         link = await _start_link(nursery, config, key, paths)
         artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link))
         runner = JobRunner(executor, artifacts, paths.runs)
+        await runner.clear()
         effector = Effector(engine, link, artifacts, runner, ledger, clock)
         engine.connect(effector.perform, effector.forget)
         serve_messages(engine, link, clock)

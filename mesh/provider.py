@@ -16,7 +16,7 @@ from mesh.base.config import Config
 from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
-from mesh.exec.executor import Capability, Executor
+from mesh.exec.executor import Capability, ExecError, Executor, IsolationLevel
 from protocols.events import ProviderChanged
 from protocols.offers.records import Ask, ExecutorOffer, ResourceOffer
 from protocols.units import UnixSeconds
@@ -25,6 +25,8 @@ __all__ = ["Advertiser", "addresses_of", "machine_memory_mib", "offer_of"]
 
 PROBE_EVERY_S: Final = 8.0
 """A probe takes a fraction of a second; with it a broken executor is noticed within ten."""
+PROBE_MOST_S: Final = 60.0
+"""Ten times a probe's longest on a loaded two-core node."""
 MAX_ADDRESSES: Final = 4
 MAX_ADDRESS_BYTES: Final = 96
 """Of an offer: `protocols.offers.records.Addresses`."""
@@ -85,13 +87,30 @@ class Advertiser:
         """Probe, advertise, and watch until cancelled; started when the first probe is done."""
         offered: bool | None = None
         while True:
-            self.capability = await self._executor.probe()
+            self.capability = await self._probe()
             if self.capability.available != offered:
                 offered = self.capability.available
                 await self._change(offered)
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(PROBE_EVERY_S)
+
+    async def _probe(self) -> Capability:
+        """What the executor finds; one that cannot even be asked, or does not answer, is broken."""
+        reason = f"its probe did not end within {PROBE_MOST_S:g} s"
+        with trio.move_on_after(PROBE_MOST_S):
+            try:
+                return await self._executor.probe()
+            except* (ExecError, OSError) as group:
+                reason = f"its probe failed: {group.exceptions[0]}"
+        return Capability(
+            kind=self._executor.kind,
+            available=False,
+            isolation_level=IsolationLevel.L0,
+            determinism="",
+            reason=reason,
+            self_test=(),
+        )
 
     def _addresses(self) -> tuple[bytes, ...]:
         """Where clients may dial: what the owner announces, else where this node listens."""

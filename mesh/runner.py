@@ -5,12 +5,15 @@ and ``outputs/NAME/...``, nothing that depends on time or machine. So equal resu
 """
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 import trio
 
+from mesh.base.errors import MeshError
 from mesh.base.observe import get_log
 from mesh.exec.executor import (
     Executor,
@@ -24,8 +27,10 @@ from mesh.exec.executor import (
     ignore_log,
 )
 from mesh.exec.logs import log_head_of
+from mesh.store.blobs.errors import ImportRefused
 from protocols.canonical import tagged_digest
 from protocols.deals.states import LocalResult
+from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob
 from protocols.units import ZERO_HASH, Cid, DealId
 
@@ -33,6 +38,9 @@ __all__ = ["BlobFolder", "JobRunner"]
 
 JOB_EPOCH: Final = 1_704_067_200
 """Where every job's clock starts, Unix seconds: 2024-01-01T00:00:00Z, the same on every machine (research: exec.md 8)."""
+
+_OUR_FAULT: Final = frozenset(("input_missing",))
+"""Refusals that are about files which this node itself laid out."""
 
 log = get_log("runner")
 
@@ -56,20 +64,42 @@ class JobRunner:
         self._executor = executor
         self._blobs = blobs
         self._scratch = scratch
+        self._turns: dict[Path, trio.Lock] = {}
+        """One per folder in use."""
+
+    async def clear(self) -> None:
+        """Remove what an earlier process left in the scratch folder. At start, before any job runs."""
+        await _remove(self._scratch)
 
     async def run(self, deal_id: DealId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
         """Run once. Our own failures are an outcome too (``infra_error``); cancelling leaves no process and no file."""
         canonical = CanonicalJob.decode(job)
-        work = self._folder(deal_id, audit)
-        await _remove(work)
+        result: LocalResult | None = None
+        async with self._own_folder(self._folder(deal_id, audit)) as work:
+            try:
+                result = await self._run(deal_id, canonical, work, cancel)
+            except* (ExecutorUnavailable, MeshError, OSError, RemoteProtocolError) as group:
+                reason = str(_first(group))
+                log.error("job.infra_error", deal=deal_id.hex()[:12], reason=reason)
+                result = _infra_error(reason)
+        assert result is not None
+        return result
+
+    @asynccontextmanager
+    async def _own_folder(self, work: Path) -> AsyncIterator[Path]:
+        """A place that does not exist yet and is gone afterwards; a run of the same deal that is being ended comes first."""
+        turn = self._turns.setdefault(work, trio.Lock())
         try:
-            return await self._run(deal_id, canonical, work, cancel)
-        except (ExecutorUnavailable, OSError) as error:
-            log.error("job.infra_error", deal=deal_id.hex()[:12], reason=str(error))
-            return _infra_error(str(error))
-        finally:
-            with trio.CancelScope(shield=True):
+            async with turn:
                 await _remove(work)
+                try:
+                    yield work
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await _remove(work)
+        finally:
+            if not turn.locked():
+                self._turns.pop(work, None)
 
     async def _run(self, deal_id: DealId, job: CanonicalJob, work: Path, cancel: trio.Event) -> LocalResult:
         await trio.to_thread.run_sync(partial(work.mkdir, mode=0o755, parents=True))
@@ -79,8 +109,13 @@ class JobRunner:
             prepared = await self._executor.prepare(request)
             outcome = await self._executor.run(prepared, folder, _limits(job), ignore_log, cancel)
         except JobRefused as refused:
-            return await self._refused(deal_id, folder, refused)
-        return await self._named(deal_id, folder, outcome)
+            if refused.code in _OUR_FAULT:
+                return _infra_error(str(refused))
+            return await self._refused(deal_id, folder, refused.code, str(refused))
+        try:
+            return await self._named(deal_id, folder, outcome)
+        except ImportRefused as refused:  # the job gave its files names or shapes that no tree can hold
+            return await self._refused(deal_id, folder, "bad_outputs", refused.what)
 
     def log_path(self, deal_id: DealId, stream: str) -> Path:
         """Where the running job of a deal writes ``stdout`` or ``stderr``; absent before it starts and after it ends."""
@@ -108,12 +143,13 @@ class JobRunner:
             epoch=JOB_EPOCH,
         )
 
-    async def _refused(self, deal_id: DealId, folder: Path, refused: JobRefused) -> LocalResult:
-        """The job's own fault, found before it ran: a trap without logs, the same on every machine."""
+    async def _refused(self, deal_id: DealId, folder: Path, code: str, detail: str) -> LocalResult:
+        """The job's own fault, found before or after it ran: a trap without logs, the same on every machine."""
+        said = f"mesh: {code}\n".encode()
         await _remove(folder)
-        await trio.to_thread.run_sync(partial(_write_empty, folder, f"mesh: {refused.code}\n".encode()))
+        await trio.to_thread.run_sync(partial(_write_empty, folder, said))
         root, size = await self._blobs.add(folder, deal_id)
-        head = log_head_of(b"", f"mesh: {refused.code}\n".encode())
+        head = log_head_of(b"", said)
         return LocalResult(
             outcome=OutcomeState.TRAPPED,
             exit_code=-1,
@@ -122,7 +158,7 @@ class JobRunner:
             root=root,
             size=size,
             log_head=head,
-            detail=str(refused),
+            detail=detail,
         )
 
     async def _named(self, deal_id: DealId, folder: Path, outcome: Outcome) -> LocalResult:
@@ -163,6 +199,14 @@ def _write_empty(folder: Path, stderr: bytes) -> None:
 
 async def _remove(folder: Path) -> None:
     await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    """The first leaf: what to tell people."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _infra_error(detail: str) -> LocalResult:

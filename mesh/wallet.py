@@ -1,16 +1,25 @@
 """How does the owner's money move between wallet, escrow and stake?"""
 
+from typing import Final
+
 from mesh.api.types import BalanceInfo, TxInfo
 from mesh.base.entropy import Entropy
 from mesh.base.errors import ChainOrFunds, UsageError
+from mesh.base.observe import get_log
+from mesh.chain.errors import ChainError
 from mesh.chain.eth import TxCall
-from mesh.chain.outcomes import Confirmed
+from mesh.chain.outcomes import Confirmed, Reverted
 from mesh.engine import Engine
 from mesh.ledger import Ledger
 from protocols.events import AccountRead
 from protocols.units import Address, Tokens
 
 __all__ = ["LedgerWallet"]
+
+MOST: Final = (1 << 128) - 1
+"""Amounts of the escrow are uint128."""
+
+log = get_log("wallet")
 
 
 class LedgerWallet:
@@ -73,9 +82,14 @@ class LedgerWallet:
         outcome = await self._ledger.submitter.submit(key, call)
         await self._ledger.submitter.release(key)
         if not isinstance(outcome, Confirmed):
-            raise ChainOrFunds(f"{what} was refused by the contract", why=str(outcome), fix="mesh wallet show")
-        await self._tell(what)
-        block = await self._ledger.eth.block(outcome.block)
+            why = str(outcome.reason) if isinstance(outcome, Reverted) else "another program sends with this node's key"
+            raise ChainOrFunds(f"{what} was refused by the contract", why=why, fix="mesh wallet show")
+        try:
+            await self._tell(what)
+            block = await self._ledger.eth.block(outcome.block)
+        except ChainError as error:  # the money has moved: what fails now is only the telling
+            log.warning("wallet.unread", what=what, reason=str(error))
+            block = None
         fee = outcome.gas_used * (block.base_fee if block else 0)  # our priority fee is 0: what is burned is all
         return TxInfo(tx="0x" + outcome.tx_hash.hex(), block=outcome.block, gas_used=outcome.gas_used, fee_wei=str(fee))
 
@@ -91,4 +105,6 @@ class LedgerWallet:
 def _positive(amount: int) -> Tokens:
     if amount <= 0:
         raise UsageError("the amount must be more than zero", fix="mesh wallet deposit 10")
+    if amount > MOST:
+        raise UsageError("no account can hold that much", why=f"amounts end at {MOST} wei", fix="mesh wallet show")
     return Tokens(amount)

@@ -1,0 +1,282 @@
+"""Is every effect performed, retried, cancelled and contained as it should be?"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+import trio
+import trio.testing
+
+from devnet.sim.memory_link import MemoryHub, MemoryLink
+from devnet.sim.signer import KeyRing
+from mesh.base.errors import Defect
+from mesh.chain.errors import ChainUnreachable
+from mesh.effects import AT_ONCE, PERFORMERS, Effector, FetchGaveUp, TxRejected
+from mesh.store.blobs.errors import BlobStoreFailed
+from protocols import effects as fx
+from protocols import events as ev
+from protocols.deals import eip712
+from protocols.deals.states import LocalResult
+from protocols.messages.negotiation import InputRoot
+from protocols.messages.registry import DEAL_PROTOCOL
+from protocols.units import ZERO_HASH, Address, Cid, DealId, PeerId, Signature, Tokens
+
+if TYPE_CHECKING:
+    from tests.mesh.conftest import Loop
+
+DEAL = DealId(b"\xaa" * 32)
+HEX = DEAL.hex()
+ROOT = InputRoot(Cid(b"root"), 10)
+RESULT = LocalResult(outcome=0, exit_code=0, fuel=1, wall_ms=1, root=Cid(b"r"), size=1, log_head=ZERO_HASH, detail="")
+FETCH = fx.FetchBlobs(key=f"fetch:{HEX}:inputs", deal_id=DEAL, purpose="inputs", peer=PeerId(b"p"), roots=(ROOT, ROOT))
+RUN = fx.RunJob(key=f"run:{HEX}", deal_id=DEAL, job=b"job", audit=False)
+SERVE = fx.ServeBlobs(key=f"serve:{HEX}", deal_id=DEAL, peer=PeerId(b"p"), roots=(Cid(b"r"),))
+READ = fx.ReadAccount(operator=Address(bytes(20)))
+
+
+class Parts:
+    """Artifacts, executor and chain in one: each call takes the next of what it was given to do."""
+
+    def __init__(self) -> None:
+        self.given: list[Exception | None] = []
+        self.calls: list[str] = []
+        self.began = trio.Event()
+        self.go = trio.Event()
+        self.cancelled = trio.Event()
+
+    async def _next(self, what: str) -> None:
+        self.calls.append(what)
+        if self.given:
+            error = self.given.pop(0)
+            if error is not None:
+                raise error
+        await trio.lowlevel.checkpoint()
+
+    async def _wait(self) -> None:
+        self.began.set()
+        try:
+            await self.go.wait()
+        except trio.Cancelled:
+            self.cancelled.set()
+            raise
+
+    async def fetch(self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Any) -> None:
+        await self._next("fetch")
+        for done in range(100):
+            progress(done, None)
+        await self._wait()
+
+    def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
+        self.calls.append("grant")
+
+    def revoke(self, deal_id: DealId) -> None:
+        self.calls.append("revoke")
+
+    async def forget(self, deal_id: DealId) -> None:
+        await self._next("forget")
+
+    async def run(self, deal_id: DealId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
+        await self._next("run")
+        self.began.set()
+        await cancel.wait()
+        return RESULT
+
+    async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
+        await self._next("account")
+        return Tokens(3), Tokens(4)
+
+    async def post(self, tx: fx.PostTx) -> None:
+        await self._next("post")
+
+    async def release(self, key: str) -> None:
+        self.calls.append("release")
+
+
+class Bench:
+    """An effector over a hub and ``Parts``."""
+
+    def __init__(self, loop: "Loop", link: MemoryLink, parts: Parts) -> None:
+        self.loop, self.link, self.parts = loop, link, parts
+        self.effector = Effector(loop.engine, link, parts, parts, parts, loop.clock)
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        await nursery.start(partial(self.effector.run))
+        self.loop.engine.connect(self.effector.perform, self.effector.forget)
+
+    def deal_events(self, kind: type[ev.Event]) -> list[Any]:
+        return self.loop.script.of(kind)
+
+
+@pytest.fixture
+async def bench(nursery: trio.Nursery, loop: "Loop", hub: MemoryHub) -> Bench:
+    made = Bench(loop, hub.link(loop.env.me), Parts())
+    await made.start(nursery)
+    return made
+
+
+def post_tx(deal: eip712.Deal, purpose: str = "commit") -> fx.PostTx:
+    return fx.PostTx(
+        key=f"tx:{HEX}:{purpose}",
+        deal_id=DEAL,
+        purpose=purpose,
+        deal=deal,
+        amount=Tokens(0),
+        signature=Signature(b""),
+        result_hash=ZERO_HASH,
+    )
+
+
+def test_every_effect_has_one_performer() -> None:
+    own = {fx.Notify, fx.DropEffects}
+    kinds = {
+        kind
+        for kind in vars(fx).values()
+        if isinstance(kind, type) and issubclass(kind, fx.Effect) and kind not in (fx.Effect, fx.DurableEffect)
+    }
+    assert set(PERFORMERS) | set(AT_ONCE) | own == kinds
+    assert not set(PERFORMERS) & set(AT_ONCE)
+    durable = {kind for kind in kinds if issubclass(kind, fx.DurableEffect)}
+    assert set(get_args(fx.OutboxItem.__annotations__["effect"])) == durable
+
+
+async def test_a_message_is_sent_until_the_peer_is_there(
+    bench: Bench, hub: MemoryHub, ring: KeyRing, eventually: Any, message: Callable[..., fx.SendDurably]
+) -> None:
+    peer = ring.signer().peer_id
+    await bench.loop.post(message(f"send:{HEX}:x", peer=peer), message(f"send:{HEX}:y", peer=peer))
+    await eventually(lambda: bench.effector.failures >= 4)
+    assert bench.loop.engine.statistics().outbox == 2
+    heard: list[bytes] = []
+
+    async def take(_: PeerId, data: bytes) -> bytes:
+        heard.append(data)
+        return b""
+
+    hub.link(peer).serve(DEAL_PROTOCOL, take, 100)
+    await eventually(lambda: bench.loop.engine.statistics().outbox == 0)
+    assert heard == [b"x", b"x"]
+
+
+async def test_a_dropped_message_is_not_tried_again(
+    bench: Bench, hub: MemoryHub, ring: KeyRing, eventually: Any, message: Callable[..., fx.SendDurably]
+) -> None:
+    peer = ring.signer().peer_id
+    await bench.loop.post(message(f"send:{HEX}:x", peer=peer))
+    await eventually(lambda: bench.effector.failures >= 2)
+    await bench.loop.post(fx.DropEffects(prefix=f"send:{HEX}"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bench.effector._scopes == {}
+    await eventually(lambda: not bench.loop.engine.outstanding())
+
+
+async def test_a_record_that_the_link_refuses_is_lost_and_no_more(bench: Bench, eventually: Any) -> None:
+    await bench.loop.post(fx.Publish(topic="t", data=bytes(20_000)))
+    await bench.loop.post(fx.Send(peer=PeerId(bytes(39)), protocol="/x", data=b""))
+    await eventually(lambda: bench.effector.failures == 2)
+
+
+async def test_a_dead_chain_leaves_the_account_unknown(bench: Bench, eventually: Any) -> None:
+    bench.parts.given = [ChainUnreachable("no RPC endpoint answers"), OSError(5, "broken"), None]
+    for _ in range(3):
+        await bench.loop.post(READ)
+    await eventually(lambda: len(bench.deal_events(ev.AccountRead)) == 3)
+    assert [event.known for event in bench.deal_events(ev.AccountRead)].count(False) == 2
+
+
+async def test_a_fetch_tells_its_progress_sparingly_and_answers(bench: Bench, eventually: Any) -> None:
+    bench.parts.go.set()
+    await bench.loop.post(FETCH)
+    await eventually(lambda: bench.deal_events(ev.BlobsArrived))
+    assert bench.parts.calls == ["fetch", "fetch"]
+    assert 1 <= len(bench.deal_events(ev.JobProgressed)) <= 2
+    await eventually(lambda: not bench.loop.engine.outstanding())
+
+
+async def test_a_fetch_that_gives_up_says_why(bench: Bench, eventually: Any) -> None:
+    bench.parts.given = [FetchGaveUp("too_large", "a bomb")]
+    await bench.loop.post(FETCH)
+    await eventually(lambda: bench.deal_events(ev.BlobsFailed))
+    assert bench.deal_events(ev.BlobsFailed)[0].code == "too_large"
+    await eventually(lambda: not bench.loop.engine.outstanding())
+
+
+async def test_a_failing_disk_is_waited_out(bench: Bench, eventually: Any) -> None:
+    full = BlobStoreFailed("the disk under the blob store failed", why="no space left")
+    bench.parts.given = [full, ExceptionGroup("of a nursery", [full])]
+    bench.parts.go.set()
+    await bench.loop.post(FETCH)
+    await eventually(lambda: bench.deal_events(ev.BlobsArrived))
+    assert bench.effector.failures == 2
+    assert bench.parts.calls == ["fetch"] * 4
+    bench.parts.given = [full]
+    await bench.loop.post(fx.StopServing(deal_id=DEAL, forget=True))
+    await eventually(lambda: bench.effector.failures == 3)
+
+
+async def test_a_cancelled_fetch_does_not_answer_and_may_be_asked_again(bench: Bench, eventually: Any) -> None:
+    await bench.loop.post(FETCH)
+    await bench.parts.began.wait()
+    await bench.loop.post(fx.CancelFetch(deal_id=DEAL))
+    await bench.parts.cancelled.wait()
+    await eventually(lambda: not bench.loop.engine.outstanding())
+    assert not bench.deal_events(ev.BlobsArrived)
+    assert not bench.deal_events(ev.BlobsFailed)
+    bench.parts.go.set()
+    await bench.loop.post(FETCH)
+    await eventually(lambda: bench.deal_events(ev.BlobsArrived))
+
+
+@pytest.mark.parametrize("attempt", range(8))  # trio starts tasks in either order
+async def test_an_end_is_never_overtaken_by_what_it_ends(bench: Bench, attempt: int, eventually: Any) -> None:
+    await bench.loop.post(RUN, fx.CancelJob(deal_id=DEAL), FETCH, fx.CancelFetch(deal_id=DEAL))
+    await eventually(lambda: bench.deal_events(ev.JobEnded))
+    assert not bench.parts.began.is_set() or not bench.deal_events(ev.BlobsArrived)
+    bench.parts.calls.clear()
+    await bench.loop.post(SERVE, fx.StopServing(deal_id=DEAL, forget=False))
+    assert bench.parts.calls == ["grant", "revoke"]
+
+
+async def test_a_job_that_was_dropped_and_comes_again_can_be_cancelled(bench: Bench, eventually: Any) -> None:
+    await bench.loop.post(RUN)
+    await bench.parts.began.wait()
+    await bench.loop.post(fx.CancelJob(deal_id=DEAL), fx.DropEffects(prefix=f"run:{HEX}"), RUN)
+    await eventually(lambda: bench.parts.calls.count("run") == 2)
+    assert not bench.deal_events(ev.JobEnded)
+    await bench.loop.post(fx.CancelJob(deal_id=DEAL))
+    await eventually(lambda: bench.deal_events(ev.JobEnded))
+    await eventually(lambda: bench.effector._stops == {})
+
+
+async def test_a_transaction_is_released_after_its_answer_is_durable(
+    bench: Bench, make_deal: Any, eventually: Any
+) -> None:
+    bench.parts.given = [None, TxRejected("AlreadyConsumed()")]
+    await bench.loop.post(post_tx(make_deal()))
+    await eventually(lambda: "release" in bench.parts.calls)
+    await eventually(lambda: not bench.loop.engine.outstanding())
+    await bench.loop.post(post_tx(make_deal()))
+    await eventually(lambda: bench.parts.calls.count("release") == 2)
+    assert [event.reason for event in bench.deal_events(ev.TxFailed)] == ["AlreadyConsumed()"]
+
+
+@pytest.mark.parametrize("error", [Defect("a wrong turn"), KeyError("x"), ExceptionGroup("g", [ValueError("x")])])
+async def test_a_defect_ends_the_node(make_loop: Any, hub: MemoryHub, error: Exception) -> None:
+    loop = make_loop()
+
+    async def node() -> None:
+        async with trio.open_nursery() as nursery:
+            await loop.open(nursery)
+            await loop.start(nursery)
+            made = Bench(loop, hub.link(loop.env.me), Parts())
+            made.parts.given = [error]
+            await made.start(nursery)
+            await loop.post(FETCH)
+            await trio.sleep_forever()
+
+    with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
+        await node()
+    leaf = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+    assert caught.group_contains(type(leaf))
+    assert [entry.key for entry in (await loop.store.load()).outbox] == [FETCH.key]
+    await loop.store.aclose()
