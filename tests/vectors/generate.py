@@ -1,0 +1,97 @@
+"""Which bytes is everything made of? Writes the golden vectors; what stands there already is never written over.
+
+`PYTHONPATH=. python tests/vectors/generate.py` adds what is new. A vector that would change is an error: a version never
+changes, so a struct with other bytes needs a new tag (messages), a new ROW_VERSION with a migration (rows), or is a mistake.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from devnet.sim.samples import Samples
+from protocols import effects as fx
+from protocols.canonical import encode
+from protocols.deals import eip712
+from protocols.deals.inputs import post_tx
+from protocols.envelope import envelope_digest, seal
+from protocols.messages.negotiation import InputRoot
+from protocols.state import CLIENT, PROVIDER, Counters, Half, JobBody
+from protocols.units import Tokens
+
+FOLDER = Path(__file__).resolve().parent
+AMOUNTS = (0, 1 << 64, (1 << 256) - 1)
+ROLES = {"Proposed": (CLIENT,), "Ready": (PROVIDER,), "Running": (PROVIDER,)}
+Vectors = Iterator[tuple[str, str]]
+
+
+def messages(amount: int) -> Vectors:
+    for tag, message in Samples(amount).messages().items():
+        yield f"{tag} amount={amount}", encode(message).hex()
+
+
+def envelopes(amount: int) -> Vectors:
+    samples = Samples(amount)
+    for tag, message in samples.messages().items():
+        payload = encode(message)
+        yield f"{tag} amount={amount} digest", envelope_digest("devnet", tag, payload).hex()
+        yield f"{tag} amount={amount}", seal(samples.client, "devnet", tag, payload).hex()
+
+
+def signed(amount: int) -> Vectors:
+    samples = Samples(amount)
+    for name, value in samples.eip712().items():
+        yield f"{name} amount={samples.paid}", encode(value).hex()
+        yield f"{name} amount={samples.paid} words", value.words().hex()
+        yield f"{name} amount={samples.paid} digest", eip712.digest(samples.domain, value).hex()
+        yield f"{name} amount={samples.paid} signature", samples.signed(samples.client, value).hex()
+
+
+def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
+    terms = samples.terms()
+    deal_id, name = terms.deal_id, terms.deal_id.hex()
+    yield fx.SendDurably(key=f"send:{name}:rfq/1", peer=terms.provider, protocol="/mesh/deal/1", data=b"envelope")
+    roots = (InputRoot(samples.root, 7),)
+    yield fx.FetchBlobs(key=f"fetch:{name}:result", deal_id=deal_id, purpose="result", peer=terms.provider, roots=roots)
+    yield fx.ServeBlobs(key=f"serve:{name}", deal_id=deal_id, peer=terms.client, roots=(samples.root,))
+    yield fx.RunJob(key=f"run:{name}", deal_id=deal_id, job=samples.job.encode(), audit=True)
+    yield post_tx(terms, "settle", amount=Tokens(samples.paid), signature=samples.sign_off().signature)
+
+
+def rows(amount: int) -> Vectors:
+    samples = Samples(amount)
+    for name, state in samples.states().items():
+        for role in ROLES.get(name, (CLIENT, PROVIDER)):
+            yield f"deal {role} {name} version=1 amount={amount}", encode(Half(role, state)).hex()
+    for name, run in samples.runs().items():
+        yield f"run {name} version=1 amount={amount}", encode(run).hex()
+    for effect in outbox(samples):
+        item = encode(fx.OutboxItem(effect))  # type: ignore[arg-type]
+        yield f"outbox {type(effect).__name__} version=1 amount={amount}", item.hex()
+    yield "job version=1", encode(JobBody(samples.job.encode())).hex()
+    yield "counters version=1", encode(Counters(sequence=(1 << 63) - 1)).hex()
+
+
+FILES = {"messages": messages, "envelopes": envelopes, "eip712": signed, "rows": rows}
+
+
+def current(name: str) -> dict[str, str]:
+    """What the code makes today."""
+    return {label: data for amount in AMOUNTS for label, data in FILES[name](amount)}
+
+
+def main() -> int:
+    changed = []
+    for name in FILES:
+        path = FOLDER / f"{name}.json"
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        made = current(name)
+        changed += [f"{path.name}: {label}" for label in kept if label in made and kept[label] != made[label]]
+        path.write_text(json.dumps({**made, **kept}, indent=1) + "\n")
+    for label in changed:
+        print(f"refused to change {label}: a version never changes, so give it a new one", file=sys.stderr)
+    return 1 if changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
