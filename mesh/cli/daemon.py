@@ -21,7 +21,7 @@ from mesh.api.server import serve_api
 from mesh.api.service import LocalApi
 from mesh.api.types import NodeStatus, PeerInfo, ProviderInfo
 from mesh.base.config import LoadedConfig, ensure_home
-from mesh.base.observe import log_to
+from mesh.base.observe import get_log, log_to
 from mesh.cli.node_key import node_key
 from mesh.cli.session import say, socket_of
 from mesh.node import Node, open_node
@@ -56,7 +56,11 @@ def node_log(loaded: LoadedConfig, *, shown: bool) -> Iterator[None]:
             file_bytes=settings.file_mib << 20,
             files=settings.files,
         ):
-            yield
+            try:
+                yield
+            except Exception:
+                get_log("node").exception("node.failed")
+                raise
 
 
 @asynccontextmanager

@@ -87,7 +87,7 @@ def run_text(run: RunInfo) -> str:
     ]
     if run.status == "done":
         rows += [
-            ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked}"),
+            ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked or 'no'}"),
             ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
         ]
     parts = [pairs(rows)]

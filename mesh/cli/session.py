@@ -98,13 +98,22 @@ def run_async(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     try:
         trio.run(main)
     except BaseException as error:
-        shown = meant.error() if meant.pressed else as_mesh_error(error)
+        shown = meant.error() if meant.pressed else _closed_pipe(error) or as_mesh_error(error)
         if shown is error:
             raise
         raise shown from error
     if not results:
         raise meant.error()
     return results[0]
+
+
+def _closed_pipe(error: BaseException) -> BrokenPipeError | None:
+    """Nobody reads our output any more: no fault of anybody's, even inside a nursery."""
+    if isinstance(error, BrokenPipeError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for one in error.exceptions if (found := _closed_pipe(one))), None)
+    return None
 
 
 async def _cancel_on_interrupt(scope: "trio.CancelScope", meant: _Interruption, *, task_status: Started) -> None:

@@ -91,7 +91,7 @@ def summary(run: RunInfo) -> str:
     """What a finished run came to."""
     rows = [
         ("run", run.run_id),
-        ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked}"),
+        ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked or 'no'}"),
         ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
     ]
     if run.deals:

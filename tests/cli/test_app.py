@@ -132,9 +132,12 @@ def test_a_fault_of_ours_shows_its_traceback_and_ends_with_what_to_type(mesh, no
     assert said.talk.splitlines()[-1].startswith("  try: ")
 
 
-def test_a_reader_that_has_seen_enough() -> None:
-    code = "import sys\nfrom mesh.cli.app import main\nmain(['config', 'view', '-o', 'jsonl'])"
-    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize(
+    "arguments", [["config", "view", "-o", "jsonl"], ["ps", "-a", "-o", "json"], ["logs", "0x1f3a"]]
+)
+def test_a_reader_that_has_seen_enough(node, arguments) -> None:
+    code = [sys.executable, "-m", "mesh.cli.app", *arguments]
+    writer = subprocess.Popen(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert writer.stdout is not None
     assert writer.stderr is not None
     writer.stdout.close()
