@@ -75,8 +75,9 @@ def decode_strict(kind: type[T], data: bytes, *, max_bytes: int) -> T:
             max_ext_len=0,
         )
         value: T = _decoder(kind).decode(data)
-    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
-        # msgspec.ValidationError, msgpack.ExtraData and msgpack.FormatError are all ValueError.
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        # msgspec.ValidationError, msgpack.ExtraData and msgpack.FormatError are all ValueError; a map whose key is a
+        # map or an array is a TypeError.
         raise RemoteProtocolError(f"not a {kind.__name__}: {error}", code="malformed") from error
     if _ENCODER.encode(value) != data:
         raise RemoteProtocolError(f"{kind.__name__} is not in canonical form", code="not_canonical")
