@@ -129,8 +129,12 @@ async def until(condition: Any, seconds: float = 10.0) -> None:
 
 @pytest.fixture(name="descendants")
 def _descendants() -> Any:
-    """See ``descendants``; a fixture, because test files are not imported by name."""
-    return descendants
+    """``descendants`` without those that were there before the test: other tests' servers live in this process too.
+
+    A fixture, because test files are not imported by name.
+    """
+    before = descendants(os.getpid())
+    return lambda root: descendants(root) - before
 
 
 @pytest.fixture(name="is_alive")

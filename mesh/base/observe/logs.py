@@ -159,11 +159,7 @@ def log_to(
     ours = logging.getLogger(_ROOT)
     before = (root.level, ours.level, _State.threshold, _State.structured)
     mute = [logger for logger in map(logging.getLogger, _SELF_MUTED) if not logger.propagate]
-    structlog.configure(
-        processors=[*_common(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
+    _route_structlog()
     for handler in handlers:
         root.addHandler(handler)
     for logger in mute:
@@ -183,6 +179,17 @@ def log_to(
         ours.setLevel(before[1])
         _State.threshold, _State.structured = before[2], before[3]
         structlog.reset_defaults()
+
+
+def _route_structlog() -> None:
+    """Our own lines go through the library's loggers, so that all lines meet the same handlers."""
+    import structlog
+
+    structlog.configure(
+        processors=[*_common(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
 
 
 def _common() -> "list[Processor]":
