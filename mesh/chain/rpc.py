@@ -1,9 +1,9 @@
 """Which RPC endpoint serves, and what happens when it does not?
 
 Endpoints are tried in the order given (the user's own first, then the public list). Each must prove its chain id
-before its first use and after every failure. One that fails cools down with jittered exponential backoff while the next
-serves; one whose head is older than the best by more than ``max_lag_s`` is put aside until it has caught up; one that
-names another chain is refused for good.
+before its first use and after every failure. One that fails cools down with jittered exponential backoff, and is not
+asked by anybody who waits until a probe has found it well, as long as another one serves; one whose head is older than
+the best by more than ``max_lag_s`` is put aside until it has caught up; one that names another chain is refused for good.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -137,10 +137,13 @@ class Rpc:
     # inside
 
     def _pick(self, now: float) -> Endpoint | None:
-        for endpoint in self._endpoints:
-            if not endpoint.refused and not endpoint.lagging and endpoint.ready_at <= now:
-                return endpoint
-        return None
+        """The first in order of preference that is well; one that failed lately only when none is.
+
+        Somebody waits for a call: whether a failed endpoint has recovered is for ``probe`` to find out.
+        """
+        usable = [e for e in self._endpoints if not e.refused and not e.lagging and e.ready_at <= now]
+        well = [endpoint for endpoint in usable if endpoint.streak == 0]
+        return next(iter(well or usable), None)
 
     async def _ask(
         self, endpoint: Endpoint, method: str, params: Sequence[object], read: Callable[[object], _Value]

@@ -131,9 +131,21 @@ async def test_the_own_endpoint_is_used_again_once_it_is_back(open_rpc_to: Opene
         await Eth(rpc).head()
         assert public.asked["eth_getBlockByNumber"] == 1
         own.mode = "honest"
+        await rpc.probe()
         await eventually(lambda: rpc.which() == own.url.removeprefix("http://"))
+        asked = own.asked["eth_getBlockByNumber"]
         await Eth(rpc).head()
-        assert own.asked["eth_getBlockByNumber"] == 1
+        assert own.asked["eth_getBlockByNumber"] == asked + 1
+
+
+async def test_no_caller_waits_for_a_failed_endpoint_while_another_is_well(open_rpc_to: Opener) -> None:
+    settings = RpcSettings(backoff_s=0.0, backoff_max_s=0.0)
+    async with hostile_endpoint("garbage", canned=CANNED) as bad, hostile_endpoint(canned=CANNED) as good:
+        eth = Eth(open_rpc_to(bad.url, good.url, settings=settings))
+        for _ in range(5):
+            await eth.head()
+        assert sum(bad.asked.values()) == 1
+        assert good.asked["eth_getBlockByNumber"] == 5
 
 
 async def test_a_throttling_endpoint_rests_as_long_as_it_asks(open_rpc_to: Opener) -> None:
