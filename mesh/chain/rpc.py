@@ -137,13 +137,12 @@ class Rpc:
     # inside
 
     def _pick(self, now: float) -> Endpoint | None:
-        """The first in order of preference that is well; one that failed lately only when none is.
+        """The first in order of preference that is known to be well, else one not tried yet, else one that failed.
 
         Somebody waits for a call: whether a failed endpoint has recovered is for ``probe`` to find out.
         """
         usable = [e for e in self._endpoints if not e.refused and not e.lagging and e.ready_at <= now]
-        well = [endpoint for endpoint in usable if endpoint.streak == 0]
-        return next(iter(well or usable), None)
+        return min(usable, key=lambda e: (e.streak > 0, not e.verified), default=None)
 
     async def _ask(
         self, endpoint: Endpoint, method: str, params: Sequence[object], read: Callable[[object], _Value]
@@ -168,9 +167,14 @@ class Rpc:
 
     async def _verify(self, endpoint: Endpoint) -> None:
         """Prove the chain id, once for all tasks that wait for it. Raises ``EndpointRefused`` on another chain."""
+        failures = endpoint.failures
         async with endpoint.checking:
             if endpoint.verified:
                 return
+            if endpoint.failures > failures and not endpoint.refused:  # somebody else has just found out
+                raise EndpointFailed(
+                    f"{endpoint.name} has just failed", why=endpoint.last_error, endpoint=endpoint.name
+                )
             if not endpoint.refused:
                 told = await self._told_chain_id(endpoint)
                 if told == self.chain_id:
