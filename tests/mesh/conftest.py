@@ -96,10 +96,10 @@ async def loop(nursery: trio.Nursery, tmp_path: Path, ring: KeyRing) -> AsyncIte
 
 
 @pytest.fixture
-def make_loop(tmp_path: Path, ring: KeyRing) -> Callable[[], Loop]:
+def make_loop(tmp_path: Path, ring: KeyRing) -> Callable[..., Loop]:
     """A loop that is not running yet, over the same file each time."""
     signer = ring.signer()
-    return lambda: Loop(tmp_path / "node.db", signer, ManualClock())
+    return lambda name="node": Loop(tmp_path / f"{name}.db", signer, ManualClock())
 
 
 @pytest.fixture

@@ -1,0 +1,320 @@
+"""Does money move as the rules say: on a real escrow, exactly once, and heard of however the chain behaves?"""
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from devnet.chain import ChainHandle, dev_accounts
+from devnet.purse import Purse, open_purse
+from mesh.base.clock import SystemClock
+from mesh.base.config import Config
+from mesh.base.config.schema import Chain, Network
+from mesh.base.entropy import SeededEntropy
+from mesh.base.errors import ChainOrFunds, ConfigError, UsageError
+from mesh.base.keys import NodeKey
+from mesh.effects import TxRejected
+from mesh.ledger import Ledger, network_params, open_ledger
+from mesh.wallet import LedgerWallet
+from protocols import effects as fx
+from protocols import events as ev
+from protocols.deals.eip712 import Cancellation, Deal, Domain, Settlement, deal_id, digest
+from protocols.deals.states import DealTerms, Signed
+from protocols.hashing import sha256
+from protocols.state import CLIENT, Half
+from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
+
+if TYPE_CHECKING:
+    from tests.mesh.conftest import Loop
+
+RESULT = Hash32(b"\x05" * 32)
+
+
+@contextmanager
+def _chain_process() -> Iterator[ChainHandle]:
+    command = [sys.executable, "-m", "devnet.chain.server", "--watch-stdin", "--block-time", "0", "--chain-id", "31337"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield ChainHandle(ready["rpc_url"], ready["chain_id"], "pyevm", process.pid, dev_accounts(10))
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def chain() -> Iterator[ChainHandle]:
+    """One chain for all tests of this file: each deploys contracts and uses keys of its own."""
+    with _chain_process() as handle:
+        yield handle
+
+
+class Party:
+    """A node's money side: a ledger and a loop of its own."""
+
+    def __init__(
+        self, key: NodeKey, ledger: Ledger, loop: "Loop", entropy: SeededEntropy, nursery: trio.Nursery
+    ) -> None:
+        self.key, self.ledger, self.loop, self._nursery = key, ledger, loop, nursery
+        self.wallet = LedgerWallet(ledger, loop.engine, entropy)
+
+    def knows(self, deal: Deal) -> DealId:
+        """Put a deal in its rows."""
+        name = deal_id(Domain(31337, self.ledger.params.escrow), deal)
+        terms = DealTerms(
+            deal_id=name,
+            deal=deal,
+            client=PeerId(bytes(39)),
+            provider=PeerId(bytes(39)),
+            run_id=RunId(bytes(32)),
+            rfq_id=ZERO_HASH,
+            inputs=(),
+            client_signature=Signature(b""),
+            provider_signature=None,
+        )
+        self.loop.engine.view(lambda state: state.durable.put_deal(name, Half(CLIENT, Signed(terms))))
+        return name
+
+    async def follow(self) -> None:
+        await self._nursery.start(partial(self.ledger.follow, self.loop.engine))
+
+    def moves(self) -> list[str]:
+        return [event.to for event in self.loop.script.of(ev.DealMovedOnChain)]
+
+
+class Money:
+    """A deployment, and whoever wants to use it."""
+
+    def __init__(self, chain: ChainHandle, purse: Purse, make_loop: Any, make_deal: Any) -> None:
+        self.purse, self._make_loop, self._make_deal = purse, make_loop, make_deal
+        self.domain = Domain(31337, purse.escrow)
+        self._rpc_url = chain.rpc_url
+
+    def config(self, **changes: Any) -> Config:
+        deployed = self.purse.deployment
+        chain = {"rpc": (self._rpc_url,), "chain_id": 31337, "escrow": deployed.escrow, "token": deployed.token}
+        return Config(
+            network=Network(name="devnet"), chain=Chain(**(chain | {"deploy_block": deployed.deploy_block} | changes))
+        )
+
+    @asynccontextmanager
+    async def open(self, key: NodeKey, **chain: Any) -> AsyncIterator[Party]:
+        """A ledger over this key's store; the same store when opened again."""
+        loop = self._make_loop(key.address.hex())
+        async with trio.open_nursery() as nursery:
+            await loop.open(nursery)
+            entropy = SeededEntropy(loop.store.statistics().reads)
+            async with open_ledger(self.config(**chain), key, loop.store, SystemClock(), entropy) as ledger:
+                await loop.start(nursery)
+                yield Party(key, ledger, loop, entropy, nursery)
+                nursery.cancel_scope.cancel()
+        await loop.store.aclose()
+
+    @asynccontextmanager
+    async def both(self) -> AsyncIterator[tuple[Party, Party]]:
+        """A client with money in the escrow, and a provider with a stake."""
+        client_key, provider_key = (NodeKey(sha256(self.purse.escrow, side)) for side in (b"client", b"provider"))
+        async with self.open(client_key) as client, self.open(provider_key) as provider:
+            for party in (client, provider):
+                await self.purse.give(party.key.address, 100_000)
+                await party.wallet.deposit(50_000)
+            await provider.wallet.stake(20_000)
+            yield client, provider
+
+    async def deal(self, client: Party, provider: Party, nonce: int = 7) -> Deal:
+        head = await client.ledger.eth.head()
+        deal: Deal = self._make_deal(
+            client=client.key.address,
+            provider=provider.key.address,
+            token=self.purse.token,
+            run_nonce=nonce,
+            commit_by=UnixSeconds(head.timestamp + 3600),
+        )
+        for party in (client, provider):
+            party.knows(deal)
+        return deal
+
+    def tx(self, purpose: str, deal: Deal, signature: bytes = b"", amount: int = 0, attempt: str = "") -> fx.PostTx:
+        name = deal_id(self.domain, deal)
+        return fx.PostTx(
+            key=f"tx:{name.hex()}:{purpose}{attempt}",
+            deal_id=name,
+            purpose=purpose,
+            deal=deal,
+            amount=Tokens(amount),
+            signature=Signature(signature),
+            result_hash=RESULT if purpose in ("claim", "finalize") else ZERO_HASH,
+        )
+
+    def commit(self, deal: Deal, client: Party, attempt: str = "") -> fx.PostTx:
+        return self.tx("commit", deal, client.key.sign(Hash32(deal_id(self.domain, deal))), attempt=attempt)
+
+    async def control(self, party: Party, method: str, *params: object) -> Any:
+        return await party.ledger.rpc.call(method, params, lambda value: value)
+
+
+@pytest.fixture
+async def money(chain: ChainHandle, make_loop: Any, make_deal: Any) -> AsyncIterator[Money]:
+    async with open_purse(chain) as purse:
+        yield Money(chain, purse, make_loop, make_deal)
+
+
+async def test_a_deal_is_committed_and_settled_and_both_hear_of_it(money: Money, eventually: Any) -> None:
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        for party in (client, provider):
+            await party.follow()
+        commit = money.commit(deal, client)
+        await provider.ledger.post(commit)
+        await provider.ledger.post(commit)  # the same key is the same transaction
+        await eventually(lambda: client.moves() == provider.moves() == ["committed"])
+        consent = client.key.sign(digest(money.domain, Settlement(deal_id(money.domain, deal), Tokens(900))))
+        await provider.ledger.post(money.tx("settle", deal, consent, 900))
+        await eventually(lambda: client.moves() == provider.moves() == ["committed", "settled"])
+        assert client.loop.script.of(ev.DealMovedOnChain)[-1].paid == 900
+        assert await provider.ledger.account(client.key.address) == (50_000 - 900, 0)
+        with pytest.raises(TxRejected, match=r"\w+\("):
+            await provider.ledger.post(money.commit(deal, client, attempt=":again"))
+
+
+async def test_a_claim_says_what_it_recorded_and_is_finalized(money: Money, eventually: Any) -> None:
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await client.follow()
+        await provider.ledger.post(money.commit(deal, client))
+        await provider.ledger.post(money.tx("claim", deal))
+        await eventually(lambda: client.moves() == ["committed", "claimed"])
+        assert client.loop.script.of(ev.DealMovedOnChain)[-1].result_hash == RESULT
+        with pytest.raises(TxRejected):
+            await client.ledger.post(money.tx("finalize", deal, attempt=":early"))
+        await money.control(client, "evm_increaseTime", 100)
+        await client.ledger.post(money.tx("finalize", deal))
+        await eventually(lambda: client.moves()[-1] == "finalized")
+
+
+async def test_a_silent_provider_costs_its_collateral(money: Money, eventually: Any) -> None:
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await client.follow()
+        await provider.ledger.post(money.commit(deal, client))
+        await money.control(client, "evm_increaseTime", 1_000)
+        await client.ledger.post(money.tx("expire", deal))
+        await eventually(lambda: client.moves() == ["committed", "expired"])
+
+
+async def test_a_cancelled_and_a_burned_deal(money: Money, eventually: Any) -> None:
+    async with money.both() as (client, provider):
+        deal, never, theirs = [await money.deal(client, provider, nonce) for nonce in (7, 8, 9)]
+        await client.follow()
+        await provider.ledger.post(money.commit(deal, client))
+        consent = provider.key.sign(digest(money.domain, Cancellation(deal_id(money.domain, deal), Tokens(0))))
+        await client.ledger.post(money.tx("cancel", deal, consent))
+        await eventually(lambda: client.moves() == ["committed", "cancelled"])
+        await provider.ledger.post(money.tx("burn", theirs))  # a burn of its own slot 9, not of the client's
+        await client.ledger.post(money.tx("burn", never))
+        await eventually(lambda: client.moves()[2:] == ["burned"])
+        assert client.loop.script.of(ev.DealMovedOnChain)[-1].deal_id == deal_id(money.domain, never)
+        with pytest.raises(TxRejected):
+            await provider.ledger.post(money.commit(never, client))
+        with pytest.raises(TxRejected, match="no escrow call"):
+            await client.ledger.post(money.tx("dance", deal))
+
+
+async def test_a_restart_goes_on_and_still_hears_what_is_taken_back(money: Money, eventually: Any) -> None:
+    async with money.both() as (client, provider):
+        watcher = NodeKey(sha256(money.purse.escrow, b"watcher"))
+        deal = await money.deal(client, provider)
+        mark = await money.control(client, "evm_snapshot")
+        async with money.open(watcher) as first:
+            first.knows(deal)
+            await first.follow()
+            await provider.ledger.post(money.commit(deal, client))
+            await eventually(lambda: first.moves() == ["committed"])
+            await eventually_kept(first)
+        async with money.open(watcher) as second:
+            second.knows(deal)
+            await second.follow()  # on a chain without a new block
+            assert second.loop.script.of(ev.ChainTimeMoved)
+            assert second.moves() == []
+            await money.control(client, "evm_revert", mark)
+            await money.control(client, "evm_mine")
+            await eventually(lambda: bool(second.loop.script.of(ev.DealRetractedOnChain)))
+            taken = second.loop.script.of(ev.DealRetractedOnChain)[0]
+            assert (taken.deal_id, taken.was) == (deal_id(money.domain, deal), "committed")
+
+
+async def eventually_kept(party: Party) -> None:
+    """Until the cursor that stands behind the commitment is on disk."""
+    with trio.fail_after(30):
+        while await party.loop.store.cursor("escrow.moves") is None:
+            await trio.sleep(0.01)
+
+
+async def test_a_restarted_node_ends_a_deal_whose_log_it_has_forgotten(money: Money) -> None:
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await provider.ledger.post(money.commit(deal, client))
+        assert provider.ledger._locks == {}  # it does not follow: as after a restart
+        await provider.ledger.post(money.tx("claim", deal))
+        assert list(provider.ledger._locks) == [deal_id(money.domain, deal)]
+
+
+async def test_transactions_whose_effects_were_dropped_are_tidied_away(money: Money, eventually: Any) -> None:
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await provider.ledger.post(money.commit(deal, client))
+        assert provider.ledger.submitter.statistics().in_flight == 1
+        await provider.follow()
+        await money.control(client, "evm_mine")
+        await eventually(lambda: provider.ledger.submitter.statistics().in_flight == 0)
+
+
+async def test_a_dead_chain_does_not_keep_a_node_from_starting(money: Money, eventually: Any) -> None:
+    key = NodeKey(sha256(money.purse.escrow, b"lonely"))
+    async with money.open(key, rpc=("http://127.0.0.1:1",)) as party:
+        with trio.fail_after(30):
+            await party.follow()
+        assert party.loop.script.events == []
+        assert party.ledger.endpoints()[0].failures > 0
+
+
+async def test_the_wallet_moves_money_in_and_out(money: Money) -> None:
+    async with money.both() as (client, provider):
+        assert (await client.wallet.balance()).free == "50000"
+        assert client.loop.script.of(ev.AccountRead)[-1].free == 50_000
+        asked = await client.wallet.withdraw(10_000)
+        assert int(asked.fee_wei) > 0
+        with pytest.raises(ChainOrFunds, match=r"refused.*NotReady\("):
+            await client.wallet.withdraw(0)
+        assert len((await client.wallet.balance()).withdrawals) == 1
+        await provider.wallet.unstake(5_000)
+        await money.control(client, "evm_increaseTime", 10_000)
+        await client.wallet.withdraw(0)
+        await provider.wallet.unstake(0)
+        assert (await client.wallet.balance()).token == "60000"
+        assert (await provider.wallet.balance()).stake == "15000"
+        for amount in (-1, 1 << 128, 1 << 300):
+            for act in (client.wallet.deposit, client.wallet.withdraw, client.wallet.stake, client.wallet.unstake):
+                with pytest.raises(UsageError):
+                    await act(amount)
+        with pytest.raises(UsageError):
+            await client.wallet.deposit(0)
+        with pytest.raises(ChainOrFunds, match="refused by the contract"):
+            await client.wallet.stake(1 << 100)
+        assert "RevertReason(" not in str(await _refusal(client))
+
+
+async def _refusal(party: Party) -> ChainOrFunds:
+    with pytest.raises(ChainOrFunds) as caught:
+        await party.wallet.deposit(10**30)
+    return caught.value
+
+
+def test_a_network_without_contracts_is_explained() -> None:
+    with pytest.raises(ConfigError, match="no escrow is known"):
+        network_params(Config(network=Network(name="devnet")))
