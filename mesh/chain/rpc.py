@@ -172,9 +172,7 @@ class Rpc:
             if endpoint.verified:
                 return
             if endpoint.failures > failures and not endpoint.refused:  # somebody else has just found out
-                raise EndpointFailed(
-                    f"{endpoint.name} has just failed", why=endpoint.last_error, endpoint=endpoint.name
-                )
+                raise EndpointFailed(endpoint.last_error, endpoint=endpoint.name)
             if not endpoint.refused:
                 told = await self._told_chain_id(endpoint)
                 if told == self.chain_id:
