@@ -1,0 +1,66 @@
+"""Whose fault is a pull that fails? A full disk here is never the peer's."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from devnet.sim.memory_link import MemoryHub
+from mesh.artifacts import Blobs
+from mesh.effects import FetchGaveUp
+from mesh.store.blobs import open_blobs
+from mesh.transfer import BlobFetcher, BlobServer
+from protocols.messages.negotiation import InputRoot
+from protocols.units import Cid, DealId
+
+if TYPE_CHECKING:
+    from devnet.sim.signer import KeyRing
+
+DEAL = DealId(b"\xaa" * 32)
+
+
+async def test_a_full_store_is_waited_out_and_never_blamed_on_the_peer(
+    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", eventually: Any
+) -> None:
+    here, there = (hub.link(ring.signer().peer_id) for _ in range(2))
+    async with (
+        open_blobs(tmp_path / "small", quota_bytes=3 << 20, sync=False) as small,
+        open_blobs(tmp_path / "large", quota_bytes=64 << 20, sync=False) as large,
+    ):
+        mine = Blobs(small, BlobFetcher(small, here), BlobServer(small, here))
+        theirs = Blobs(large, BlobFetcher(large, there), BlobServer(large, there))
+        await small.add_bytes(
+            b"".join((n + (1 << 31)).to_bytes(4, "big") for n in range(1 << 19)), key=b"mine"
+        )  # 2 MiB that nobody may collect
+        root = await large.add_bytes(b"".join(n.to_bytes(4, "big") for n in range(1 << 19)), key=b"theirs")
+        theirs.grant(DEAL, here.me, (root.cid,))
+        ended: list[str] = []
+
+        async def fetch() -> None:
+            await mine.fetch(DEAL, there.me, InputRoot(root.cid, root.content_bytes), lambda done, of: None)
+            ended.append("fetched")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetch)
+            await eventually(lambda: mine._fetcher.statistics().failed > 0)
+            assert ended == []
+            await small.unpin(b"mine")
+        assert ended == ["fetched"]
+        assert await small.has(root.cid)
+        assert here.peers()[there.me].score == 0
+
+
+async def test_what_is_no_tree_ends_the_pull(tmp_path: Path, hub: MemoryHub, ring: "KeyRing") -> None:
+    here, there = (hub.link(ring.signer().peer_id) for _ in range(2))
+    async with (
+        open_blobs(tmp_path / "a", quota_bytes=64 << 20, sync=False) as one,
+        open_blobs(tmp_path / "b", quota_bytes=64 << 20, sync=False) as two,
+    ):
+        mine = Blobs(one, BlobFetcher(one, here), BlobServer(one, here))
+        theirs = Blobs(two, BlobFetcher(two, there), BlobServer(two, there))
+        root = await two.add_bytes(bytes(3 << 20), key=b"theirs")
+        theirs.grant(DEAL, here.me, (root.cid,))
+        with trio.fail_after(30), pytest.raises(FetchGaveUp) as caught:
+            await mine.fetch(DEAL, there.me, InputRoot(Cid(root.cid), 1000), lambda done, of: None)
+        assert caught.value.code == "too_large"
