@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from devnet.chain import ChainHandle, dev_accounts
+from devnet.chain.hostile import hostile_endpoint
 from devnet.purse import Purse, open_purse
 from mesh.base.clock import SystemClock
 from mesh.base.config import Config
@@ -19,8 +20,11 @@ from mesh.base.config.schema import Chain, Network
 from mesh.base.entropy import SeededEntropy
 from mesh.base.errors import ChainOrFunds, ConfigError, UsageError
 from mesh.base.keys import NodeKey
+from mesh.chain.eth import LogQuery
+from mesh.chain.feed import Cursor, LogSeen
 from mesh.effects import TxRejected
 from mesh.ledger import Ledger, network_params, open_ledger
+from mesh.moves import DEAL_TOPICS
 from mesh.wallet import LedgerWallet
 from protocols import effects as fx
 from protocols import events as ev
@@ -281,6 +285,41 @@ async def test_a_dead_chain_does_not_keep_a_node_from_starting(money: Money, eve
             await party.follow()
         assert party.loop.script.events == []
         assert party.ledger.endpoints()[0].failures > 0
+
+
+async def test_a_node_recovers_when_its_chain_does(money: Money, chain: ChainHandle, eventually: Any) -> None:
+    key = NodeKey(sha256(money.purse.escrow, b"patient"))
+    async with (
+        hostile_endpoint("overloaded", upstream=chain.rpc_url) as endpoint,
+        money.open(key, rpc=(endpoint.url,)) as party,
+    ):
+        await party.follow()
+        assert party.loop.script.events == []
+        endpoint.mode = "honest"
+        await eventually(lambda: bool(party.loop.script.of(ev.ChainTimeMoved)))
+
+
+async def test_a_log_whose_block_nobody_shows_is_not_lost(
+    money: Money, chain: ChainHandle, nursery: trio.Nursery, eventually: Any
+) -> None:
+    key = NodeKey(sha256(money.purse.escrow, b"watcher"))
+    async with money.both() as (client, provider), hostile_endpoint("honest", upstream=chain.rpc_url) as endpoint:
+        deal = await money.deal(client, provider)
+        await provider.ledger.post(money.commit(deal, client))
+        async with money.open(key, rpc=(endpoint.url,)) as party:
+            party.knows(deal)
+            query = LogQuery((money.purse.escrow,), (DEAL_TOPICS,))
+            head = await party.ledger.eth.head()
+            log = (await party.ledger.eth.logs(query, head.number, head.number))[0]
+            asked = endpoint.asked["eth_getBlockByNumber"]
+            endpoint.mode = "null"
+            seen = LogSeen(log, Cursor(head.number, head.hash, log.index, 0))
+            nursery.start_soon(party.ledger._seen, party.loop.engine, seen)
+            await eventually(lambda: endpoint.asked["eth_getBlockByNumber"] > asked + 1)
+            assert party.moves() == []
+            endpoint.mode = "honest"
+            await eventually(lambda: party.moves() == ["committed"])
+            assert party.loop.script.of(ev.DealMovedOnChain)[0].timestamp == head.timestamp
 
 
 async def test_the_wallet_moves_money_in_and_out(money: Money) -> None:
