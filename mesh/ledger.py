@@ -20,10 +20,11 @@ from mesh.base.errors import ConfigError
 from mesh.base.keys import NodeKey
 from mesh.base.observe import get_log
 from mesh.base.tasks import Started
+from mesh.chain import events as on_chain
 from mesh.chain.contracts import Contracts
 from mesh.chain.errors import ChainError, FeeAboveCap, InsufficientFunds
 from mesh.chain.eth import Eth, LogQuery, TxCall
-from mesh.chain.events import DealCommitted, RunBurned, read_event
+from mesh.chain.events import DealCommitted, RunBurned, read_event, topic_of
 from mesh.chain.feed import Cursor, HeadMoved, LevelReached, LogRef, LogRetracted, LogSeen
 from mesh.chain.follower import Follower
 from mesh.chain.outcomes import Confirmed, Dropped, Reverted, SubmitterSettings
@@ -34,7 +35,6 @@ from mesh.chain.submitter import Submitter
 from mesh.chain.wire import Malformed
 from mesh.effects import TxRejected
 from mesh.engine import Engine
-from mesh.moves import DEAL_TOPICS, Move, Moved, move_of
 from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts import artifact
@@ -42,9 +42,9 @@ from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals.eip712 import Domain
 from protocols.effects import PostTx
 from protocols.limits import NetworkParams
-from protocols.units import Address, DealId, Hash32, Millis, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, DealId, Hash32, Millis, Tokens, UnixSeconds
 
-__all__ = ["Ledger", "network_params", "open_ledger"]
+__all__ = ["DEAL_TOPICS", "Ledger", "network_params", "open_ledger"]
 
 CURSOR: Final = "escrow"
 MOVES: Final = "escrow.moves"
@@ -78,6 +78,14 @@ def network_params(config: Config) -> NetworkParams:
     )
 
 
+class _Move(msgspec.Struct, frozen=True, array_like=True):
+    """A log of ours that a reorganisation may still take back."""
+
+    ref: LogRef
+    deal_ids: tuple[DealId, ...]
+    to: str
+
+
 class Ledger:
     """The escrow as the node uses it."""
 
@@ -94,7 +102,7 @@ class Ledger:
         self._deploy_block = deploy_block
         self._domain = Domain(params.chain_id, params.escrow)
         self._locks: dict[DealId, Lock] = {}
-        self._moves: dict[LogRef, Move] = {}
+        self._moves: dict[LogRef, _Move] = {}
         """Above the finalized block alone."""
         self._moves_changed = False
         self._head_known = trio.Event()
@@ -119,7 +127,7 @@ class Ledger:
         stored = await self._store.cursor(CURSOR)
         cursor = msgspec.msgpack.decode(stored, type=Cursor) if stored else None
         kept = await self._store.cursor(MOVES)
-        self._moves = {move.ref: move for move in msgspec.msgpack.decode(kept, type=list[Move])} if kept else {}
+        self._moves = {move.ref: move for move in msgspec.msgpack.decode(kept, type=list[_Move])} if kept else {}
         if cursor is not None:
             await self._resume(engine, cursor)
         follower = Follower(
@@ -194,26 +202,27 @@ class Ledger:
             return
         if isinstance(event, DealCommitted):
             self._remember(event.lock)
-        moved = self._burned(engine, event) if isinstance(event, RunBurned) else move_of(event)
-        if moved is None:
+        to = _TRANSITIONS.get(type(event))
+        if event is None or to is None:
             return
-        known = engine.view(lambda state: [one for one in moved.deal_ids if one in state.durable.deals])
+        named = self._burned(engine, event) if isinstance(event, RunBurned) else (_deal_of(event),)
+        known = engine.view(lambda state: tuple(one for one in named if one in state.durable.deals))
         if not known:
             return
         timestamp = await self._time_of(item.log.block_number)
-        self._moves[item.ref] = Move(item.ref, tuple(known), moved.to)
+        self._moves[item.ref] = _Move(item.ref, known, to)
         self._moves_changed = True
         for deal_id in known:
             await engine.post(
                 ev.DealMovedOnChain(
                     at=self._clock.monotonic_ms(),
                     deal_id=deal_id,
-                    to=moved.to,
+                    to=to,
                     tx=item.log.tx_hash,
                     block=item.log.block_number,
                     timestamp=timestamp,
-                    paid=moved.paid,
-                    result_hash=moved.result_hash,
+                    paid=getattr(event, "paid", Tokens(0)),
+                    result_hash=getattr(event, "result_hash", ZERO_HASH),
                 )
             )
 
@@ -230,19 +239,18 @@ class Ledger:
             log.info("block.awaited", number=number, reason=reason)
             await trio.sleep(BLOCK_RETRY_S)
 
-    def _burned(self, engine: Engine, event: RunBurned) -> Moved | None:
+    def _burned(self, engine: Engine, event: RunBurned) -> tuple[DealId, ...]:
         """A burn names no deal: it ends every one of ours in that slot."""
         if event.client != self.submitter.address:
-            return None
+            return ()
         slot = (event.client, event.run_nonce, event.index)
-        found = engine.view(
+        return engine.view(
             lambda state: tuple(
                 deal_id
                 for deal_id, half in state.durable.deals.items()
                 if (half.state.terms.deal.client, half.state.terms.deal.run_nonce, half.state.terms.deal.index) == slot
             )
         )
-        return Moved(found, "burned")
 
     async def _retracted(self, engine: Engine, ref: LogRef) -> None:
         move = self._moves.pop(ref, None)
@@ -353,6 +361,23 @@ class Ledger:
             lock = Lock.from_log(found[-1].topics, found[-1].data) if found else lock
         self._remember(lock)
         return lock
+
+
+_TRANSITIONS: Final[dict[type, str]] = {
+    on_chain.DealCommitted: "committed",
+    on_chain.DealClaimed: "claimed",
+    on_chain.DealSettled: "settled",
+    on_chain.DealFinalized: "finalized",
+    on_chain.DealExpired: "expired",
+    on_chain.DealCancelled: "cancelled",
+    on_chain.RunBurned: "burned",
+}
+DEAL_TOPICS: Final = tuple(map(topic_of, _TRANSITIONS))
+
+
+def _deal_of(event: on_chain.EscrowEvent) -> DealId:
+    """The one deal that a log about a deal names."""
+    return event.lock.deal_id if isinstance(event, DealCommitted) else DealId(getattr(event, "deal_id", b""))
 
 
 @asynccontextmanager

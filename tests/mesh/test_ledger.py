@@ -23,8 +23,7 @@ from mesh.base.keys import NodeKey
 from mesh.chain.eth import LogQuery
 from mesh.chain.feed import Cursor, LogSeen
 from mesh.effects import TxRejected
-from mesh.ledger import Ledger, network_params, open_ledger
-from mesh.moves import DEAL_TOPICS
+from mesh.ledger import DEAL_TOPICS, Ledger, network_params, open_ledger
 from mesh.wallet import LedgerWallet
 from protocols import effects as fx
 from protocols import events as ev
