@@ -21,6 +21,7 @@ from mesh.api.server import serve_api
 from mesh.api.service import LocalApi
 from mesh.api.types import NodeStatus, PeerInfo, ProviderInfo
 from mesh.base.config import LoadedConfig, ensure_home
+from mesh.base.errors import Defect, as_mesh_error
 from mesh.base.observe import get_log, log_to
 from mesh.cli.node_key import node_key
 from mesh.cli.session import say, socket_of
@@ -58,8 +59,9 @@ def node_log(loaded: LoadedConfig, *, shown: bool) -> Iterator[None]:
         ):
             try:
                 yield
-            except Exception:
-                get_log("node").exception("node.failed")
+            except Exception as error:
+                if isinstance(as_mesh_error(error), Defect):
+                    get_log("node").exception("node.failed")
                 raise
 
 

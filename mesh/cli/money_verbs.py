@@ -59,9 +59,10 @@ def balance_text(found: BalanceInfo) -> str:
 
 
 def _exit_text(text: str, symbol: str) -> str:
-    """``withdraw WEI from UNIX_SECONDS`` for people."""
+    """``withdrawing WEI from UNIX_SECONDS`` for people."""
     what, wei, _, at = text.split()
-    return f"{amount(wei, symbol)}, from {when(int(at))} UTC on: mesh wallet {what}"
+    verb = {"withdrawing": "withdraw", "unstaking": "unstake"}[what]
+    return f"{amount(wei, symbol)}, from {when(int(at))} UTC on: mesh wallet {verb}"
 
 
 def deposit(tokens: Amount, output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:

@@ -3,11 +3,11 @@
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from mesh.api.port import NodeApi
 from mesh.base.config import LoadedConfig, Paths, load_config
@@ -17,9 +17,13 @@ from mesh.base.tasks import Started
 if TYPE_CHECKING:
     import trio
 
+    from mesh.store.errors import StoreLocked
+
 __all__ = ["Session", "load", "open_session", "run_async", "say", "socket_of", "when_interrupted"]
 
 T = TypeVar("T")
+OTHER_S: Final = 15.0
+"""A node starts in 3 s and stops in one; on a loaded machine five times that."""
 
 
 class Session(NamedTuple):
@@ -136,16 +140,18 @@ async def open_session(
     Starting one resumes what an earlier command left unfinished in this home. ``needs_peers`` refuses at once when no
     peer could ever be found. Raises ``NodeUnreachable`` when no node runs and none may be started.
     """
-    from mesh.api.client import open_remote
+    async with AsyncExitStack() as stack:
+        yield await _reach(stack, loaded, may_start, needs_peers)
 
-    socket = socket_of(loaded)
-    if socket.exists():
-        async with open_remote(socket) as remote:
-            if await _answers(remote):
-                yield Session(remote, own=False)
-                return
+
+async def _reach(stack: AsyncExitStack, loaded: LoadedConfig, may_start: bool, needs_peers: bool) -> Session:
+    running = await _running(stack, loaded)
+    if running is not None:
+        return running
     if not may_start:
-        raise NodeUnreachable("no node runs here", why=f"nothing answers on {socket}", fix="mesh up --detach")
+        raise NodeUnreachable(
+            "no node runs here", why=f"nothing answers on {socket_of(loaded)}", fix="mesh up --detach"
+        )
     if needs_peers and not loaded.config.network.bootstrap and not loaded.config.network.mdns:
         raise ConfigError(
             "no peer is known",
@@ -153,16 +159,41 @@ async def open_session(
             fix="add --bootstrap MULTIADDR, or: mesh config set network.bootstrap MULTIADDR",
         )
     from mesh.cli.daemon import open_client
+    from mesh.store.errors import StoreLocked
 
     say("no node runs here: starting a client node for this command (mesh up --detach keeps one running)")
-    async with open_client(loaded) as api:
-        yield Session(api, own=True)
-
-
-async def _answers(api: NodeApi) -> bool:
-    """Whether somebody listens: a killed node leaves its socket file behind."""
     try:
-        await api.status()
-    except NodeUnreachable:
-        return False
-    return True
+        return Session(await stack.enter_async_context(open_client(loaded)), own=True)
+    except StoreLocked as locked:
+        return await _await_other(stack, loaded, locked)
+
+
+async def _await_other(stack: AsyncExitStack, loaded: LoadedConfig, locked: "StoreLocked") -> Session:
+    """Somebody else's node holds this home and does not answer yet: it is starting, or ending."""
+    import trio
+
+    say("another command's node is just starting or stopping in this home: waiting for it")
+    give_up = trio.current_time() + OTHER_S
+    while trio.current_time() < give_up:
+        running = await _running(stack, loaded)
+        if running is not None:
+            return running
+        await trio.sleep(0.2)
+    raise locked
+
+
+async def _running(stack: AsyncExitStack, loaded: LoadedConfig) -> Session | None:
+    """The node that answers on this home's socket; a killed one leaves its socket file behind and does not."""
+    from mesh.api.client import open_remote
+
+    socket = socket_of(loaded)
+    if not socket.exists():
+        return None
+    async with AsyncExitStack() as trying:
+        remote = await trying.enter_async_context(open_remote(socket))
+        try:
+            await remote.status()
+        except NodeUnreachable:
+            return None
+        stack.push_async_exit(trying.pop_all())
+    return Session(remote, own=False)

@@ -23,19 +23,25 @@ MAX_CATCH_UP_BYTES: Final = 64 << 20
 """Read at once from a job that runs; the rest follows in the next round. A job keeps 1 MiB unless it asks for more."""
 LogSink = Callable[[str, int, bytes], None]
 """Takes a stream's name, an offset in it, and what stands there."""
+QUIET_S: Final = 0.4
+"""Offers of a synced peer come in one answer, and peers are dialled at once: who is missing then comes with gossip."""
 FRESH_S: Final = 20
 """A node up for longer has heard of whoever there is to hear of."""
 
 
 async def await_offers(session: Session) -> None:
-    """A client that has just started needs a moment to hear of somebody. Returns without offers after a while."""
-    with trio.move_on_after(CONNECT_S):
-        while True:
-            status = await session.api.status()
-            fresh = session.own or status.uptime_s < FRESH_S
-            if not fresh or (status.offers and status.chain_block):
-                return
-            await trio.sleep(OFFERS_POLL_S)
+    """A client that has just started needs a moment to hear of all who are there. Returns after a while in any case."""
+    give_up = trio.current_time() + CONNECT_S
+    known, since = 0, trio.current_time()
+    while (now := trio.current_time()) < give_up:
+        status = await session.api.status()
+        if not session.own and status.uptime_s >= FRESH_S:
+            return
+        if status.offers != known:
+            known, since = status.offers, now
+        if known and status.chain_block and now - since >= QUIET_S:
+            return
+        await trio.sleep(OFFERS_POLL_S)
 
 
 async def watch_run(api: NodeApi, run_id: str, *, logs: bool, settled: bool = True, shown: bool = True) -> RunInfo:

@@ -287,7 +287,7 @@ class FakeNode:
             free=str(TOKEN // 2),
             stake="0",
             symbol="MESH",
-            withdrawals=(f"withdraw {TOKEN} from 1800000000",),
+            withdrawals=(f"withdrawing {TOKEN} from 1800000000",),
         )
 
     async def _pay(self, what: str, amount: str) -> TxInfo:
