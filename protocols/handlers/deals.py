@@ -53,6 +53,7 @@ __all__ = [
     "live_deals",
     "place",
     "pledged",
+    "start_waiting",
     "started",
     "step",
     "time_moved",
@@ -96,7 +97,7 @@ def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
             out += runs.follow(state, new, env)
             out += _spare_the_rest(state, new, env)
     else:
-        out += _start_waiting(state, env)
+        out += start_waiting(state, env)
     return out
 
 
@@ -171,7 +172,7 @@ def free_in(state: NodeState) -> Seconds:
     return Seconds(max(min(ends), 0)) if ends else Seconds(0)
 
 
-def _start_waiting(state: NodeState, env: Env) -> list[Effect]:
+def start_waiting(state: NodeState, env: Env) -> list[Effect]:
     """Start committed jobs, oldest commitment first, while slots are free."""
     live = [state.durable.deals[deal_id] for deal_id in state.durable.live]
     mine = [half.state for half in live if half.role == PROVIDER]

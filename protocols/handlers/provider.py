@@ -59,7 +59,8 @@ def provider_changed(state: NodeState, event: ev.ProviderChanged, env: Env) -> l
     if withdrawn is not None:
         state.timers.clear(HEARTBEAT)
         return _withdraw(state, withdrawn, env)
-    return _advertise(state, event.at, env)
+    # A deal that was committed while this node was down could not start before it knew its slots.
+    return [*_advertise(state, event.at, env), *deals.start_waiting(state, env)]
 
 
 def drain_requested(state: NodeState, event: ev.DrainRequested, env: Env) -> list[Effect]:
