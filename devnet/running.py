@@ -14,7 +14,7 @@ from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
 from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster, write_cluster
 from devnet.members import Member, MemberPlan
 from devnet.process_world import ProcessWorld
-from devnet.scenario import Cluster, Failed, Report, Scenario
+from devnet.scenario import JOBS, Cluster, Failed, Report, Scenario
 from mesh.api.client import open_remote
 from mesh.base.errors import MeshError, NodeUnreachable, UsageError
 from mesh.cli.render import emit, short, table
@@ -43,22 +43,27 @@ async def reported(name: str, seed: int, world: str, script: Callable[[], Awaita
     try:
         figures = await script()
     except (Failed, MeshError, trio.TooSlowError) as error:
-        problem = str(error) or type(error).__name__
-        return Report(name=name, ok=False, figures={}, problem=problem, world=world, seed=seed)
+        return _failed(name, seed, world, error)
     except BaseExceptionGroup as group:
         known, rest = group.split((Failed, MeshError, trio.TooSlowError))
         if known is None or rest is not None:
             raise
-        return Report(name=name, ok=False, figures={}, problem=_first_leaf(known), world=world, seed=seed)
+        return _failed(name, seed, world, _first_leaf(known))
     return Report(name=name, ok=True, figures=figures, world=world, seed=seed)
 
 
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> str:
-    """What the first error in a group says."""
+def _failed(name: str, seed: int, world: str, error: BaseException) -> Report:
+    problem = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+    figures = error.figures if isinstance(error, Failed) else {}
+    return Report(name=name, ok=False, figures=figures, problem=problem, world=world, seed=seed)
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group."""
     one: BaseException = group
     while isinstance(one, BaseExceptionGroup):
         one = one.exceptions[0]
-    return f"{type(one).__name__}: {one}"
+    return one
 
 
 async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) -> Report:
@@ -113,8 +118,10 @@ async def keep_up(plan: ClusterPlan) -> None:
         write_cluster(home, _file_of(cluster))
         say(f"{len(cluster.members)} nodes run; chain {cluster.chain.kind} at {cluster.chain.rpc_url}")
         client = cluster.clients[0]
-        say(f"try: MESH_HOME={client.home} mesh --help")
-        say(f"     cd {client.home} && MESH_HOME={client.home} mesh submit {Path('devnet/jobs/pi/job.yaml').resolve()}")
+        say(f"the client's home is {client.home}; work as its owner:")
+        say(f"  export MESH_HOME={client.home}")
+        say(f"  mesh submit {JOBS / 'pi' / 'job.yaml'} -f")
+        say("mesh devnet ps shows the nodes; Ctrl-C here, or mesh devnet down, ends them")
         try:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
@@ -220,6 +227,7 @@ async def part(one: str, other: str, apart: bool) -> None:
     for node, peer in ((first, second), (second, first)):
         async with open_remote(Path(node.home) / "api.sock") as api:
             await api.block(peer.peer_id, apart)
+    say(f"{one} and {other} refuse each other; mesh devnet heal undoes it")
 
 
 async def heal_all() -> None:
@@ -230,6 +238,7 @@ async def heal_all() -> None:
             for peer in living:
                 if peer is not node:
                     await api.block(peer.peer_id, False)
+    say(f"{len(living)} nodes take each other again; they dial within seconds")
 
 
 def stop_network() -> None:

@@ -3,8 +3,9 @@
 A scenario sees a `Cluster` and nothing below it; it answers a `Report` whose figures are facts that were measured in it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,7 +18,11 @@ JOBS: Final = Path(__file__).parent / "jobs"
 
 
 class Failed(Exception):
-    """A scenario found something that is not as it must be."""
+    """A scenario found something that is not as it must be. ``figures``: what it had measured by then."""
+
+    def __init__(self, what: str, figures: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(what)
+        self.figures = dict(figures)
 
 
 def check(holds: bool, what: str) -> None:

@@ -1,0 +1,1 @@
+"""Everything that may be wrong with what a node is given: files, modules, messages, records, trades, endpoints."""
