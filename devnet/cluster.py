@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from devnet.chain import ChainHandle, run_chain
+from devnet.layout import claim
 from devnet.members import Member, MemberPlan
 from devnet.spawner import Spawner, open_spawner
 from protocols.units import Address
@@ -108,6 +109,13 @@ class ProcessCluster:
 async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIterator[ProcessCluster]:
     """A devnet below ``home`` (emptied first) that ends with the block: every process it started is gone."""
     plan = plan or ClusterPlan()
+    with claim(home):
+        async with _fresh_cluster(home, plan) as cluster:
+            yield cluster
+
+
+@asynccontextmanager
+async def _fresh_cluster(home: Path, plan: ClusterPlan) -> AsyncIterator[ProcessCluster]:
     await trio.to_thread.run_sync(partial(shutil.rmtree, home, ignore_errors=True))
     home.mkdir(mode=0o700, parents=True)
     count = plan.providers + plan.clients + 12

@@ -6,7 +6,18 @@ A view is a frozen value that shares nothing with the state. Identifiers stay by
 import msgspec
 
 from protocols.deals.evidence import dossier_of
-from protocols.deals.states import Claimed, DealState, Expired, Settled, phase_of
+from protocols.deals.states import (
+    Claimed,
+    Committed,
+    DealState,
+    Expired,
+    Proposed,
+    Ready,
+    Running,
+    Settled,
+    Signed,
+    phase_of,
+)
 from protocols.env import Env
 from protocols.handlers.deals import busy_slots
 from protocols.job.canonical import CanonicalJob
@@ -29,6 +40,10 @@ __all__ = [
     "run_view",
     "runs",
 ]
+
+
+HINTED = (Proposed, Signed, Ready, Committed, Running)
+"""States in which what the provider last said about its progress is still news."""
 
 
 class DealView(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +165,7 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
         root=result.root if result else None,
         size=result.size if result else 0,
         detail=getattr(deal, "detail", ""),
-        hint=state.hints.get(deal_id),
+        hint=state.hints.get(deal_id) if isinstance(deal, HINTED) else None,
     )
 
 

@@ -261,9 +261,15 @@ class LocalApi:
 
     async def cancel(self, run: str) -> RunInfo:
         """See ``NodeApi``."""
-        run_id = one_run(self._engine, run).run_id
-        await self._engine.post(ev.CancelRequested(at=self._clock.monotonic_ms(), run_id=run_id))
-        return await self.run(run_id.hex())
+        view = one_run(self._engine, run)
+        if view.status in ("done", "failed", "cancelled"):
+            raise UsageError(f"run {run} cannot be cancelled", why=f"it is {view.status}", fix=f"mesh describe {run}")
+        await self._engine.post(ev.CancelRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
+        after = await self.run(view.run_id.hex())
+        if after.status == "dealing":
+            why = "the job has ended and its result is on its way; it will be paid for"
+            raise UsageError(f"run {run} cannot be cancelled any more", why=why, fix=f"mesh wait {run}")
+        return after
 
     async def retry(self, run: str) -> RunInfo:
         """See ``NodeApi``."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from mesh.api.port import NodeApi
-from mesh.base.config import LoadedConfig, Paths, load_config
-from mesh.base.errors import ConfigError, Interrupted, NodeUnreachable, as_mesh_error
+from mesh.base.config import LoadedConfig, Paths, load_config, mesh_home
+from mesh.base.errors import ConfigError, Interrupted, NodeUnreachable, UsageError, as_mesh_error
 from mesh.base.tasks import Started
 
 if TYPE_CHECKING:
@@ -56,10 +56,19 @@ def say(text: str) -> None:
 
 
 def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
-    """The settings, with the preset of the network they name. Raises ``ConfigError``."""
+    """The settings, with the preset of the network they name. Raises ``ConfigError``.
+
+    Where the current folder has no ``mesh.toml``, the one in the node's home is read: who names a home means its node.
+    """
     from mesh.chain.presets import preset_of
 
-    return load_config(flags=flags, preset=preset_of)
+    try:
+        here = Path.cwd() / "mesh.toml"
+    except FileNotFoundError as error:
+        raise UsageError("this folder no longer exists", why="it was removed under the shell", fix="cd") from error
+    own = mesh_home() / "mesh.toml"
+    file = own if own.exists() and not here.exists() else None
+    return load_config(flags=flags, preset=preset_of, file=file)
 
 
 def socket_of(loaded: LoadedConfig) -> Path:

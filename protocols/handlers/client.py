@@ -1,11 +1,13 @@
 """What does a client do: submit, search, sign, cancel, retry?"""
 
+from typing import Final
+
 import msgspec
 
 from protocols import events as ev
 from protocols.deals.inputs import CancelWanted
 from protocols.deals.search import Search
-from protocols.deals.states import Committed, Proposed, Signed
+from protocols.deals.states import Accepted, Claimed, Committed, Delivered, Proposed, Resulted, Signed
 from protocols.effects import Effect, Notify
 from protocols.env import Env
 from protocols.handlers import deals, runs
@@ -82,11 +84,19 @@ def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     return []
 
 
+WORKED: Final = (Resulted, Delivered, Accepted, Claimed)
+"""Deals whose provider has committed to a result."""
+
+
 def cancel_requested(state: NodeState, event: ev.CancelRequested, env: Env) -> list[Effect]:
     """Stop searching, burn what is signed, or offer the provider a price for stopping."""
     run = state.durable.runs.get(event.run_id)
     if run is None or is_final(run):
         return []
+    if any(isinstance(state.durable.deals[deal_id].state, WORKED) for deal_id in run.deals):
+        # The work is done and its result known: it is paid for, so its owner shall have it.
+        detail = "the job has ended already; its result is on its way"
+        return [Notify(subject=run.run_id, name="run.cancel_refused", fields={"detail": detail})]
     effects = runs.drop_search(state, event.run_id, env)
     cancelled = Cancelled()
     state.durable.put_run(msgspec.structs.replace(run, status=cancelled))
