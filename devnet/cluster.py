@@ -85,6 +85,14 @@ class ProcessCluster:
         await self.endow(member)
         return member
 
+    async def restart(self, name: str) -> None:
+        """Start a member again. It took a free port and gets another: it must know somebody to dial, as anybody's node does."""
+        member = self.members[name]
+        others = [one for one in self.members.values() if one is not member and one.running]
+        bootstrap = tuple(address for one in others[:3] for address in one.addresses[:1])
+        member.plan = msgspec.structs.replace(member.plan, bootstrap=bootstrap)
+        await member.start()
+
     async def endow(self, member: Member) -> None:
         """Gas and tokens from the devnet's purse; the node itself deposits and stakes, as its owner would."""
         await self.purse.give(Address(bytes.fromhex(member.operator[2:])), FUNDS)

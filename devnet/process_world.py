@@ -87,7 +87,7 @@ class ProcessWorld:
 
     async def start(self, name: str) -> None:
         """See ``Cluster``."""
-        await self.cluster[name].start()
+        await self.cluster.restart(name)
 
     async def withhold(self, client: str, withholding: bool) -> None:
         """See ``Cluster``: the blocks of its next submissions are gone from its disk once it has signed."""
