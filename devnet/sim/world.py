@@ -1,4 +1,4 @@
-"""What is simulated: many real cores, one virtual clock, one network, one chain, and every fault, from one seed.
+"""What is simulated? Many real cores, one virtual clock, one network, one chain, and every fault, from one seed.
 
 The rules are the shipped ones (`protocols.node.handle`); only the shell around them is virtual. Time moves from event to
 event, so an hour costs what happens in it. The same seed gives the same history, bit by bit, in every process.
@@ -84,6 +84,8 @@ class World:
         self.by_address: dict[Address, SimNode] = {}
         self.cuts: dict[int, frozenset[PeerId]] = {}
         """Partitions under way: who is on the one side."""
+        self.tap: list[tuple[PeerId, PeerId, bytes]] | None = None
+        """Every message that was sent (from, to, envelope), for those who want to replay them."""
         self.events = 0
         self._disk = disk
         self._queue: list[tuple[int, int, Callable[[], None]]] = []

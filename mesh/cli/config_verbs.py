@@ -1,4 +1,4 @@
-"""Verbs about settings and policies: config view|get|set, policy test."""
+"""What does a person type about settings and policies? config view|get|set, policy test."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Verbs that begin a run: submit, quote, run; and those that look at a job file."""
+"""What does a person type to begin a run? submit, quote, run; and what to look at a job file."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Verbs about the node's key: key new|show|import|export."""
+"""What does a person type about the node's key? key new|show|import|export."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""Verbs that look at the market: offers, gpus, peers, deals, deal show|evidence|verify."""
+"""What does a person type to look at the market? offers, gpus, peers, deals, deal show|evidence|verify."""
 
 from pathlib import Path
 from typing import Annotated

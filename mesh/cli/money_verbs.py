@@ -1,4 +1,4 @@
-"""Verbs about money: wallet show|deposit|withdraw|stake|unstake|channels, chain deploy."""
+"""What does a person type about money? wallet show|deposit|withdraw|stake|unstake|channels, chain deploy."""
 
 from pathlib import Path
 from typing import Annotated, Literal

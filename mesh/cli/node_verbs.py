@@ -1,4 +1,4 @@
-"""Verbs of the node itself: up, down, drain, resume, status, doctor."""
+"""What does a person type about the node itself? up, down, drain, resume, status, doctor."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Verbs that look after runs: ps, describe, events, logs, wait, get, cancel, retry.
+"""What does a person type to look after runs? ps, describe, events, logs, wait, get, cancel, retry.
 
 Without a running node each starts a client node of this home for itself, which also resumes what was interrupted.
 """

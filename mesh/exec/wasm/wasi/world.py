@@ -1,4 +1,4 @@
-"""Everything one job sees, put together."""
+"""What does one job see? Everything of it, put together."""
 
 from collections.abc import Callable
 
