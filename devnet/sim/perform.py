@@ -49,6 +49,8 @@ def _publish(node: "SimNode", effect: fx.Publish) -> None:
 
 def _deliver(node: "SimNode", peer: PeerId, data: bytes) -> bool:
     world, other = node.world, node.world.nodes[peer]
+    if world.tap is not None:
+        world.tap.append((node.me, peer, data))
     if not world.reachable(node, other) or world.lost():
         return False
     world.connect(node, other)

@@ -13,7 +13,7 @@ from devnet.sim.world import Network, World
 from protocols.deals.states import FINAL_STATES, Abandoned, Expired, Settled
 from protocols.runs import Cancelled, Done, Failed, is_final
 
-__all__ = ["SimReport", "build", "finish", "offer_of", "simulate", "toy_job"]
+__all__ = ["SimReport", "build", "finish", "offer_of", "settle", "simulate", "toy_job"]
 
 MINUTE: Final = 60_000
 SETTLE_MINUTES: Final = 14
@@ -108,15 +108,22 @@ def finish(world: World, minutes: int) -> tuple[str, ...]:
     while world.now < minutes * MINUTE:
         world.run(world.now + CHECK_MS)
         found.update(dict.fromkeys(violations(world, ended=False)))
+    settle(world)
+    found.update(dict.fromkeys(violations(world, ended=True)))
+    return tuple(found)
+
+
+def settle(world: World) -> None:
+    """No fault from now on: everybody who is not gone for good comes back, and time passes until all is over."""
     for node in world.nodes.values():
         node.rpc_up = True
         node.revive()
     for number in list(world.cuts):
         world.mend(number)
-    while world.now < (minutes + SETTLE_MINUTES) * MINUTE and not _over(world):
+    world.network = NO_NOISE
+    end = world.now + SETTLE_MINUTES * MINUTE
+    while world.now < end and not _over(world):
         world.run(world.now + CHECK_MS)
-    found.update(dict.fromkeys(violations(world, ended=True)))
-    return tuple(found)
 
 
 def _over(world: World) -> bool:
