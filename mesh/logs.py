@@ -5,8 +5,9 @@ from typing import Final
 
 import trio
 
+from mesh.base.errors import NodeUnreachable
 from mesh.engine import Engine
-from mesh.net.link import CALL_MAX_BYTES, CallRefused, Link
+from mesh.net.link import CALL_MAX_BYTES, CallRefused, Link, LinkError
 from mesh.runner import JobRunner
 from protocols.canonical import decode_strict, encode
 from protocols.errors import RemoteProtocolError
@@ -58,10 +59,14 @@ class LogReader:
         self._link = link
 
     async def pull(self, provider: PeerId, deal_id: DealId, stream: str, offset: int) -> LogPart:
-        """What the provider has from ``offset`` on. Raises ``LinkError``; a malformed answer is a ``CallRefused``."""
+        """What the provider has from ``offset`` on. Raises ``NodeUnreachable``: it does not answer, or with nonsense."""
         request = encode(LogPull(deal_id=deal_id, stream=stream, offset=offset))  # type: ignore[arg-type]
-        answer = await self._link.call(provider, LOGS_PROTOCOL, request, PULL_TIMEOUT_S)
         try:
+            answer = await self._link.call(provider, LOGS_PROTOCOL, request, PULL_TIMEOUT_S)
             return decode_strict(LogPart, answer, max_bytes=CALL_MAX_BYTES)
-        except RemoteProtocolError as error:
-            raise CallRefused(f"the provider's log answer is malformed: {error}") from error
+        except (LinkError, RemoteProtocolError) as error:
+            raise NodeUnreachable(
+                "the provider does not tell its log",
+                why=str(error) or type(error).__name__,
+                fix="mesh wait RUN   (the result brings the whole log)",
+            ) from error
