@@ -72,13 +72,18 @@ class Member:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MESH_") or k == "MESH_CI"}
         return {**kept, "MESH_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
 
+    @property
+    def _listen(self) -> str:
+        """Any port at first, afterwards the same again: whoever knew a node finds it after a restart."""
+        return self.addresses[0].rpartition("/p2p/")[0] if self.addresses else "/ip4/127.0.0.1/tcp/0"
+
     def write_config(self) -> None:
         """Write mesh.toml."""
         plan = self.plan
         sections: dict[str, dict[str, object]] = {
             "network": {
                 "name": "devnet",
-                "listen": ["/ip4/127.0.0.1/tcp/0"],
+                "listen": [self._listen],
                 "bootstrap": list(plan.bootstrap),
                 "mdns": False,
             },
