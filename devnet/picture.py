@@ -40,7 +40,8 @@ def picture(lines: list[str]) -> str:
         for number, line in enumerate(shown)
         if line
     ]
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" viewBox="0 0 {width} {height}" role="img" aria-label="make demo">'
+    size = f'viewBox="0 0 {width} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" {size} role="img" aria-label="make demo">'
     back = f'<rect width="{width}" height="{height}" rx="8" fill="{BACK}"/>'
     return "\n".join([head, f"<style>text {{ {_STYLE} }}</style>", back, *rows, "</svg>", ""])
 
