@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from protocols.deals.eip712 import OnChainState
-from protocols.deals.states import FINAL_STATES, Expired, Rejected, Settled
+from protocols.deals.states import FINAL_STATES, DealState, Expired, Rejected, Settled
 from protocols.handlers.deals import busy_slots
 from protocols.runs import Run, is_final
 from protocols.state import CLIENT, Half
@@ -21,10 +21,12 @@ MANY_RESULTS: Final = 80
 """Results at 2 % or more each, of which at least one must have been re-executed: missed once in five histories, so it
 is asked only of clients that still know no provider (25 %): missed once in 10^10."""
 
+_COSTLY: Final = (OnChainState.COMMITTED, OnChainState.CLAIMED, OnChainState.SETTLED)
+
 INVARIANTS: Final = (
     "funds: what the escrow accounts for is what was deposited; no balance is below zero",
     "once: no deal is paid twice, no run signs one index twice",
-    "budget: no run pays more than its budget",
+    "budget: no run has more than its budget paid or locked",
     "consent: a client pays for what it signed, or for a claim whose window passed; never more than the price",
     "slots: a provider never has more firm holds and deals than slots and waiting places",
     "holds: one firm hold per client and provider, and none outlives its time",
@@ -75,13 +77,17 @@ def _within_budget(world: "World") -> Iterator[str]:
         for run in node.state.durable.runs.values():
             if len({deals[deal_id].state.terms.deal.index for deal_id in run.deals}) != len(run.deals):
                 yield f"once: run {run.run_id.hex()[:12]} has signed two deals for one index"
-            paid = sum(_paid(deals[deal_id].state) for deal_id in run.deals)
-            if paid > run.market.budget:
-                yield f"budget: run {run.run_id.hex()[:12]} paid {paid} of {run.market.budget} wei"
+            spent = sum(_spent(world, deals[deal_id].state) for deal_id in run.deals)
+            if spent > run.market.budget:
+                yield f"budget: run {run.run_id.hex()[:12]} has {spent} of {run.market.budget} wei paid or locked"
 
 
-def _paid(state: object) -> int:
-    return state.paid if isinstance(state, Settled) else 0
+def _spent(world: "World", state: DealState) -> int:
+    """What was paid for a deal, or is locked for it, whatever its client believes."""
+    if isinstance(state, Settled):
+        return state.paid
+    entry = world.escrow.entry(state.terms.deal)
+    return state.terms.deal.price if entry and entry.state in _COSTLY else 0
 
 
 def _desks(world: "World") -> Iterator[str]:

@@ -147,7 +147,7 @@ class Negotiation(RuleBasedStateMachine):
             rfq_id=rfq.rfq_id,
             firm=True,
             hold_ms=params.hold,
-            price=Tokens(10**14),
+            price=Tokens(35 * 10**15),
             collateral=Tokens(0),
             provider_secret_hash=Hash32(bytes(32)),
             exec_seconds=50,
