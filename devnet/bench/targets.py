@@ -75,6 +75,14 @@ FLOORS: Final[dict[str, dict[str, Floor]]] = {
         "unixfs_cid_to_sha256_ratio": _least(0.7, decides=True),
         "verify_to_sha256_ratio": _least(0.7, decides=True),
     },
+    "sim": {
+        "events_per_cpu_s_200": _least(50_000),
+        "gossip_deliveries_per_cpu_s": _least(15_000),
+        "rounds_per_deal_200": _most(2, decides=True),
+        "rounds_per_deal_800": _most(2, decides=True),
+        "violations_200": _most(0, decides=True),
+        "violations_800": _most(0, decides=True),
+    },
 }
 """By benchmark and figure, from the project's targets. A figure that is not named here is noted without a target."""
 
