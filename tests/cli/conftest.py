@@ -347,7 +347,7 @@ def serving(api: FakeNode, socket: Path) -> Iterator[None]:
             await api.stopped.wait()
             nursery.cancel_scope.cancel()
 
-    thread = threading.Thread(target=trio.run, args=(node,))
+    thread = threading.Thread(target=trio.run, args=(node,), daemon=True)
     thread.start()
     assert listening.wait(30)
     token, scope = inside[0]
@@ -355,7 +355,7 @@ def serving(api: FakeNode, socket: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(trio.RunFinishedError):  # `mesh down` was faster
-            trio.from_thread.run_sync(scope.cancel, trio_token=token)
+            token.run_sync_soon(scope.cancel)
         thread.join(30)
         assert not thread.is_alive()
 
@@ -431,3 +431,14 @@ def job(home: Path) -> Path:
     file = Path("job.yaml")
     file.write_text("version: 1\nname: pi\nmodule: ./pi.wasm\nmarket: {max_price: 2 MESH, budget: 3 MESH}\n")
     return file
+
+
+@pytest.fixture
+def serve() -> Callable[[FakeNode, Path], Any]:
+    """``with serve(FakeNode(home), socket)``: a node that comes later."""
+    return serving
+
+
+@pytest.fixture
+def new_node(home: Path) -> Callable[[], FakeNode]:
+    return partial(FakeNode, home)

@@ -1,10 +1,14 @@
 """Do up, down, drain, resume and status do what they say, and fail with the next command to type?"""
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 import trio
 
 from mesh.base.clock import SystemClock
+from mesh.base.keys import create_key
 from mesh.store import Store
 
 
@@ -122,17 +126,33 @@ def test_up_detached_reports_what_the_process_said(mesh, home, monkeypatch) -> N
     assert not list(home.glob(".ready*"))
 
 
-async def test_two_nodes_in_one_home(mesh, home) -> None:
+async def test_two_nodes_in_one_home(home) -> None:
     home.mkdir(mode=0o700)
     async with await Store.open(home / "node.db", clock=SystemClock()):
-        done = await trio.to_thread.run_sync(up_in_a_process)
-    assert done.returncode == 3, done.stderr
-    assert "is in use" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("  try: ")
+        with process_of("up") as process:
+            _, talk = await trio.to_thread.run_sync(process.communicate)
+    assert process.returncode == 3
+    assert "is in use" in talk
+    assert talk.splitlines()[-1].startswith("  try: ")
 
 
-def up_in_a_process():
-    import subprocess
-    import sys
+async def test_a_node_that_is_just_starting_is_waited_for(home, serve, new_node) -> None:
+    """It holds the store and does not listen yet."""
+    create_key(home / "node.key")
+    async with await Store.open(home / "node.db", clock=SystemClock()):
+        with process_of("ps", "-a") as process:
+            try:
+                assert process.stderr is not None
+                for word in ("starting a client node", "waiting for it"):
+                    assert word in await trio.to_thread.run_sync(process.stderr.readline)
+                with serve(new_node(), home / "api.sock"):
+                    out, _ = await trio.to_thread.run_sync(process.communicate)
+            finally:
+                process.kill()
+    assert process.returncode == 0
+    assert "0x1f3acdcd" in out
 
-    return subprocess.run([sys.executable, "-m", "mesh.cli.app", "up"], capture_output=True, text=True, check=False)
+
+def process_of(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "mesh.cli.app", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
