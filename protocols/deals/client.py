@@ -361,7 +361,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Claimed, TimePassed): _window_over,
     **{(s, ChainMoved): _moved for s in _ON_CHAIN},
     **{(s, ChainRetracted): client_retracted for s in (Committed, Resulted, Delivered, Accepted, Rejected)},
-    **{(s, ChainRetracted): client_retracted for s in (Claimed, Settled, Expired)},
+    **{(s, ChainRetracted): client_retracted for s in (Claimed, Settled, Expired, Abandoned)},
     **{(s, TxRefused): _tx_refused for s in (Committed, Resulted, Delivered, Accepted, Rejected, Claimed, Abandoned)},
 }
 

@@ -10,6 +10,7 @@ import msgspec
 from protocols.deals import eip712
 from protocols.deals.inputs import ChainMoved, ChainRetracted, Ctx, Step, post_tx, say
 from protocols.deals.states import (
+    Abandoned,
     Accepted,
     Claimed,
     Commitment,
@@ -110,6 +111,8 @@ def _is_about(state: DealState, event: ChainRetracted) -> bool:
             return event.tx == state.tx and how == state.how
         case "expired", Expired():
             return event.tx == state.tx
+        case "burned", Abandoned(burned=True):
+            return True
         case _:
             return False
 
@@ -168,6 +171,8 @@ def client_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
             return Committed(terms, on), (note,)
         case "expired", Expired(commitment=Commitment() as on):
             return Committed(terms, on), (note,)
+        case "burned", Abandoned():
+            return msgspec.structs.replace(state, burned=False), (post_tx(terms, "burn", attempt=event.tx), note)
         case _:
             return state, ()
 
