@@ -147,14 +147,14 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-async def test_deploying_heals_the_patient(home, nursery, monkeypatch) -> None:
+async def test_deploying_heals_the_patient(mesh, home, nursery, monkeypatch) -> None:
     """On a local chain with the id of Arbitrum Sepolia, by the owner of its first account."""
     monkeypatch.delenv("MESH_NETWORK_NAME")
     chain = await nursery.start(partial(run_chain, kind="pyevm", chain_id=421_614))
     run = partial(trio.to_thread.run_sync, process)
     secret = Path("funded")
     secret.write_text(chain.accounts[0].private_key.hex())
-    assert (await run("key", "import", str(secret))).returncode == 0
+    assert mesh("key", "import", str(secret)).code == 0
     asked = await run("chain", "deploy", "--network", "arbitrum-sepolia", "--rpc", chain.rpc_url)
     assert asked.returncode == 2
     assert "add --yes" in asked.stderr
@@ -168,7 +168,7 @@ async def test_deploying_heals_the_patient(home, nursery, monkeypatch) -> None:
     assert stored == record
     for line in made.stderr.splitlines():
         if line.startswith("  mesh "):
-            assert (await run(*line.split()[1:])).returncode == 0
+            assert mesh(*line.split()[1:]).code == 0
     found = await check_chain(patient())
     states = told(found)
     assert states["contracts"] == "ok"
