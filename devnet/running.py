@@ -156,7 +156,11 @@ def _entry(member: Member) -> NodeEntry:
 
 
 def _alive(pid: int) -> bool:
-    return pid > 0 and Path(f"/proc/{pid}").exists()
+    """Whether a process runs; one that has ended and waits for its parent to ask does not."""
+    try:
+        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def list_nodes(output: str) -> None:
