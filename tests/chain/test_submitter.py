@@ -270,7 +270,7 @@ async def test_a_base_fee_above_the_cap_is_not_paid(chain: ChainHandle, eth: Eth
 async def test_an_endpoint_that_breaks_in_mid_stream_costs_no_transaction(
     fault: str, chain: ChainHandle, open_rpc_to: Callable[..., Rpc]
 ) -> None:
-    settings = RpcSettings(attempt_s=0.3, backoff_s=0.01, backoff_max_s=0.05)
+    settings = RpcSettings(attempt_s=3.0, backoff_s=0.01, backoff_max_s=0.05)
     async with (
         hostile_endpoint(upstream=chain.rpc_url) as first,
         hostile_endpoint(upstream=chain.rpc_url) as second,
