@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -101,6 +102,7 @@ def network() -> Iterator[Network]:
 def _until_up(found: Network, supervisor: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + UP_S
     while not (found.place / "net" / "cluster.json").exists():
-        assert supervisor.poll() is None, (found.place / "up.log").read_text()
-        assert time.monotonic() < end, (found.place / "up.log").read_text()
-        time.sleep(POLL_S)
+        said = (found.place / "up.log").read_text()
+        assert time.monotonic() < end, said
+        with suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"mesh devnet up ended with {supervisor.wait(POLL_S)}: {said}")

@@ -1,0 +1,76 @@
+"""Are the promised scenarios there, and do those of both worlds hold in the simulator?"""
+
+import pytest
+
+from devnet.running import run_scenario
+from devnet.scenario import ended, settled
+from devnet.scenarios import NAMES, load_scenario
+from mesh.api.types import RunInfo
+from mesh.base.errors import UsageError
+
+SCENARIOS = {name: load_scenario(name) for name in NAMES}
+PROMISED = {
+    "first-job",
+    "provider-killed",
+    "client-restarted",
+    "node-restarts",
+    "bad-inputs",
+    "client-withholds-inputs",
+    "no-match",
+}
+
+
+def a_run(status: str, paid: bool) -> RunInfo:
+    return RunInfo(
+        run_id="0x",
+        job_id="0x",
+        name="pi",
+        status=status,
+        code="",
+        detail="",
+        submitted=0,
+        root=None,
+        outcome=None,
+        exit_code=None,
+        checked="",
+        settled=paid,
+        spent="0",
+        max_price="0",
+        budget="0",
+        deals=(),
+        candidates=(),
+    )
+
+
+def test_every_promised_scenario_is_there_under_its_name() -> None:
+    assert set(NAMES) >= PROMISED
+    assert all(name == one.name and one.about and one.worlds for name, one in SCENARIOS.items())
+    assert all("processes" in one.worlds for one in SCENARIOS.values())
+
+
+# node-restarts is told step by step in tests/sim.
+@pytest.mark.parametrize("name", [n for n, one in SCENARIOS.items() if "sim" in one.worlds and n != "node-restarts"])
+async def test_it_holds_in_the_simulator(name: str) -> None:
+    report = await run_scenario(SCENARIOS[name], "sim", 7, "pyevm")
+    assert report.ok, report.problem
+    assert report.figures
+
+
+async def test_a_world_that_a_scenario_does_not_know_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not run in world 'sim'"):
+        await run_scenario(SCENARIOS["bad-inputs"], "sim", 7, "pyevm")
+
+
+@pytest.mark.parametrize(
+    ("status", "paid", "is_settled", "is_over"),
+    [
+        ("searching", False, False, False),
+        ("done", False, False, False),
+        ("done", True, True, True),
+        ("failed", False, False, True),
+        ("cancelled", False, False, True),
+    ],
+)
+def test_when_a_run_is_over(status: str, paid: bool, is_settled: bool, is_over: bool) -> None:
+    run = a_run(status, paid)
+    assert (settled(run), ended(run)) == (is_settled, is_over)
