@@ -17,6 +17,7 @@ from devnet.process_world import ProcessWorld
 from devnet.scenario import JOBS, Cluster, Failed, Report, Scenario
 from mesh.api.client import open_remote
 from mesh.base.errors import MeshError, NodeUnreachable, UsageError
+from mesh.base.observe import log_to
 from mesh.cli.render import emit, short, table
 from mesh.cli.session import say
 
@@ -106,7 +107,8 @@ async def run_bench(name: str, quick: bool, seed: int) -> Report:
     from devnet.bench import load_bench
     from devnet.bench.targets import judge
 
-    figures = await load_bench(name)(quick, seed)
+    with log_to(level="warning"):  # stdout is for the report
+        figures = await load_bench(name)(quick, seed)
     judged, ok = judge(name, figures)
     return Report(name=name, ok=ok, figures=judged, seed=seed, problem="" if ok else "a figure misses its floor")
 
