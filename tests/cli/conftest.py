@@ -6,7 +6,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +20,10 @@ from mesh.api.types import (
     BalanceInfo,
     CandidateInfo,
     DealInfo,
-    EndpointInfo,
     LogInfo,
     NodeStatus,
     OfferInfo,
     PeerInfo,
-    ProviderInfo,
     RunInfo,
     Submission,
     TraceInfo,
@@ -41,62 +39,63 @@ TX = "0x9b" + "01" * 31
 PEER = "16Uiu2HAmPeerOfTheTests"
 
 
+def parsed(kind: Any, text: str) -> Any:
+    """A value of the API as it stands on the wire."""
+    return msgspec.json.decode(text, type=kind)
+
+
+DEAL = parsed(
+    DealInfo,
+    f"""{{"deal_id": "{DEAL_ID}", "role": "client", "phase": "settled", "run_id": "{RUN_ID}",
+    "job_id": "0x{"22" * 32}", "client": "16Uiu2HAmClient", "provider": "{PEER}",
+    "client_operator": "0x{"0c" * 20}", "provider_operator": "0x{"0d" * 20}",
+    "price": "{TOKEN // 2}", "collateral": "0", "paid": "{TOKEN // 2}", "audit_ppm": 20000, "commit_by": 1800000000,
+    "commit_tx": "{TX}", "committed_at": 1800000000, "final_tx": "0x{"fe" * 32}", "final_how": "settled",
+    "checked": "bytes", "outcome": "exited", "exit_code": 0, "fuel": 1000, "wall_ms": 250, "root": "bafyresult",
+    "size": 300, "detail": "", "hint": ""}}""",
+)
+OFFER = parsed(
+    OfferInfo,
+    f"""{{"provider": "{PEER}", "slot": 0, "sequence": 1, "expires": 1900000000, "capability": "c",
+    "cpus_milli": 1500, "memory_mib": 512, "disk_mib": 512, "gpus": [], "executors": ["wasm D3"],
+    "cpu_second": "{10**13}", "gib_second": "{10**12}", "gpu_second": "{10**15}", "minimum": "{10**15}",
+    "token": "0x{"0e" * 20}", "region": "eu", "labels": {{}}, "max_wall_s": 3600, "free_slots": 2,
+    "reliability_ppm": 987654}}""",
+)
+RUN = parsed(
+    RunInfo,
+    f"""{{"run_id": "{RUN_ID}", "job_id": "0x{"22" * 32}", "name": "pi", "status": "done", "code": "", "detail": "",
+    "submitted": 1800000000, "root": "bafyresult", "outcome": "exited", "exit_code": 0, "checked": "bytes",
+    "settled": true, "spent": "{TOKEN // 2}", "max_price": "{TOKEN}", "budget": "{TOKEN}",
+    "deals": [], "candidates": []}}""",
+)
+STATUS = parsed(
+    NodeStatus,
+    f"""{{"version": "0.1", "network": "devnet", "chain_id": 31337, "peer_id": "{PEER}",
+    "operator": "0x{"0c" * 20}", "roles": ["client", "provider"], "addresses": ["/ip4/127.0.0.1/tcp/4021"],
+    "peers": 3, "offers": 2, "uptime_s": 3700, "pid": {os.getpid()}, "home": "", "chain_block": 7,
+    "chain_time": 1800000000,
+    "endpoints": [{{"url": "127.0.0.1", "serving": true, "state": "ready", "calls": 9, "failures": 1}}],
+    "provider": {{"offering": true, "draining": false, "slots": 2, "busy": 1, "holds": 0, "capability": "c",
+    "executors": ["wasm"], "isolation": "L2", "reason": ""}},
+    "deals": 4, "live_deals": 1, "runs": 2, "events": 50, "outbox": 0, "blobs_bytes": 100}}""",
+)
+BALANCE = parsed(
+    BalanceInfo,
+    f"""{{"operator": "0x{"0c" * 20}", "owner": "0x{"0c" * 20}", "native": "{TOKEN // 100}", "token": "{3 * TOKEN}",
+    "free": "{TOKEN // 2}", "stake": "0", "symbol": "MESH", "withdrawals": ["withdrawing {TOKEN} from 1800000000"]}}""",
+)
+
+
 def deal(**changes: Any) -> DealInfo:
     """A deal of the run below; ``changes`` say where it differs from one that ended well."""
-    well = DealInfo(
-        deal_id=DEAL_ID,
-        role="client",
-        phase="settled",
-        run_id=RUN_ID,
-        job_id="0x" + "22" * 32,
-        client="16Uiu2HAmClient",
-        provider=PEER,
-        client_operator="0x" + "0c" * 20,
-        provider_operator="0x" + "0d" * 20,
-        price=str(TOKEN // 2),
-        collateral="0",
-        paid=str(TOKEN // 2),
-        audit_ppm=20_000,
-        commit_by=1_800_000_000,
-        commit_tx=TX,
-        committed_at=1_800_000_000,
-        final_tx="0x" + "fe" * 32,
-        final_how="settled",
-        checked="bytes",
-        outcome="exited",
-        exit_code=0,
-        fuel=1_000,
-        wall_ms=250,
-        root="bafyresult",
-        size=300,
-        detail="",
-        hint="",
-    )
-    return msgspec.structs.replace(well, **changes)
+    return msgspec.structs.replace(DEAL, **changes)
 
 
 def run(**changes: Any) -> RunInfo:
     """A run that ended well, but for ``changes``."""
-    well = RunInfo(
-        run_id=RUN_ID,
-        job_id="0x" + "22" * 32,
-        name="pi",
-        status="done",
-        code="",
-        detail="",
-        submitted=1_800_000_000,
-        root="bafyresult",
-        outcome="exited",
-        exit_code=0,
-        checked="bytes",
-        settled=True,
-        spent=str(TOKEN // 2),
-        max_price=str(TOKEN),
-        budget=str(TOKEN),
-        deals=(deal(),),
-        candidates=(candidate("chosen", price=str(TOKEN // 2)), candidate("refused", code="busy", detail="no slot")),
-    )
-    return msgspec.structs.replace(well, **changes)
+    answers = (candidate("chosen", price=str(TOKEN // 2)), candidate("refused", code="busy", detail="no slot"))
+    return msgspec.structs.replace(RUN, **{"deals": (DEAL,), "candidates": answers} | changes)
 
 
 def candidate(verdict: str, **changes: Any) -> CandidateInfo:
@@ -104,28 +103,6 @@ def candidate(verdict: str, **changes: Any) -> CandidateInfo:
     return msgspec.structs.replace(plain, **changes)
 
 
-OFFER = OfferInfo(
-    provider=PEER,
-    slot=0,
-    sequence=1,
-    expires=1_900_000_000,
-    capability="c",
-    cpus_milli=1500,
-    memory_mib=512,
-    disk_mib=512,
-    gpus=(),
-    executors=("wasm D3",),
-    cpu_second=str(10**13),
-    gib_second=str(10**12),
-    gpu_second=str(10**15),
-    minimum=str(10**15),
-    token="0x" + "0e" * 20,
-    region="eu",
-    labels={},
-    max_wall_s=3600,
-    free_slots=2,
-    reliability_ppm=987_654,
-)
 SEARCHING = {"status": "searching", "deals": (), "settled": False, "root": None, "outcome": None, "exit_code": None}
 
 
@@ -150,40 +127,7 @@ class FakeNode:
         self.dossier = b"dossier"
         self.busy = [0]
         self.stopped = trio.Event()
-        self.about = NodeStatus(
-            version="0.1",
-            network="devnet",
-            chain_id=31337,
-            peer_id=PEER,
-            operator="0x" + "0c" * 20,
-            roles=("client", "provider"),
-            addresses=("/ip4/127.0.0.1/tcp/4021",),
-            peers=3,
-            offers=2,
-            uptime_s=3700,
-            pid=os.getpid(),
-            home=str(home),
-            chain_block=7,
-            chain_time=1_800_000_000,
-            endpoints=(EndpointInfo(url="127.0.0.1", serving=True, state="ready", calls=9, failures=1),),
-            provider=ProviderInfo(
-                offering=True,
-                draining=False,
-                slots=2,
-                busy=1,
-                holds=0,
-                capability="c",
-                executors=("wasm",),
-                isolation="L2",
-                reason="",
-            ),
-            deals=4,
-            live_deals=1,
-            runs=2,
-            events=50,
-            outbox=0,
-            blobs_bytes=100,
-        )
+        self.about = msgspec.structs.replace(STATUS, home=str(home))
 
     def _note(self, name: str, **arguments: Any) -> None:
         self.asked.append((name, arguments))
@@ -279,35 +223,16 @@ class FakeNode:
 
     async def balance(self) -> BalanceInfo:
         self._note("balance")
-        return BalanceInfo(
-            operator="0x" + "0c" * 20,
-            owner="0x" + "0c" * 20,
-            native=str(TOKEN // 100),
-            token=str(3 * TOKEN),
-            free=str(TOKEN // 2),
-            stake="0",
-            symbol="MESH",
-            withdrawals=(f"withdrawing {TOKEN} from 1800000000",),
-        )
+        return BALANCE
 
     async def _pay(self, what: str, amount: str) -> TxInfo:
         self._note(what, amount=amount)
         return TxInfo(tx=TX, block=8, gas_used=50_000, fee_wei="1")
 
-    async def deposit(self, amount: str) -> TxInfo:
-        return await self._pay("deposit", amount)
-
-    async def withdraw(self, amount: str) -> TxInfo:
-        return await self._pay("withdraw", amount)
-
-    async def stake(self, amount: str) -> TxInfo:
-        return await self._pay("stake", amount)
-
-    async def unstake(self, amount: str) -> TxInfo:
-        return await self._pay("unstake", amount)
-
-    async def block(self, peer: str, blocked: bool) -> None:
-        self._note("block", peer=peer, blocked=blocked)
+    deposit = partialmethod(_pay, "deposit")
+    withdraw = partialmethod(_pay, "withdraw")
+    stake = partialmethod(_pay, "stake")
+    unstake = partialmethod(_pay, "unstake")
 
     async def drain(self, draining: bool) -> None:
         self._note("drain", draining=draining)
