@@ -35,5 +35,8 @@ async def be_cast_out(target: Target, params: NetworkParams, seed: int) -> list[
             await hostile.link.call(target.peer, DEAL_PROTOCOL, GARBAGE, CALL_S)
         except LinkError as error:
             back = repr(error)
+        with trio.move_on_after(NOTICED_S):  # its new connection may be cut a moment after it was made
+            while await hostile.score() is not None:
+                await trio.sleep(POLL_S)
         kept_out = bool(back) and await hostile.score() is None
         return [*verdicts, held(KIND, f"kept out by {name}", kept_out, f"it came back: {back or 'answered'}")]
