@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from mesh.base.errors import Defect, MeshError, as_mesh_error
+from mesh.base.errors import Defect, Interrupted, MeshError, as_mesh_error
 from mesh.cli import config_verbs, job_verbs, key_verbs, market_verbs, money_verbs, node_verbs, run_verbs
 from mesh.cli.options import Output
 from mesh.cli.render import emit, pairs, plain
@@ -84,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         completion_init()
     try:
         complete_app()(args=arguments, prog_name="mesh")
+    except SystemExit as ended:
+        if ended.code == Interrupted.exit_code:  # typer's word for a Ctrl-C outside of any task
+            print(told(Interrupted("interrupted", why="nothing was sent to any node")), file=sys.stderr)
+        raise
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -83,6 +83,7 @@ def run(
     module: Annotated[
         str, typer.Argument(metavar="MODULE", help="cowsay:v0.0.4, or a folder with lilypad_module.json.tmpl.")
     ],
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- CMD", help="What to run in an image.")] = None,
     inputs: Annotated[
         list[str] | None, typer.Option("-i", "--input", metavar="K=V", help="A module input: Message=moo.")
     ] = None,
@@ -90,11 +91,11 @@ def run(
     """Run a Lilypad module. Modules are container images: they need the oci executor, which this version lacks."""
     from mesh.base.errors import UsageError
 
-    given = " ".join(f"-i {one}" for one in inputs or ())
+    given = " ".join([module, *(f"-i {one}" for one in inputs or ()), *(["--", *command] if command else [])])
     raise UsageError(
-        f"module {module} {given}".rstrip() + " cannot run yet",
-        why="Lilypad modules need the oci executor, which is not supported by this version",
-        fix="mesh submit devnet/jobs/pi/job.yaml   (a wasm job)",
+        f"{given} cannot run yet",
+        why="Lilypad modules and images need the oci executor, which is not supported by this version",
+        fix="mesh submit JOB.yaml   (with a wasm module)",
     )
 
 

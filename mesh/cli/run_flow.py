@@ -1,5 +1,7 @@
 """What do the verbs that look after runs ask of a node, and how do they show its answers?"""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -8,10 +10,11 @@ import trio
 from mesh.api.port import NodeApi
 from mesh.api.types import DealInfo, RunInfo, TraceInfo
 from mesh.base.clock import SystemClock
-from mesh.base.config import LoadedConfig
+from mesh.base.config import LoadedConfig, Paths
+from mesh.base.errors import UsageError
 from mesh.cli.options import Form
 from mesh.cli.render import ago, amount, emit, pairs, phase_line, plain, short, table, when
-from mesh.cli.session import open_session, say, when_interrupted
+from mesh.cli.session import Session, open_session, say, socket_of, when_interrupted
 from mesh.cli.submit_flow import candidates_table, summary
 from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_folder
 from mesh.cli.watching import STREAMS, copy_logs, to_our_streams, watch_run
@@ -35,12 +38,28 @@ DETAIL_CHARS: Final = 60
 
 async def list_runs(loaded: LoadedConfig, everything: bool, output: Form) -> None:
     """`mesh ps`."""
-    async with open_session(loaded, may_start=True) as session:
-        found = await session.api.runs()
+    found: tuple[RunInfo, ...] = ()
+    if not _is_new(loaded):
+        async with open_session(loaded, may_start=True) as session:
+            found = await session.api.runs()
     shown = tuple(run for run in found if everything or not is_over(run, settled=True))
     emit(shown, output, lambda: _runs_table(shown))
-    if not shown and found and output == "table":
-        say(f"{len(found)} runs are over: mesh ps -a")
+    if not shown and output == "table":
+        say(f"{len(found)} runs are over: mesh ps -a" if found else "no runs yet: mesh submit JOB.yaml")
+
+
+def _is_new(loaded: LoadedConfig) -> bool:
+    """Whether no node ever ran in this home, so that starting one would find nothing."""
+    return not Paths(loaded.home).store_file.exists() and not socket_of(loaded).exists()
+
+
+@asynccontextmanager
+async def _open(loaded: LoadedConfig) -> AsyncIterator[Session]:
+    """A session for a verb that names a run. Raises ``UsageError`` in a home that has none."""
+    if _is_new(loaded):
+        raise UsageError("there are no runs yet", why=f"no node ever ran in {loaded.home}", fix="mesh submit JOB.yaml")
+    async with open_session(loaded, may_start=True) as session:
+        yield session
 
 
 def _runs_table(runs: tuple[RunInfo, ...]) -> str:
@@ -66,7 +85,7 @@ def _cut(text: str) -> str:
 
 async def describe_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     """`mesh describe`."""
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         run = await session.api.run(name)
     emit(run, output, lambda: run_text(run))
 
@@ -108,7 +127,7 @@ def _deals_table(deals: tuple[DealInfo, ...]) -> str:
 
 async def show_events(loaded: LoadedConfig, name: str, follow: bool, since: int, output: Form) -> None:
     """`mesh events`: with ``follow`` one line per event as it comes, whatever the form."""
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         if name:
             name = (await session.api.run(name)).run_id
             when_interrupted(name, session)
@@ -137,7 +156,7 @@ async def show_logs(loaded: LoadedConfig, name: str, stream: str, follow: bool, 
         else:
             parts.append(part)
 
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         run_id = (await session.api.run(name)).run_id
         when_interrupted(run_id, session)
         sink = to_our_streams if output == "table" else collect
@@ -148,7 +167,7 @@ async def show_logs(loaded: LoadedConfig, name: str, stream: str, follow: bool, 
 
 async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     """`mesh wait`. Raises ``MeshError`` when the run ended without a result."""
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         run_id = (await session.api.run(name)).run_id
         when_interrupted(run_id, session)
         run = await watch_run(session.api, run_id, logs=False)
@@ -158,7 +177,7 @@ async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:
 
 async def get_result(loaded: LoadedConfig, name: str, directory: Path | None, output: Form) -> None:
     """`mesh get`."""
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         run = await session.api.run(name)
         folder = directory or result_folder(loaded, run.name, run.run_id)
         await fetch_result(session.api, run, folder)
@@ -167,7 +186,7 @@ async def get_result(loaded: LoadedConfig, name: str, directory: Path | None, ou
 
 async def cancel_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     """`mesh cancel`."""
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         run = await session.api.cancel(name)
         if session.own and not await _finished(session.api):
             say("what is left to do for it goes on when a node of this home runs: mesh up --detach")
@@ -186,7 +205,7 @@ async def _finished(api: NodeApi) -> bool:
 
 async def retry_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     """`mesh retry`."""
-    async with open_session(loaded, may_start=True) as session:
+    async with _open(loaded) as session:
         run = await session.api.retry(name)
         own = session.own
     emit(run, output, lambda: f"{short(run.run_id)} {run.status}")

@@ -47,6 +47,18 @@ async def test_the_run_goes_on_in_the_running_node(node, job, searching, argumen
     assert not {"cancel", "stop"} & {name for name, _ in node.asked}
 
 
+def test_outside_of_any_task(home) -> None:
+    """The command waits for a file that never ends."""
+    os.mkfifo("slow")
+    command = [sys.executable, "-m", "mesh.cli.app", "deal", "verify", "slow"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, open("slow", "wb"):
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate()
+    assert process.returncode == 130
+    assert talk.startswith("mesh: interrupted")
+    assert talk.splitlines()[-1].startswith("  try: ")
+
+
 def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 

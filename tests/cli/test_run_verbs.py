@@ -52,7 +52,18 @@ def test_without_node_and_contracts_the_error_of_the_nodes_start_is_shown(mesh, 
         "MESH_NETWORK_BOOTSTRAP", "/ip4/127.0.0.1/tcp/9/p2p/16Uiu2HAm1111111111111111111111111111111111111111111"
     )
     monkeypatch.setenv("MESH_CHAIN_RPC", "http://127.0.0.1:9")
+    home.mkdir()
+    (home / "node.db").touch()
     mesh(*arguments).failed(3, "starting a client node", "no escrow is known on devnet", "mesh chain deploy")
+
+
+@pytest.mark.parametrize("verb", ["describe", "events", "logs", "wait", "get", "cancel", "retry"])
+def test_in_a_new_home_there_is_nothing_to_start_a_node_for(mesh, home, verb) -> None:
+    mesh(verb, RUN).failed(2, "there are no runs yet", "mesh submit JOB.yaml")
+    assert not home.exists()
+    said = mesh("ps", "-o", "json")
+    assert (said.code, said.json) == (0, [])
+    assert "mesh submit" in mesh("ps").talk
 
 
 @pytest.mark.parametrize("verb", ["describe", "events", "logs", "wait", "get", "cancel", "retry"])

@@ -159,3 +159,4 @@ def test_validate_and_schema(mesh, job) -> None:
 
 def test_run_of_a_lilypad_module_is_refused_clearly(mesh) -> None:
     mesh("run", "cowsay:v0.0.4", "-i", "Message=moo").failed(2, "oci executor", "not supported by this version")
+    mesh("run", "ubuntu:24.04", "--", "echo", "-n", "hi").failed(2, "ubuntu:24.04 -- echo -n hi cannot run yet")
