@@ -1,0 +1,99 @@
+"""Does the simulator hold its invariants, repeat itself exactly, and notice when a rule is wrong?"""
+
+import json
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from devnet.sim.faults import FAULTS
+from devnet.sim.mutants import MUTANTS, Mutant, caught
+from devnet.sim.simulate import SimReport, simulate
+from devnet.sim.world import World
+
+FULL = bool(os.environ.get("MESH_FULL"))
+SEEDS = 300 if FULL else 12
+"""A mutant that outlives that many histories is not caught."""
+QUICK = (
+    "claim-never",
+    "finalize-never",
+    "commit-twice",
+    "settle-unsigned",
+    "abandoned-is-free",
+    "hold-never-freed",
+    "reorg-unseen-by-provider",
+    "lost-fsync",
+)
+TELL = "import sys; from devnet.sim.simulate import simulate; print(simulate(15, int(sys.argv[1]), minutes=2).hash)"
+
+
+def history(seed: int, faults: str, nodes: int = 15) -> SimReport:
+    return simulate(nodes, seed, minutes=3, faults=faults, runs_per_client=8)
+
+
+@pytest.mark.parametrize("faults", list(FAULTS))
+def test_no_fault_breaks_an_invariant(faults: str) -> None:
+    for seed in range(300, 300 + (100 if FULL else 6)):
+        report = history(seed, faults)
+        assert report.violations == (), f"replay: mesh devnet sim --nodes 15 --seed {seed} --faults {faults}"
+        assert report.runs > 0
+
+
+def test_without_faults_every_run_is_done_and_paid() -> None:
+    report = history(1, "none", nodes=30)
+    assert (report.done, report.settled, report.violations) == (report.runs, report.runs, ())
+    assert report.transactions == {"commit": report.runs, "settle": report.runs}
+    assert report.rounds_per_deal < 2
+
+
+def test_every_call_of_the_escrow_is_made_somewhere() -> None:
+    made: set[str] = set()
+    for seed in range(20):
+        made |= set(history(seed, "heavy").transactions)
+    assert made == {"commit", "settle", "claim", "finalize", "expire", "cancel", "burn"}
+
+
+def test_one_seed_is_one_history_in_every_process() -> None:
+    """A set of bytes is walked in another order where PYTHONHASHSEED is another."""
+
+    def told(seed: int, hash_seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", TELL, str(seed)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+    first = told(7, "0")
+    assert len(first) == 64
+    assert told(7, "1") == told(7, "4242") == first
+    assert told(8, "0") != first
+
+
+def test_a_report_is_plain_data() -> None:
+    report = history(3, "all")
+    assert json.loads(msgspec.json.encode(report))["hash"] == report.hash
+    assert report.ok
+
+
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if FULL or one.name in QUICK], ids=lambda one: one.name)
+def test_a_wrong_rule_is_noticed(mutant: Mutant) -> None:
+    assert caught(mutant, range(SEEDS)) is not None, f"{mutant.name} ({mutant.slip}) outlived {SEEDS} histories"
+
+
+def test_a_mutant_leaves_no_trace() -> None:
+    before = history(5, "heavy").hash
+    for mutant in MUTANTS:
+        with mutant.apply():
+            pass
+    assert history(5, "heavy").hash == before
+
+
+def test_what_wakes_itself_for_ever_is_found() -> None:
+    world = World(1)
+
+    def again() -> None:
+        world.after(0, again)
+
+    again()
+    with pytest.raises(RuntimeError, match="time stands still"):
+        world.run(10)
