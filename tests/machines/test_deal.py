@@ -143,6 +143,8 @@ class DealUnderFire(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
+        for node in self.nodes:
+            node.die_at = None
         settle(self.world)
         assert violations(self.world, ended=True) == []
         self.the_client_pays_for_results_only()

@@ -1,0 +1,457 @@
+"""What does a peer's bad message do to a node? It costs the peer score, and nothing else. One bug, one test."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from devnet.sim.node import SimNode
+from devnet.sim.simulate import NO_NOISE
+from devnet.sim.workload import FUNDS, offer_of, submit, toy_job
+from devnet.sim.world import World
+from protocols import effects as fx
+from protocols import events as ev
+from protocols import node as rules
+from protocols.deals import eip712
+from protocols.deals.desk import deal_of_quote, inputs_of
+from protocols.deals.states import Abandoned, Committed, Settled
+from protocols.envelope import parse_envelope
+from protocols.handlers.runs import outstanding
+from protocols.hashing import keccak256
+from protocols.job.canonical import job_id_of, run_id_of
+from protocols.limits import MAX_HOLDS
+from protocols.messages.deal import ResultNotice, SignOff
+from protocols.messages.negotiation import (
+    DealProposal,
+    DealRefusal,
+    HoldRelease,
+    InputRoot,
+    Quote,
+    Refusal,
+    Rfq,
+)
+from protocols.messages.registry import decode_message
+from protocols.runs import Done, MarketTerms, Searching
+from protocols.units import DealId, Hash32, Millis, RunId, Tokens, UnixSeconds
+
+
+class Scene:
+    """A client and a provider that behave, and a stranger who only sends what the test says."""
+
+    def __init__(self, providers: int = 1) -> None:
+        self.world = World(1, network=NO_NOISE)
+        self.world.tap = []
+        self.client = self.world.add(free=FUNDS, stake=0)
+        self.providers = [self.world.add(free=0, stake=FUNDS) for _ in range(providers)]
+        self.stranger = self.world.add(free=FUNDS, stake=FUNDS)
+        for provider in self.providers:
+            provider.offer = offer_of(self.world, provider)
+        for node in (self.client, *self.providers):
+            node.start()
+        self.world.run(8_000)
+
+    @property
+    def provider(self) -> SimNode:
+        return self.providers[0]
+
+    def effects(self, to: SimNode, event: ev.Event) -> list[fx.Effect]:
+        """What the rules answer, not carried out."""
+        to.catch_up()
+        return rules.handle(to.state, event, to.env)
+
+    def says(self, to: SimNode, sender: SimNode, message: msgspec.Struct) -> list[fx.Effect]:
+        data = sender.env.seal(message)[1]
+        return self.effects(to, ev.MessageArrived(at=Millis(self.world.now), peer=sender.me, data=data))
+
+    def rfq(self, number: int = 1, **changes: Any) -> Rfq:
+        job = toy_job(number)
+        return msgspec.structs.replace(
+            Rfq(
+                rfq_id=keccak256(number.to_bytes(4, "big")),
+                run_id=run_id_of(job_id_of(job), self.stranger.env.signer.address, number),
+                run_nonce=number,
+                index=0,
+                job=job.encode(),
+                inputs=tuple(inputs_of(job)),
+                max_price=Tokens(10**17),
+                token=self.world.params.token,
+                enforcement=0,
+                deadline=UnixSeconds(0),
+            ),
+            **changes,
+        )
+
+    def asked(self, **changes: Any) -> list[fx.Effect]:
+        """The stranger asks, and the chain answers what it owns."""
+        request = self.rfq(**changes)
+        effects = self.says(self.provider, self.stranger, request)
+        if any(isinstance(effect, fx.ReadAccount) for effect in effects):
+            effects = self.effects(self.provider, self.account())
+        return effects
+
+    def account(self, *, known: bool = True) -> ev.AccountRead:
+        who = self.stranger.env.signer.address
+        money = Tokens(FUNDS)
+        return ev.AccountRead(at=Millis(self.world.now), operator=who, free=money, stake=money, known=known)
+
+    def signed(self, quote: Quote, **changes: Any) -> DealProposal:
+        """The stranger's proposal of what was quoted, or of something else."""
+        deal = deal_of_quote(
+            self.rfq(),
+            quote,
+            toy_job(1),
+            self.stranger.env,
+            client=self.stranger.me,
+            provider=self.provider.me,
+            client_secret_hash=Hash32(bytes(32)),
+            audit_ppm=0,
+            commit_by=UnixSeconds(self.world.chain.time + 50),
+        )
+        deal = msgspec.structs.replace(deal, **changes)
+        signature = self.stranger.env.signer.sign(eip712.digest(self.world.domain, deal))
+        return DealProposal(rfq_id=quote.rfq_id, deal=deal, signature=signature)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def answers(effects: list[fx.Effect]) -> list[msgspec.Struct]:
+    sent = [effect.data for effect in effects if isinstance(effect, fx.Send | fx.SendDurably)]
+    return [decode_message(parse_envelope(data, max_bytes=1 << 20)) for data in sent]
+
+
+def penalties(effects: list[fx.Effect]) -> list[str]:
+    return [effect.code for effect in effects if isinstance(effect, fx.Penalise)]
+
+
+def quoted(effects: list[fx.Effect]) -> Quote:
+    (quote,) = answers(effects)
+    assert isinstance(quote, Quote)
+    assert quote.firm
+    return quote
+
+
+# --- a provider and its clients --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        (),
+        (InputRoot(toy_job(2, b"other").module, 4_096),),
+        (InputRoot(toy_job(1).module, 1),),
+        (InputRoot(toy_job(1).module, 4_096), InputRoot(toy_job(1, b"more").module, 4_096)),
+    ],
+)
+def test_a_provider_asks_for_what_it_needs_to_run_the_job(scene: Scene, inputs: tuple[InputRoot, ...]) -> None:
+    """A client that left the module out had its provider commit to a job it could not run."""
+    (answer,) = answers(scene.asked(inputs=inputs))
+    assert isinstance(answer, Refusal)
+    assert answer.code == "inputs"
+
+
+def test_numbers_that_fit_no_deal_do_not_end_the_provider(scene: Scene) -> None:
+    """The deal of such a request can't be built; found when the proposal came, as a crash."""
+    assert penalties(scene.says(scene.provider, scene.stranger, scene.rfq(index=1 << 32))) == ["malformed"]
+    assert penalties(scene.says(scene.provider, scene.stranger, scene.rfq(run_nonce=-1))) == ["malformed"]
+
+
+def test_a_firm_quote_is_given_once_and_a_hold_ends(scene: Scene) -> None:
+    quote = quoted(scene.asked())
+    assert answers(scene.says(scene.provider, scene.stranger, scene.rfq())) == [quote]
+    (second,) = answers(scene.says(scene.provider, scene.stranger, scene.rfq(2)))
+    assert isinstance(second, Refusal)
+    assert second.code == "busy"
+    scene.world.run(scene.world.now + scene.world.params.hold + 1)
+    scene.effects(scene.provider, ev.Ticked(at=Millis(scene.world.now), wall=scene.provider.wall))
+    assert scene.provider.state.desk.firm() == 0
+    assert quoted(scene.asked()) is not quote
+
+
+def test_the_first_hold_that_ends_wakes_the_provider(scene: Scene) -> None:
+    """The wake-up was that of the newest hold: earlier ones kept their slot until it came."""
+    quoted(scene.asked())
+    due = rules.next_wakeup(scene.provider.state)
+    scene.world.run(scene.world.now + 5_000)
+    request = msgspec.structs.replace(scene.rfq(2), rfq_id=keccak256(b"of another"))
+    scene.says(scene.provider, scene.client, request)
+    scene.world.run(scene.world.now + 100)
+    assert rules.next_wakeup(scene.provider.state) == due
+
+
+def test_a_request_is_answered_to_who_made_it(scene: Scene) -> None:
+    quoted(scene.asked())
+    assert scene.says(scene.provider, scene.client, scene.rfq()) == []
+
+
+def test_a_hold_is_released_by_its_client_only(scene: Scene) -> None:
+    quoted(scene.asked())
+    scene.says(scene.provider, scene.client, HoldRelease(rfq_id=scene.rfq().rfq_id))
+    assert scene.provider.state.desk.firm() == 1
+    scene.says(scene.provider, scene.stranger, HoldRelease(rfq_id=scene.rfq().rfq_id))
+    assert scene.provider.state.desk.firm() == 0
+
+
+def test_who_cannot_see_the_chain_says_so(scene: Scene) -> None:
+    """It used to say that the client had no money, and the client's run failed for want of funds."""
+    scene.says(scene.provider, scene.stranger, scene.rfq())
+    (answer,) = answers(scene.effects(scene.provider, scene.account(known=False)))
+    assert isinstance(answer, Refusal)
+    assert (answer.code, answer.free_in_s > 0) == ("chain", True)
+
+
+def test_requests_that_wait_for_the_chain_are_bounded(scene: Scene) -> None:
+    for number in range(MAX_HOLDS):
+        assert answers(scene.says(scene.provider, scene.stranger, scene.rfq(number))) == []
+    (answer,) = answers(scene.says(scene.provider, scene.stranger, scene.rfq(MAX_HOLDS)))
+    assert isinstance(answer, Refusal)
+    assert answer.code == "busy"
+    assert sum(map(len, scene.provider.state.desk.parked.values())) == MAX_HOLDS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"price": Tokens(1)},
+        {"collateral": Tokens(0)},
+        {"exec_seconds": 1},
+        {"index": 1},
+        {"run_nonce": 9},
+        {"image": Hash32(bytes(32))},
+        {"gpus": (Hash32(bytes(32)),)},
+        {"window_seconds": 1},
+        {"token": bytes(20)},
+    ],
+)
+def test_a_provider_signs_only_what_it_quoted(scene: Scene, changes: dict[str, Any]) -> None:
+    quote = quoted(scene.asked())
+    effects = scene.says(scene.provider, scene.stranger, scene.signed(quote, **changes))
+    assert penalties(effects) == ["other_terms"]
+    assert [type(one) for one in answers(effects)] == [DealRefusal]
+    assert not scene.provider.state.durable.deals
+
+
+def test_a_provider_signs_no_term_that_the_escrow_refuses(scene: Scene) -> None:
+    quote = quoted(scene.asked())
+    for changes in ({"audit_ppm": 1_000_001}, {"commit_by": 0}, {"commit_by": 1 << 40}):
+        effects = scene.says(scene.provider, scene.stranger, scene.signed(quote, **changes))
+        assert penalties(effects) == ["bad_terms"]
+    assert not scene.provider.state.durable.deals
+    assert len(answers(scene.says(scene.provider, scene.stranger, scene.signed(quote)))) == 1
+    assert len(scene.provider.state.durable.deals) == 1
+
+
+def test_collateral_is_promised_once(scene: Scene) -> None:
+    """What is signed and not yet locked counts, like what is held."""
+    first = quoted(scene.asked())
+    stake = scene.provider.env.signer.address
+    at = Millis(scene.world.now)
+    own = ev.AccountRead(at=at, operator=stake, free=Tokens(0), stake=first.price, known=True)
+    scene.effects(scene.provider, own)
+    scene.says(scene.provider, scene.stranger, scene.signed(first))
+    second = quoted(scene.asked(number=2))
+    assert (first.collateral, second.collateral) == (first.price, 0)
+
+
+# --- a client and its providers --------------------------------------------------------------------------------------
+
+
+def searching(scene: Scene) -> Rfq:
+    """The client has asked the provider and waits for its quote."""
+    scene.provider.kill()
+    scene.client.post(
+        ev.RunSubmitted(
+            at=Millis(scene.world.now),
+            job=toy_job(1).encode(),
+            inputs=tuple(inputs_of(toy_job(1))),
+            market=MARKET,
+            run_nonce=1,
+            entropy=Hash32(bytes(32)),
+            wall=scene.client.wall,
+        )
+    )
+    (search,) = scene.client.state.searches.values()
+    (asked,) = search.asked.values()
+    return asked.rfq
+
+
+MARKET = MarketTerms(max_price=Tokens(10**17), budget=Tokens(10**17))
+
+
+def fair(scene: Scene, rfq: Rfq, **changes: Any) -> Quote:
+    params = scene.world.params
+    exec_seconds = toy_job(1).limits.wall_s + params.exec_margin
+    return msgspec.structs.replace(
+        Quote(
+            rfq_id=rfq.rfq_id,
+            firm=True,
+            hold_ms=params.hold,
+            price=Tokens(10**16),
+            collateral=Tokens(0),
+            provider_secret_hash=Hash32(bytes(32)),
+            exec_seconds=exec_seconds,
+            claim_seconds=params.claim_seconds,
+            window_seconds=params.window_seconds(exec_seconds),
+            starts_in_s=0,
+            gpus=(),
+            numeric_class=Hash32(bytes(32)),
+            detail="",
+        ),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exec_seconds": (1 << 32) - 1},
+        {"exec_seconds": 1},
+        {"claim_seconds": (1 << 32) - 1},
+        {"window_seconds": 1},
+        {"starts_in_s": 10_000_000, "exec_seconds": 10_000_050},
+        {"hold_ms": 1 << 31},
+        {"price": Tokens(0)},
+        {"price": Tokens((1 << 256) - 1)},
+        {"collateral": Tokens((1 << 256) - 1)},
+        {"collateral": Tokens(101 * 10**16)},
+    ],
+)
+def test_a_client_signs_nothing_that_locks_its_money_for_long(scene: Scene, changes: dict[str, Any]) -> None:
+    """An amount that fits no deal ended the client; a time of a hundred years would have been signed."""
+    rfq = searching(scene)
+    effects = scene.says(scene.client, scene.provider, fair(scene, rfq, **changes))
+    assert penalties(effects) == ["bad_terms"]
+    assert not scene.client.state.durable.deals
+
+
+def test_a_fair_quote_is_signed(scene: Scene) -> None:
+    effects = scene.says(scene.client, scene.provider, fair(scene, searching(scene)))
+    assert DealProposal in [type(one) for one in answers(effects)]
+
+
+def dealing(scene: Scene) -> tuple[DealId, RunId]:
+    """The client's first run has a committed deal."""
+    submit(scene.world, scene.client, 3)  # its budget covers one deal
+    for _ in range(400):
+        scene.world.run(scene.world.now + 100)
+        for deal_id, half in scene.client.state.durable.deals.items():
+            if isinstance(half.state, Committed):
+                return deal_id, half.state.terms.run_id
+    raise AssertionError("no deal was committed")
+
+
+def declined(scene: Scene) -> tuple[Abandoned, list[fx.Effect]]:
+    """The provider has the client's signature, and says no."""
+    rfq = searching(scene)
+    effects = scene.says(scene.client, scene.provider, fair(scene, rfq, price=Tokens(6 * 10**16)))
+    (deal_id,) = scene.client.state.durable.deals
+    assert effects
+    effects = scene.says(scene.client, scene.provider, DealRefusal(deal_id=deal_id, code="hold-lapsed", detail=""))
+    state = scene.client.state.durable.deals[deal_id].state
+    assert isinstance(state, Abandoned)
+    return state, effects
+
+
+def test_a_declined_deal_counts_until_nobody_can_commit_it(scene: Scene) -> None:
+    """A provider that declined and then committed made its client pay twice."""
+    left, effects = declined(scene)
+    (run,) = scene.client.state.durable.runs.values()
+    assert isinstance(run.status, Searching)
+    assert outstanding(scene.client.state, run) == left.terms.deal.price
+    assert [effect.purpose for effect in effects if isinstance(effect, fx.PostTx)] == ["burn"]
+    burned = ev.DealMovedOnChain(
+        at=Millis(scene.world.now),
+        deal_id=left.terms.deal_id,
+        to="burned",
+        tx=Hash32(bytes(32)),
+        block=scene.world.chain.block,
+        timestamp=scene.world.chain.time,
+        paid=Tokens(0),
+    )
+    scene.effects(scene.client, burned)
+    assert outstanding(scene.client.state, run) == 0
+    scene.effects(
+        scene.client,
+        ev.DealRetractedOnChain(at=burned.at, deal_id=burned.deal_id, was="burned", tx=burned.tx),
+    )
+    assert outstanding(scene.client.state, run) == left.terms.deal.price
+
+
+def test_after_commit_by_it_counts_no_more(scene: Scene) -> None:
+    left, _ = declined(scene)
+    (run,) = scene.client.state.durable.runs.values()
+    late = UnixSeconds(left.terms.deal.commit_by + 1)
+    scene.effects(scene.client, ev.ChainTimeMoved(at=Millis(scene.world.now), block=10**6, timestamp=late))
+    assert outstanding(scene.client.state, run) == 0
+
+
+@pytest.mark.parametrize("outcome", [eip712.OutcomeCode.INFRA_ERROR, eip712.OutcomeCode.CANCELLED])
+def test_a_providers_own_failure_is_no_result(scene: Scene, outcome: eip712.OutcomeCode) -> None:
+    """It was fetched, accepted and paid like any other."""
+    deal_id, _ = dealing(scene)
+    salt = Hash32(bytes(32))
+    root = toy_job(1).module
+    commit = eip712.ResultCommit(
+        deal_id=deal_id,
+        salted_root=keccak256(salt, root),
+        outcome=outcome,
+        exit_code=0,
+        fuel=0,
+        wall_ms=0,
+        log_head=Hash32(bytes(32)),
+    )
+    signature = scene.provider.env.signer.sign(eip712.digest(scene.world.domain, commit))
+    notice = ResultNotice(commit=commit, signature=signature, root=root, salt=salt, size=1)
+    assert penalties(scene.says(scene.client, scene.provider, notice)) == ["bad_outcome"]
+    assert isinstance(scene.client.state.durable.deals[deal_id].state, Committed)
+
+
+def test_a_message_about_a_deal_comes_from_its_party(scene: Scene) -> None:
+    deal_id, _ = dealing(scene)
+    refusal = DealRefusal(deal_id=deal_id, code="x", detail="")
+    assert penalties(scene.says(scene.client, scene.stranger, refusal)) == ["not_a_party"]
+    assert scene.says(scene.client, scene.provider, DealRefusal(DealId(bytes(32)), "x", "")) == []
+
+
+def test_a_sign_off_names_one_deal(scene: Scene) -> None:
+    deal_id, _ = dealing(scene)
+    price = scene.client.state.durable.deals[deal_id].state.terms.deal.price
+    settlement = eip712.Settlement(deal_id=deal_id, paid=price)
+    receipt = eip712.ResultReceipt(deal_id=DealId(bytes(32)), result_hash=Hash32(bytes(32)), beacon_round=0)
+    sign = scene.client.env.signer.sign
+    off = SignOff(
+        receipt=receipt,
+        receipt_signature=sign(eip712.digest(scene.world.domain, receipt)),
+        settlement=settlement,
+        signature=sign(eip712.digest(scene.world.domain, settlement)),
+    )
+    assert penalties(scene.says(scene.provider, scene.client, off)) == ["other_terms"]
+
+
+def test_a_run_that_has_its_result_gets_out_of_its_other_deals() -> None:
+    """The first provider came back while the second worked: both were paid."""
+    scene = Scene(providers=2)
+    submit(scene.world, scene.client, 1)  # its budget covers several
+    while not any(isinstance(half.state, Committed) for half in scene.client.state.durable.deals.values()):
+        scene.world.run(scene.world.now + 50)
+    first = next(iter(scene.client.state.durable.deals.values())).state.terms.provider
+    scene.world.sever(1, frozenset([first]))
+    while len(scene.client.state.durable.deals) < 2:
+        scene.world.run(scene.world.now + 50)
+    scene.world.mend(1)
+    scene.world.run(scene.world.now + 600_000)
+    (run,) = scene.client.state.durable.runs.values()
+    assert isinstance(run.status, Done)
+    assert not scene.client.state.searches
+    deals = [half.state for half in scene.client.state.durable.deals.values()]
+    paid = sorted(deal.paid / deal.terms.deal.price for deal in deals if isinstance(deal, Settled))
+    assert paid[-1] == 1
+    assert paid[:-1] == [] or paid[0] < 1
+
+
+def test_a_node_that_nothing_happens_to_still_learns_the_time() -> None:
+    scene = Scene()
+    scene.world.run(10 * 60_000)
+    assert scene.client.wall - scene.client.state.wall <= scene.world.params.offer_heartbeat
