@@ -15,7 +15,7 @@ from mesh.base.errors import UsageError
 from mesh.cli.options import Form
 from mesh.cli.render import ago, amount, emit, pairs, phase_line, plain, short, table, when
 from mesh.cli.session import Session, open_session, say, socket_of, when_interrupted
-from mesh.cli.submit_flow import candidates_table, summary
+from mesh.cli.submit_flow import candidates_table, say_why_not, summary
 from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_folder
 from mesh.cli.watching import STREAMS, copy_logs, to_our_streams, watch_run
 
@@ -171,6 +171,7 @@ async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:
         run_id = (await session.api.run(name)).run_id
         when_interrupted(run_id, session)
         run = await watch_run(session.api, run_id, logs=False)
+    say_why_not(run)
     raise_if_failed(run)
     emit(run, output, lambda: summary(run))
 

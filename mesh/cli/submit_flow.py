@@ -15,7 +15,7 @@ from mesh.cli.session import Session, open_session, say, when_interrupted
 from mesh.cli.submitting import exit_code_of, fetch_result, prepare, raise_if_failed, result_folder
 from mesh.cli.watching import await_offers, copy_logs, watch_run
 
-__all__ = ["SubmitOptions", "candidates_table", "quote_flow", "submit_flow", "summary"]
+__all__ = ["SubmitOptions", "candidates_table", "quote_flow", "say_why_not", "submit_flow", "summary"]
 
 
 class SubmitOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,8 +51,15 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
             say(f"run {run_id}")
         stream = options.follow and options.output == "table"
         run = await watch_run(session.api, run_id, logs=stream, shown=not options.quiet)
+        say_why_not(run)
         raise_if_failed(run)
         return await _finish(session, run, job.name, loaded, options)
+
+
+def say_why_not(run: RunInfo) -> None:
+    """Why each offer was not taken, before the error that ends the command."""
+    if run.status == "failed" and run.code in ("no-match", "no-capacity") and run.candidates:
+        say(candidates_table(run.candidates))
 
 
 async def _detach(session: Session, run_id: str, options: SubmitOptions) -> int:

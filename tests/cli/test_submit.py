@@ -83,7 +83,7 @@ def test_the_result_is_put_where_it_is_wanted(mesh, node, job, monkeypatch) -> N
 def test_a_run_that_fails_ends_with_its_code(mesh, node, job, run_of, searching) -> None:
     node.story = [searching, run_of(status="failed", code="no-match", detail="2 of 3 are busy", settled=False)]
     said = mesh("submit", str(job))
-    said.failed(5, "no provider took run", "2 of 3 are busy", f"mesh describe {RUN}")
+    said.failed(5, "no provider took run", "2 of 3 are busy", f"mesh describe {RUN}", "refused", "no slot")
 
 
 def test_a_run_that_was_cancelled_elsewhere(mesh, node, job, run_of) -> None:
