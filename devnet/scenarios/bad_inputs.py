@@ -21,6 +21,7 @@ from devnet.scenarios.hostile.strangers_jobs import run_bad_modules
 from devnet.scenarios.hostile.streams import STREAMS, speak_to_the_port
 from devnet.scenarios.hostile.trades import cheat_a_client, cheat_a_provider
 from devnet.scenarios.hostile.verdicts import Verdict, figures_of, held
+from mesh.base.observe import log_to
 from protocols.job.peers import peer_from_text
 from protocols.units import DealId
 
@@ -39,10 +40,12 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     first = await _honest_job(world, client, 3)
     nodes = {name: await _pid(world, name) for name in (client, *world.providers)}
     folder = world.cluster.home / "bad"
+    folder.mkdir()
     verdicts = check_job_files() + await trio.to_thread.run_sync(check_settings, folder / "settings")
     verdicts += await run_commands(folder / "commands", world.cluster[client].environment)
     verdicts += await run_bad_modules(world, folder / "modules")
-    verdicts += await _attacked(world, client, first, seed)
+    with (folder / "attackers.log").open("w") as sink, log_to(sink, level="info", form="json"):
+        verdicts += await _attacked(world, client, first, seed)
     verdicts += await check_endpoints(world)
     verdicts += [await _unharmed(world, name, pid) for name, pid in nodes.items()]
     verdicts += await _nothing_lost(world, client, first)
