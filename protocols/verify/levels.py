@@ -1,0 +1,108 @@
+"""Which levels of comparison are there, how sure is each, and what may follow from a mismatch?
+
+One row per ``Level``. The planning values d and f come from the literature behind each method (docs/protocol/verification.md
+names it); the incentive linter and the defaults of a deal are computed from them.
+"""
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from protocols.deals.terms import Level, OutcomeCode
+from protocols.units import PPM
+
+__all__ = ["LEVELS", "NEVER_GROUNDS", "Consequence", "LevelRule", "auditable", "panel_problem", "rule_of"]
+
+
+class Consequence(Enum):
+    """What a panel may do about a result that differs."""
+
+    NOTHING = "nothing"
+    """Nobody compares, or the client alone draws the consequence."""
+    COLLATERAL = "collateral"
+    """One mismatch takes all of the collateral."""
+    SEQUENTIAL = "sequential"
+    """One mismatch costs the deal; a sequential test over many takes the collateral."""
+
+
+class LevelRule(msgspec.Struct, frozen=True):
+    """What one level promises. Probabilities in ppm."""
+
+    level: Level
+    caught_ppm: int
+    """d: a wrong result that is checked is found wrong."""
+    misjudged_ppm: int
+    """f: a right result that is checked is found wrong."""
+    consequence: Consequence
+    panel_executors: frozenset[str]
+    """Executors whose jobs a panel judges at this level."""
+    by_image: bool = False
+    """The other executors too, for an image on the provider's own vetted list."""
+    needs_reproducible: bool = True
+    """A job with network or secrets cannot use it: its output depends on more than its input."""
+
+    @property
+    def margin_ppm(self) -> int:
+        """d - f: how much better a check is than a coin that convicts at random."""
+        return self.caught_ppm - self.misjudged_ppm
+
+    @property
+    def tolerant(self) -> bool:
+        """Results may differ a little, so one mismatch proves little."""
+        return self.consequence is Consequence.SEQUENTIAL
+
+
+_WASM: Final = frozenset({"wasm"})
+_ANY: Final = frozenset({"wasm", "oci", "process"})
+
+LEVELS: Final[dict[Level, LevelRule]] = {
+    rule.level: rule
+    for rule in (
+        LevelRule(Level.NONE, 0, 0, Consequence.NOTHING, frozenset(), needs_reproducible=False),
+        LevelRule(Level.EXACT, 999_000, 100, Consequence.COLLATERAL, _WASM, by_image=True),
+        LevelRule(Level.CANONICAL, 990_000, 1_000, Consequence.COLLATERAL, _WASM, by_image=True),
+        LevelRule(Level.NUMERIC, 950_000, 2_000, Consequence.SEQUENTIAL, _ANY),
+        LevelRule(Level.PERCEPTUAL, 900_000, 5_000, Consequence.SEQUENTIAL, _ANY),
+        LevelRule(Level.REPLICATE, 0, 0, Consequence.NOTHING, frozenset(), needs_reproducible=False),
+    )
+}
+"""Every level, in the order of the Deal's codes."""
+
+NEVER_GROUNDS: Final = frozenset(
+    {OutcomeCode.TIMEOUT, OutcomeCode.OOM, OutcomeCode.DISK_LIMIT, OutcomeCode.CANCELLED, OutcomeCode.INFRA_ERROR}
+)
+"""Outcomes that depend on the machine: never compared, never grounds for a conviction."""
+
+
+def rule_of(level: Level) -> LevelRule:
+    """The row of a level."""
+    return LEVELS[level]
+
+
+def auditable(level: Level, outcome: OutcomeCode) -> bool:
+    """Whether a re-execution can say anything about a result."""
+    return LEVELS[level].consequence is not Consequence.NOTHING and outcome not in NEVER_GROUNDS
+
+
+def panel_problem(level: Level, executor: str, *, vetted: bool = False, open_ended: bool = False) -> str:
+    """Why a panel cannot judge such a job at this level; empty when it can.
+
+    ``vetted``: the image is on the provider's own list of reproducible ones. ``open_ended``: the job has network or
+    secrets. A job that reads the date would convict an honest provider, so it is refused before anybody signs.
+    """
+    rule, name = LEVELS[level], level.name.lower()
+    if rule.consequence is Consequence.NOTHING:
+        return f"a panel has nothing to compare at level {name}; write another level, or sign with enforcement: self"
+    if open_ended:
+        return f"a job with network or secrets cannot be run again for level {name}; write level: none or replicate"
+    if executor in rule.panel_executors or (rule.by_image and vetted):
+        return ""
+    return (
+        f"level {name} under a panel is for wasm and for images on the provider's vetted list, this is {executor}; "
+        "write level: numeric, or add the image's digest to `vetted` in the policy file"
+    )
+
+
+assert all(0 <= rule.misjudged_ppm <= rule.caught_ppm <= PPM for rule in LEVELS.values())
+assert list(LEVELS) == list(Level)
