@@ -1,14 +1,20 @@
 """Which rules hold for every test? No skip under MESH_CI, and random searches that replay.
 
+A test that hangs is cancelled inside its own event loop, so that it costs one failure: pytest-timeout, the second wall,
+leaves a loop behind in which no later test of that process can run.
+
 ``MESH_CI=1``: a skip is a failure, because there a missing tool means that something was not tested.
 ``MESH_FULL=1``: ten times as many random examples. Hypothesis prints the blob that replays a failing one.
 """
 
+import functools
+import inspect
 import os
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
+import trio
 from hypothesis import HealthCheck, settings
 
 __all__: list[str] = []
@@ -20,6 +26,28 @@ settings.register_profile("dev", _COMMON)
 settings.register_profile("ci", _COMMON, derandomize=True)
 settings.register_profile("full", _COMMON, max_examples=1000)
 settings.load_profile("full" if os.environ.get("MESH_FULL") else "ci" if os.environ.get("MESH_CI") else "dev")
+
+# Below pytest-timeout's limit. Tests on a virtual clock are left to it: there a hundred seconds are nothing.
+_PATIENCE_S = 110
+_VIRTUAL_CLOCKS = {"mock_clock", "autojump_clock"}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Cancel an async test that waits for ever."""
+    if not isinstance(item, pytest.Function) or _VIRTUAL_CLOCKS & set(item.fixturenames):
+        return
+    test = item.obj
+    if not inspect.iscoroutinefunction(test) or hasattr(test, "hypothesis"):
+        return
+    marker = item.get_closest_marker("timeout")
+    patience = marker.args[0] * 0.9 if marker and marker.args else _PATIENCE_S
+
+    @functools.wraps(test)
+    async def bounded(*args: Any, **fixtures: Any) -> None:
+        with trio.fail_after(patience):
+            await test(*args, **fixtures)
+
+    item.obj = bounded
 
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)

@@ -79,6 +79,32 @@ async def test_a_killed_zygote_takes_its_jobs_and_is_replaced(
     assert (await rig.run(rig.program("(call $exit (i32.const 5))"))).exit_code == 5
 
 
+LATE_CHILD = """
+import os, socket, sys
+from mesh.exec.wasm.engine import build_engine
+from mesh.exec.wasm.wire import CheckSpec
+from mesh.exec.wasm.zygote import Zygote
+zygote = Zygote(socket.socketpair()[0], build_engine())
+me = os.getpid()
+if os.fork() == 0:
+    while os.getppid() == me:
+        os.sched_yield()
+    zygote.become_child(CheckSpec(wall_ms=60_000), [0, int(sys.argv[1])])
+"""
+
+
+async def test_a_child_that_outlived_its_zygote_starts_nothing() -> None:
+    """A child knows its parent from before the fork: one that asked after it would take an adoptive one for it."""
+    read, write = os.pipe()
+    process = await trio.run_process([sys.executable, "-c", LATE_CHILD, str(write)], pass_fds=[write], check=True)
+    assert process.returncode == 0
+    os.close(write)
+    with trio.fail_after(60):
+        await trio.lowlevel.wait_readable(read)
+    assert os.read(read, 1) == b""
+    os.close(read)
+
+
 async def test_a_job_killed_from_outside_is_our_error(rig: "Rig", descendants: Descendants) -> None:
     def kill_it(chunk: LogChunk) -> None:
         (job,) = (pid for pid in descendants(os.getpid()) if not descendants(pid))

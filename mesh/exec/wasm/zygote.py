@@ -39,13 +39,16 @@ from mesh.exec.wasm.wire import (
     Start,
 )
 
-__all__ = ["main"]
+__all__ = ["Zygote", "main"]
 
 _ERROR_EXIT: Final = 70
 """Exit status of a child that failed before or beside its job; the text is in its last report frame."""
 
 _MAX_DETAIL: Final = 300
 """Characters of an error that travel."""
+
+_NICENESS: Final = 5
+"""Added to a child's: a machine full of spinning jobs must still hear that one of them is to be killed."""
 
 _START: Final = msgspec.msgpack.Decoder(Start)
 
@@ -68,10 +71,11 @@ class _Child:
             os.kill(self.pid, signal.SIGKILL)
 
 
-class _Zygote:
+class Zygote:
     """The loop: take starts, watch children, report ends."""
 
     def __init__(self, control: socket.socket, engine: Engine) -> None:
+        self._pid = os.getpid()
         self._control = control
         self._engine = engine
         self._preview = Preview1(engine)
@@ -119,7 +123,7 @@ class _Zygote:
             status.close()
         else:
             if pid == 0:
-                self._become_child(spec, fds)
+                self.become_child(spec, fds)
             self._watch(_Child(pid, status, spec.wall_ms))
         for fd in fds[1:]:
             os.close(fd)
@@ -154,16 +158,19 @@ class _Zygote:
             child.status.recv(len(KILL), socket.MSG_DONTWAIT)
         child.status.close()
 
-    def _become_child(self, spec: Start, fds: list[int]) -> NoReturn:
-        """In the fork: drop everything but our own descriptors, do the one thing, end."""
+    def become_child(self, spec: Start, fds: list[int]) -> NoReturn:
+        """In the fork: drop everything but our own descriptors, do the one thing, end.
+
+        ``fds``: status socket (the zygote's), report pipe, then what the start names.
+        """
         code = _ERROR_EXIT
         try:
-            parent_pid = os.getppid()
             os.setsid()
-            die_with_parent(parent_pid)
+            os.nice(_NICENESS)
+            die_with_parent(self._pid)
             _close_all_but(fds[1:])
             try:
-                _child_main(spec, fds[1], fds[2:], self._engine, self._preview, parent_pid)
+                _child_main(spec, fds[1], fds[2:], self._engine, self._preview, self._pid)
                 code = 0
             except Exception as error:  # our own fault, whatever it is: the node hears it and calls it infra_error
                 text = f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
@@ -203,7 +210,7 @@ def main(control_fd: int, node_pid: int) -> None:
     if wrong:
         control.send(msgspec.msgpack.encode(Ready(os.getpid(), wrong)))
         return
-    zygote = _Zygote(control, build_engine())
+    zygote = Zygote(control, build_engine())
     gc.collect()
     gc.freeze()  # so that a collection in a child does not copy every page of ours
     control.send(msgspec.msgpack.encode(Ready(os.getpid())))
