@@ -89,11 +89,9 @@ def tagged_digest(domain: str, *parts: bytes) -> Hash32:
 
     The first byte is 0x4d ("M"), never 0x19, so no such digest is ever an EIP-191 or EIP-712 one.
     """
-    tag = b"MESH/" + domain.encode()
-    chunks = [tag, b"\x00"]
+    chunks = [b"MESH/", domain.encode(), b"\x00"]
     for part in parts:
-        chunks.append(len(part).to_bytes(8, "big"))
-        chunks.append(part)
+        chunks += (len(part).to_bytes(8, "big"), part)
     return keccak256(*chunks)
 
 

@@ -11,15 +11,9 @@ __all__ = ["keccak256", "sha256"]
 
 def keccak256(*parts: bytes) -> Hash32:
     """Keccak-256 (Ethereum's, not FIPS 202) of the concatenated parts."""
-    state = sha3.keccak_256()
-    for part in parts:
-        state.update(part)
-    return Hash32(state.digest())
+    return Hash32(sha3.keccak_256(b"".join(parts)).digest())
 
 
 def sha256(*parts: bytes) -> Hash32:
     """SHA-256 of the concatenated parts."""
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(part)
-    return Hash32(state.digest())
+    return Hash32(hashlib.sha256(b"".join(parts)).digest())

@@ -4,7 +4,7 @@ Keys are real secp256k1 keys, so that PeerIds and operator addresses are; only t
 """
 
 import hashlib
-import hmac
+from typing import Final
 
 import coincurve
 
@@ -14,6 +14,8 @@ from protocols.signing import SIGNATURE_BYTES, address_of_key, peer_id_of_key
 from protocols.units import Address, Hash32, PeerId, Signature
 
 __all__ = ["KeyRing", "SimSigner"]
+
+_PADDING: Final = b"\x1b" * (SIGNATURE_BYTES - 36)
 
 
 class KeyRing:
@@ -34,9 +36,9 @@ class KeyRing:
         return SimSigner(self, number, self._peers[number], address_of_key(compressed))
 
     def sign(self, number: int, digest: Hash32) -> Signature:
-        """``number(4) || HMAC(32) || padding``, 65 bytes like a real one."""
-        mac = hmac.digest(self._secrets[number], digest, hashlib.sha256)
-        return Signature((number.to_bytes(4, "big") + mac).ljust(SIGNATURE_BYTES, b"\x1b"))
+        """``number(4) || keyed hash(32) || padding``, 65 bytes like a real one."""
+        mac = hashlib.blake2b(digest, key=self._secrets[number], digest_size=32).digest()
+        return Signature(number.to_bytes(4, "big") + mac + _PADDING)
 
     def recover(self, digest: Hash32, signature: bytes) -> PeerId:
         """Who signed. Raises ``RemoteProtocolError(bad_signature)``."""

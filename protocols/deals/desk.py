@@ -54,6 +54,15 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     expires: Millis
 
 
+class Parked(msgspec.Struct, frozen=True):
+    """An RFQ that waits for the client's escrow balance. ``job`` was found to fit ``offer``."""
+
+    client: PeerId
+    rfq: Rfq
+    job: CanonicalJob
+    offer: ResourceOffer | None
+
+
 class Desk:
     """The provider's side of every negotiation under way. Volatile."""
 
@@ -63,8 +72,8 @@ class Desk:
         self.queue = 0
         self.draining = False
         self.holds: dict[Hash32, Hold] = {}
-        self.parked: dict[Address, list[tuple[PeerId, Rfq]]] = {}
-        """RFQs that wait for the client's escrow balance, at most MAX_HOLDS in all."""
+        self.parked: dict[Address, list[Parked]] = {}
+        """By the client's operator, at most MAX_HOLDS in all."""
         self.advertised = Millis(0)
         """When the offer was last published."""
 
@@ -82,38 +91,57 @@ class Desk:
         return next((hold for hold in self.holds.values() if hold.client == client and hold.quote.firm), None)
 
 
-def judge(desk: Desk, client: PeerId, rfq: Rfq, env: Env, *, busy: int, free_in: Seconds) -> CanonicalJob | Refusal:
+def judge(
+    desk: Desk,
+    client: PeerId,
+    rfq: Rfq,
+    env: Env,
+    *,
+    busy: int,
+    free_in: Seconds,
+    fits: CanonicalJob | None = None,
+) -> CanonicalJob | Refusal:
     """Would this provider take the job? ``busy`` counts deals and firm holds; ``free_in`` is when the next one ends.
 
-    Returns the decoded job, or the refusal to send. Raises ``RemoteProtocolError`` when the request itself is malformed.
+    ``fits``: the job, when it has been found to fit this very offer before. Returns the decoded job, or the refusal to
+    send. Raises ``RemoteProtocolError`` when the request itself is malformed.
     """
-
-    def no(code: str, detail: str, free_in_s: int = 0) -> Refusal:
-        return Refusal(rfq_id=rfq.rfq_id, code=code, detail=detail[:MAX_REASON_CHARS], free_in_s=free_in_s)
-
     if desk.offer is None:
-        return no("not-a-provider", "this node offers nothing at the moment")
+        return _no(rfq, "not-a-provider", "this node offers nothing at the moment")
     if desk.draining:
-        return no("draining", "this node takes no new jobs until its owner resumes it")
-    job = CanonicalJob.decode(rfq.job)
-    if rfq.token != env.params.token:
-        return no("token", f"prices here are in the token 0x{env.params.token.hex()}")
-    if rfq.enforcement != eip712.Enforcement.SELF:
-        return no("enforcement", "deals judged by a panel are not supported by this version")
-    if client == env.me:
-        return no("self", "a node does not sell to itself")
-    if set(rfq.inputs) != inputs_of(job):
-        return no("inputs", "the inputs are not the module and the inputs of the job")
-    reasons = match(desk.offer, job)
-    if reasons:
-        return no(reasons[0].code, "; ".join(reason.sentence for reason in reasons))
+        return _no(rfq, "draining", "this node takes no new jobs until its owner resumes it")
+    job = fits or _understood(desk.offer, client, rfq, env)
+    if isinstance(job, Refusal):
+        return job
     if desk.hold_of(client):
-        return no("busy", "you already hold a slot here; sign or release it first", ASK_AGAIN)
+        return _no(rfq, "busy", "you already hold a slot here; sign or release it first", ASK_AGAIN)
     if busy >= desk.slots + desk.queue or len(desk.holds) >= MAX_HOLDS or free_in > MAX_WAIT:
-        return no("busy", f"all {desk.slots} slots and {desk.queue} waiting places are taken", max(free_in, 1))
+        detail = f"all {desk.slots} slots and {desk.queue} waiting places are taken"
+        return _no(rfq, "busy", detail, max(free_in, 1))
     ask = price_of(desk.offer, job)
     if ask > rfq.max_price:
-        return no("price", f"asks {ask} wei for this job, your limit is {rfq.max_price} wei")
+        return _no(rfq, "price", f"asks {ask} wei for this job, your limit is {rfq.max_price} wei")
+    return job
+
+
+def _no(rfq: Rfq, code: str, detail: str, free_in_s: int = 0) -> Refusal:
+    return Refusal(rfq_id=rfq.rfq_id, code=code, detail=detail[:MAX_REASON_CHARS], free_in_s=free_in_s)
+
+
+def _understood(offer: ResourceOffer, client: PeerId, rfq: Rfq, env: Env) -> CanonicalJob | Refusal:
+    """The job, if it could ever run here."""
+    job = CanonicalJob.decode(rfq.job)
+    if rfq.token != env.params.token:
+        return _no(rfq, "token", f"prices here are in the token 0x{env.params.token.hex()}")
+    if rfq.enforcement != eip712.Enforcement.SELF:
+        return _no(rfq, "enforcement", "deals judged by a panel are not supported by this version")
+    if client == env.me:
+        return _no(rfq, "self", "a node does not sell to itself")
+    if set(rfq.inputs) != inputs_of(job):
+        return _no(rfq, "inputs", "the inputs are not the module and the inputs of the job")
+    reasons = match(offer, job)
+    if reasons:
+        return _no(rfq, reasons[0].code, "; ".join(reason.sentence for reason in reasons))
     return job
 
 

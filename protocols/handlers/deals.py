@@ -124,8 +124,10 @@ def _arm(state: NodeState, role: str, new: DealState, env: Env) -> None:
 
 def _record(state: NodeState, role: str, before: DealState | None, new: DealState) -> None:
     """A client keeps its own record of every provider."""
+    if role != CLIENT:
+        return
     was, now = _says(before), _says(new)
-    if role != CLIENT or was == now:
+    if was == now:
         return
     peer = new.terms.provider
     old = state.records.get(peer, Record())

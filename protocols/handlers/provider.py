@@ -7,7 +7,7 @@ import msgspec
 from protocols import events as ev
 from protocols.deals import eip712
 from protocols.deals import provider as provider_half
-from protocols.deals.desk import ASK_AGAIN, Hold, check_proposal, judge, quote_for
+from protocols.deals.desk import ASK_AGAIN, Hold, Parked, check_proposal, judge, quote_for
 from protocols.deals.states import DealTerms
 from protocols.effects import Effect, Penalise, Publish, ReadAccount, Send
 from protocols.env import Env
@@ -123,15 +123,17 @@ def rfq_arrived(state: NodeState, peer: PeerId, rfq: Rfq, at: Millis, env: Env) 
         detail = "too many requests wait for the chain's answer"
         return _say(peer, Refusal(rfq_id=rfq.rfq_id, code="busy", detail=detail, free_in_s=ASK_AGAIN), env)
     waiting = state.desk.parked.setdefault(operator, [])
-    waiting.append((peer, rfq))
+    waiting.append(Parked(peer, rfq, verdict, state.desk.offer))
     return [ReadAccount(operator=operator)] if len(waiting) == 1 else []
 
 
-def _judge(state: NodeState, peer: PeerId, rfq: Rfq, env: Env) -> CanonicalJob | Refusal:
+def _judge(
+    state: NodeState, peer: PeerId, rfq: Rfq, env: Env, fits: CanonicalJob | None = None
+) -> CanonicalJob | Refusal:
     busy = deals.busy_slots(state) + state.desk.firm()
     if len(state.durable.live) >= MAX_ACTIVE_DEALS:
         busy = state.desk.slots + state.desk.queue
-    return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state))
+    return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), fits=fits)
 
 
 def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effect]:
@@ -143,8 +145,9 @@ def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effe
             del state.accounts[next(iter(state.accounts))]
     state.desk.expire(event.at)
     effects: list[Effect] = []
-    for peer, rfq in state.desk.parked.pop(event.operator, []):
-        verdict = _judge(state, peer, rfq, env)
+    for waiting in state.desk.parked.pop(event.operator, []):
+        peer, rfq = waiting.client, waiting.rfq
+        verdict = _judge(state, peer, rfq, env, waiting.job if waiting.offer is state.desk.offer else None)
         if not event.known:
             detail = "this node cannot reach the chain at the moment, so it cannot tell what your escrow holds"
             verdict = Refusal(rfq_id=rfq.rfq_id, code="chain", detail=detail, free_in_s=ASK_AGAIN)

@@ -70,13 +70,14 @@ def _ask(
     run, run_id = search.run, search.run.run_id
     effects: list[Effect] = []
     turn = run.next_index.to_bytes(4, "big") + search.round.to_bytes(4, "big")
+    job = search.job.encode()
     for offer in offers:
         rfq = Rfq(
             rfq_id=tagged_digest("rfq/1", state.incarnation, run_id, turn, offer.provider),
             run_id=run_id,
             run_nonce=run.run_nonce,
             index=run.next_index,
-            job=search.job.encode(),
+            job=job,
             inputs=run.inputs,
             max_price=limit,
             token=env.params.token,
