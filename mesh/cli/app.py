@@ -12,8 +12,9 @@ from importlib.metadata import entry_points
 from typing import Annotated, Final, Literal
 
 import typer
+from typer.core import TyperGroup
 
-from mesh.base.errors import Defect, Interrupted, MeshError, as_mesh_error
+from mesh.base.errors import Defect, Interrupted, MeshError, UsageError, as_mesh_error
 from mesh.cli import config_verbs, job_verbs, key_verbs, market_verbs, money_verbs, node_verbs, run_verbs
 from mesh.cli.options import Output
 from mesh.cli.render import emit, pairs, plain
@@ -25,13 +26,30 @@ LAST_RESORT: Final = "mesh --help"
 
 app = typer.Typer(
     name="mesh",
-    help="Rent and lend computers and GPUs, from peer to peer. No solver, no middleman: deals settle on Arbitrum.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as of
+
+        typer.echo(f"mesh {of('mesh-compute')}")
+        raise typer.Exit
+
+
+@app.callback()
+def every_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Rent and lend computers and GPUs, from peer to peer. No solver, no middleman: deals settle on Arbitrum."""
+
 
 node_verbs.register(app)
 job_verbs.register(app)
@@ -50,6 +68,23 @@ def completion(
     from typer._completion_shared import get_completion_script
 
     typer.echo(get_completion_script(prog_name="mesh", complete_var="_MESH_COMPLETE", shell=shell))
+
+
+@app.command(name="help")
+def help_(
+    context: typer.Context,
+    verb: Annotated[list[str] | None, typer.Argument(metavar="VERB", help="A verb, or a group and its verb.")] = None,
+) -> None:
+    """Print what a verb does and which options it takes: mesh help submit, mesh help wallet deposit."""
+    assert context.parent is not None
+    shown = context.parent
+    for word in verb or ():
+        group = shown.command
+        found = group.get_command(shown, word) if isinstance(group, TyperGroup) else None
+        if found is None:
+            raise UsageError(f"there is no {shown.command_path} {word}", fix=f"{shown.command_path} --help")
+        shown = found.make_context(word, [], parent=shown, resilient_parsing=True)
+    typer.echo(shown.get_help())
 
 
 @app.command()

@@ -34,6 +34,13 @@ async def deploy_contracts(
     """
     preset = chain_preset(loaded.config.network.name)
     chain = loaded.config.chain
+    urls, chain_id = (*chain.rpc, *chain.public_rpc), chain.chain_id or preset.params.chain_id
+    if not urls:
+        raise ConfigError(
+            f"no RPC endpoint of {preset.name} is known",
+            why="its preset names none and chain.rpc is empty",
+            fix=f"mesh chain deploy --network {preset.name} --rpc http://127.0.0.1:8545   (with your endpoint's URL)",
+        )
     key = node_key(loaded)
     plan = DeployPlan(
         network=preset.name,
@@ -44,15 +51,16 @@ async def deploy_contracts(
     paths = ensure_home(loaded.home)
     clock = SystemClock()
     wall = None if preset.name == "devnet" else lambda: float(clock.unix_s())
-    async with await Store.open(paths.store_file, clock=clock) as store:
-        urls, chain_id = (*chain.rpc, *chain.public_rpc), chain.chain_id or preset.params.chain_id
-        async with open_rpc(urls, chain_id, jitter=random.random, wall=wall) as rpc:
-            eth = Eth(rpc)
-            reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
-            settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
-            submitter = Submitter(eth, key, store.journal, reverts, settings)
-            _confirm(preset, await quote_deploy(submitter, plan), yes)
-            made = await deploy(eth, submitter, plan)
+    async with (
+        await Store.open(paths.store_file, clock=clock) as store,
+        open_rpc(urls, chain_id, jitter=random.random, wall=wall) as rpc,
+    ):
+        eth = Eth(rpc)
+        reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
+        settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
+        submitter = Submitter(eth, key, store.journal, reverts, settings)
+        _confirm(preset, await quote_deploy(submitter, plan), yes)
+        made = await deploy(eth, submitter, plan)
     path = record or paths.home / "deployments" / f"{preset.name}.json"
     write_record(path, made)
     emit(made, output, lambda: _text(made))
@@ -80,7 +88,11 @@ def _address(text: str) -> Address:
     except ValueError:
         raw = b""
     if len(raw) != 20:
-        raise ConfigError(f"--token {text} is no address", fix="write 0x and 40 hexadecimal digits")
+        raise UsageError(
+            f"--token {text} is no address",
+            why="an address is 0x and 40 hexadecimal digits",
+            fix="mesh chain deploy --help",
+        )
     return Address(raw)
 
 

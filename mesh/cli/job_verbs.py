@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mesh.cli.options import Bootstrap, Env, Network, Output, Rpc, Sets, Yes, node_flags
-from mesh.cli.session import load, run_async, say
+from mesh.cli.session import load, run_async, say, token_symbols
 
 __all__ = ["register"]
 
@@ -99,13 +99,20 @@ def run(
     )
 
 
-def validate(file: JobFile, sets: Sets = None, env: Env = None) -> None:
-    """Read a job file and report every problem in it."""
+def validate(file: JobFile, sets: Sets = None, env: Env = None, network: Network = None) -> None:
+    """Read a job file and report every problem in it: its keys, its amounts, the files it names."""
     import os
 
     from mesh.cli.jobfile import load_job
 
-    spec = load_job(file, sets=tuple(sets or ()), env=tuple(env or ()), environ=os.environ)
+    spec = load_job(
+        file,
+        sets=tuple(sets or ()),
+        env=tuple(env or ()),
+        environ=os.environ,
+        symbols=token_symbols(load(node_flags(network, None, None))),
+        beside=True,
+    )
     say(f"{file}: a valid {spec.executor} job named {spec.name}")
 
 

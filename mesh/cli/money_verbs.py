@@ -109,9 +109,7 @@ def channels() -> None:
 
 
 def deploy(
-    network: Annotated[
-        str, typer.Option("--network", metavar="NAME", help="devnet, arbitrum-sepolia or arbitrum-one.")
-    ],
+    network: Network = None,
     rpc: Rpc = None,
     token: Annotated[
         str | None, typer.Option("--token", metavar="ADDRESS", help="Use this ERC-20 instead of a new one.")
@@ -125,4 +123,10 @@ def deploy(
     """Deploy token and escrow with this node's key, from the committed artifacts, and check what is there then."""
     from mesh.cli.deploying import deploy_contracts
 
+    if network is None:
+        raise UsageError(
+            "no network is named",
+            why="contracts are deployed once for everybody and cost real money: --network says where",
+            fix="mesh chain deploy --network arbitrum-sepolia",
+        )
     run_async(deploy_contracts, load(node_flags(network, rpc, None)), token, record, yes, output)

@@ -1,10 +1,34 @@
 """Which options do several verbs share, and how do they become settings?"""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
-__all__ = ["Bootstrap", "Env", "Form", "Network", "Output", "Rpc", "RunName", "Sets", "Yes", "flags_of", "node_flags"]
+__all__ = [
+    "FLAG_NAMES",
+    "Bootstrap",
+    "Env",
+    "Form",
+    "Network",
+    "Output",
+    "Rpc",
+    "RunName",
+    "Sets",
+    "Yes",
+    "flags_of",
+    "node_flags",
+]
+
+FLAG_NAMES: Final = {
+    "network.name": "--network",
+    "provider.roles": "--role",
+    "provider.policy_file": "--policy",
+    "provider.price_per_cpu_s": "--price",
+    "provider.price_per_gib_s": "--price",
+    "provider.price_per_gpu_s": "--price",
+    "provider.price_floor": "--price",
+}
+"""How the flags are typed that are not called like the field of the setting they mean."""
 
 Form = Literal["table", "json", "jsonl"]
 Output = Annotated[Form, typer.Option("-o", "--output", help="For people, or as JSON for programs.")]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mesh.store.errors import StoreLocked
 
-__all__ = ["Session", "load", "open_session", "run_async", "say", "socket_of", "when_interrupted"]
+__all__ = ["Session", "load", "open_session", "run_async", "say", "socket_of", "token_symbols", "when_interrupted"]
 
 T = TypeVar("T")
 OTHER_S: Final = 15.0
@@ -56,11 +56,12 @@ def say(text: str) -> None:
 
 
 def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
-    """The settings, with the preset of the network they name. Raises ``ConfigError``.
+    """The settings, with the preset of the network they name. Raises ``ConfigError``, for a flag ``UsageError``.
 
     Where the current folder has no ``mesh.toml``, the one in the node's home is read: who names a home means its node.
     """
-    from mesh.chain.presets import preset_of
+    from mesh.chain.presets import PRESETS, preset_of
+    from mesh.cli.options import FLAG_NAMES
 
     try:
         here = Path.cwd() / "mesh.toml"
@@ -68,7 +69,30 @@ def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
         raise UsageError("this folder no longer exists", why="it was removed under the shell", fix="cd") from error
     own = mesh_home() / "mesh.toml"
     file = own if own.exists() and not here.exists() else None
-    return load_config(flags=flags, preset=preset_of, file=file)
+    help_ = f"{_verb()} --help"
+    try:
+        loaded = load_config(flags=flags, preset=preset_of, file=file, flag_names=FLAG_NAMES)
+    except UsageError as error:
+        raise UsageError(error.what, why=error.why, fix=error.fix or help_) from error
+    network = loaded.config.network.name
+    if loaded.origins["network.name"].source == "flag" and network not in PRESETS:
+        raise UsageError(f"there is no network {network!r}", why=f"known are {', '.join(PRESETS)}", fix=help_)
+    return loaded
+
+
+def _verb() -> str:
+    """What was typed, up to its verb: ``mesh chain deploy``."""
+    from typer._click.globals import get_current_context
+
+    context = get_current_context(silent=True)
+    return context.command_path if context is not None else "mesh"
+
+
+def token_symbols(loaded: LoadedConfig) -> frozenset[str]:
+    """The tokens in which a job may name amounts on the network of this configuration."""
+    from mesh.chain.presets import chain_preset
+
+    return frozenset((chain_preset(loaded.config.network.name).params.token_symbol,))
 
 
 def socket_of(loaded: LoadedConfig) -> Path:

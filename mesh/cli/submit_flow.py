@@ -12,7 +12,7 @@ from mesh.base.errors import NoMatch, UsageError
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs, short, table
 from mesh.cli.session import Session, open_session, say, when_interrupted
-from mesh.cli.submitting import exit_code_of, fetch_result, prepare, raise_if_failed, result_folder
+from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
 from mesh.cli.watching import await_offers, copy_logs, watch_run
 
 __all__ = ["SubmitOptions", "candidates_table", "quote_flow", "say_why_not", "submit_flow", "summary"]
@@ -34,11 +34,10 @@ class SubmitOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
     """The whole command; returns its exit code. Raises ``MeshError`` for everything that is not the job's own code."""
+    spec = read_job(loaded, options.file, sets=options.sets, env=options.env)
     async with open_session(loaded, may_start=True, needs_peers=True) as session:
         now = SystemClock().unix_s()
-        _, job, submission = await prepare(
-            session.api, loaded, options.file, sets=options.sets, env=options.env, now=now
-        )
+        _, job, submission = await admit(session.api, loaded, spec, options.file.parent, now)
         _confirm(options, submission.max_price, submission.budget)
         await await_offers(session)
         run_id = await session.api.submit(submission)
@@ -121,8 +120,9 @@ async def quote_flow(
     loaded: LoadedConfig, file: Path, sets: tuple[str, ...], env: tuple[str, ...], explain: bool, output: Form
 ) -> None:
     """`mesh quote`. Raises ``NoMatch`` when nobody names a price."""
+    spec = read_job(loaded, file, sets=sets, env=env)
     async with open_session(loaded, may_start=True, needs_peers=True) as session:
-        _, _, submission = await prepare(session.api, loaded, file, sets=sets, env=env, now=SystemClock().unix_s())
+        _, _, submission = await admit(session.api, loaded, spec, file.parent, SystemClock().unix_s())
         await await_offers(session)
         found = await session.api.quote(submission)
     priced = tuple(one for one in found if one.verdict in ("quoted", "indicative"))

@@ -14,18 +14,21 @@ from mesh.base.config import LoadedConfig
 from mesh.base.errors import ChainOrFunds, ConfigError, MeshError, NoMatch, ResultRejected
 from mesh.cli.jobfile import load_job
 from mesh.cli.render import PhaseLine
+from mesh.cli.session import token_symbols
 from protocols.job.canonical import CanonicalJob, Resolved, canonical_job
 from protocols.job.schema import JobSpec
 from protocols.job.sources import Held, LocalPath, Source
 from protocols.transfer.cid import cid_text, parse_cid
 
 __all__ = [
+    "admit",
     "exit_code_of",
     "fetch_result",
     "follow",
     "is_over",
     "prepare",
     "raise_if_failed",
+    "read_job",
     "result_folder",
     "submission_of",
 ]
@@ -38,10 +41,24 @@ async def prepare(
     api: NodeApi, loaded: LoadedConfig, path: Path, *, sets: Sequence[str], env: Sequence[str], now: int
 ) -> tuple[JobSpec, CanonicalJob, Submission]:
     """Read, import and canonicalise a job file. Raises ``JobFileError`` and other ``MeshError``."""
-    spec = load_job(path, sets=sets, env=env, environ=os.environ)
-    base = path.parent
+    return await admit(api, loaded, read_job(loaded, path, sets=sets, env=env), path.parent, now)
+
+
+def read_job(loaded: LoadedConfig, path: Path, *, sets: Sequence[str], env: Sequence[str]) -> JobSpec:
+    """The job in a file, with everything that can be told without a node checked. Raises ``JobFileError``."""
+    spec = load_job(path, sets=sets, env=env, environ=os.environ, symbols=token_symbols(loaded), beside=True)
     if spec.module is None:
-        raise ConfigError(f"{path} names no module", fix="add: module: ./job.wasm")
+        raise ConfigError(
+            f"{path} names no module", why="a wasm job is its module: module: ./job.wasm", fix="mesh job schema"
+        )
+    return spec
+
+
+async def admit(
+    api: NodeApi, loaded: LoadedConfig, spec: JobSpec, base: Path, now: int
+) -> tuple[JobSpec, CanonicalJob, Submission]:
+    """Import what a job names, relative to ``base``, and canonicalise it."""
+    assert spec.module is not None
     module = await _resolve(api, base, spec.module, "module")
     inputs = [await _resolve(api, base, one.source, one.path) for one in spec.inputs]
     resolved = Resolved(parse_cid(module.cid), module.size, tuple((parse_cid(one.cid), one.size) for one in inputs))
@@ -52,12 +69,7 @@ async def prepare(
 async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added:
     match source:
         case LocalPath(path=path):
-            place = (base / path).expanduser()
-            if not place.exists():
-                raise ConfigError(
-                    f"{what}: there is no {place}", why="paths are relative to the job file", fix=f"ls {base}"
-                )
-            return await api.add(place)
+            return await api.add((base / path).expanduser())
         case Held(cid=cid):
             raise ConfigError(
                 f"{what}: content named by CID must be held by this node first",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesh.base.config import Config, LoadedConfig, ensure_home, load_config, mesh_home, settings, user_config_file
-from mesh.base.errors import ConfigError
+from mesh.base.errors import ConfigError, UsageError
 
 ESCROW = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 
@@ -154,9 +154,18 @@ def test_a_value_hidden_by_a_stronger_layer_is_still_checked(machine: Machine) -
 
 
 def test_bad_flags_and_variables(machine: Machine) -> None:
-    with pytest.raises(ConfigError, match="--slots") as caught:
+    with pytest.raises(UsageError, match="--slots none") as caught:
         machine.load(flags={"provider.slots": "none"})
-    assert "provider.slots" in str(caught.value)
+    assert "Jobs run at the same time" in str(caught.value)
+    with pytest.raises(UsageError, match="--role wizard"):
+        load_config(
+            flags={"provider.roles": "wizard"},
+            env=machine.env,
+            cwd=machine.cwd,
+            flag_names={"provider.roles": "--role"},
+        )
+    with pytest.raises(ConfigError, match="unset MESH_PROVIDER_SLOTS"):
+        machine.load(env={"MESH_PROVIDER_SLOTS": "none"})
     with pytest.raises(ConfigError, match=r"did you mean chain\.rpc\?"):
         machine.load(flags={"chain.rpcs": "x"})
     with pytest.raises(ConfigError, match="did you mean MESH_CHAIN_RPC"):

@@ -37,7 +37,7 @@ VERBS = {
         "events",
         "logs",
     ),
-    *("wait", "get", "cancel", "retry", "offers", "gpus", "peers", "deals", "completion", "version"),
+    *("wait", "get", "cancel", "retry", "offers", "gpus", "peers", "deals", "completion", "version", "help"),
 }
 GROUPS = {"job", "deal", "wallet", "chain", "key", "config", "policy"}
 MODULES_AFTER = """
@@ -89,6 +89,17 @@ def test_a_usage_error_names_the_help(mesh) -> None:
         said = mesh(*arguments)
         assert said.code == 2
         assert "-h" in said.talk
+
+
+def test_help_and_version_as_everywhere(mesh) -> None:
+    assert mesh("help").out == mesh("--help").out
+    assert mesh("help", "submit").out == mesh("submit", "--help").out
+    assert mesh("help", "wallet", "deposit").out == mesh("wallet", "deposit", "-h").out
+    mesh("help", "submitt").failed(2, "there is no mesh submitt", "mesh --help")
+    mesh("help", "wallet", "burn").failed(2, "there is no mesh wallet burn", "mesh wallet --help")
+    mesh("help", "ps", "more").failed(2, "there is no mesh ps more", "mesh ps --help")
+    assert mesh("--version").out.split()[0] == "mesh"
+    assert mesh("--version").out.split()[1] == mesh("version", "-o", "json").json["mesh-compute"]
 
 
 def test_version(mesh) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from devnet.scenarios.bad_jobs import BAD_JOBS
 from mesh.base.errors import ConfigError
-from mesh.cli.jobfile import JobFileError, load_job, parse_job_text
+from mesh.cli.jobfile import JobFileError, JobFlagError, load_job, parse_job_text
 from mesh.cli.yamldoc import MAX_DEPTH, MAX_FILE_BYTES, MAX_VALUES, parse_document, parse_value
 from protocols.job import JobError
 
@@ -51,7 +51,7 @@ def test_the_message_names_file_line_path_and_advice():
         "    write 300s or 300m\n"
         "job.yaml:5: limits.pids: '010' is read as octal by some and as decimal by others\n"
         "    write it without the leading zero\n"
-        "  try: correct the file, then: mesh job validate job.yaml"
+        "  try: mesh job validate job.yaml   (after correcting it)"
     )
 
 
@@ -169,7 +169,7 @@ def test_a_setting_does_not_leak_through_an_alias():
         ({"sets": ["..=1"]}, "--set", "not a path"),
         ({"sets": ["=1"]}, "--set", "not a path"),
         ({"sets": ["a.b.c.d.e.f.g.h.i=1"]}, "--set", "not a path"),
-        ({"sets": ["name=[a"]}, "", "not YAML"),
+        ({"sets": ["name=[a"]}, "--set name=[a", "not YAML"),
         ({"sets": ["nam=x"]}, "nam", "unknown key"),
         ({"env": ["NOT_THERE"]}, "-e", "has no value"),
         ({"env": ["=x"]}, "-e", "has no value"),
@@ -183,10 +183,50 @@ def test_bad_settings(more, where, message):
     assert any(where in one.path and message in one.message for one in caught.value.problems), caught.value.problems
 
 
-def test_a_bad_setting_is_said_to_come_from_the_command_line():
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"sets": ["limits.wall=300"]}, "--set limits.wall=300: limits.wall: 300 is not a duration"),
+        ({"sets": ["markt.max_price=3 MESH"]}, "--set markt.max_price=3 MESH: markt: unknown key"),
+        ({"sets": ["market.max_prize=3 MESH"]}, "--set market.max_prize=3 MESH: market.max_prize: unknown key"),
+        ({"sets": ["nam=x"]}, "--set nam=x: nam: unknown key"),
+        ({"sets": ["outputs=[{path: o}]"]}, "--set outputs=[{path: o}]: outputs[0].path: "),
+    ],
+    ids=str,
+)
+def test_a_bad_setting_is_blamed_on_its_flag_and_not_on_the_file(more, says):
+    with pytest.raises(JobFlagError) as caught:
+        job_of(SMALL + b"limits: {wall: 5m}\nmarket: {max_price: 1 MESH}\n", **more)
+    assert says in str(caught.value)
+    assert "job.yaml" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_bad_file_stays_the_files_fault_beside_a_bad_flag():
     with pytest.raises(JobFileError) as caught:
-        job_of(SMALL + b"limits: {wall: 5m}\n", sets=["limits.wall=300"])
-    assert "job.yaml (command line): limits.wall: 300 is not a duration" in str(caught.value)
+        job_of(SMALL + b"limits: {wall: 5}\n", sets=["nam=x"])
+    assert "job.yaml:3: limits.wall" in str(caught.value)
+    assert "--set nam=x: nam" in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_files_that_a_job_names_must_be_there(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text("version: 1\nmodule: ./pi.wasm\ninputs:\n  - path: /in\n    source: ./data\n")
+    with pytest.raises(JobFileError) as caught:
+        load_job(file, environ={}, beside=True)
+    assert f"{file}:2: module: there is no {tmp_path}/pi.wasm" in str(caught.value)
+    assert f"{file}:5: inputs[0].source: there is no {tmp_path}/data" in str(caught.value)
+    assert f"ls {tmp_path}" in str(caught.value)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "pi.wasm").write_bytes(b"\x7fELF")
+    with pytest.raises(JobFileError, match="no WebAssembly module"):
+        load_job(file, environ={}, beside=True)
+    (tmp_path / "pi.wasm").write_bytes(b"\0asm\1\0\0\0")
+    assert load_job(file, environ={}, beside=True).version == 1
+    with pytest.raises(JobFlagError, match=r"--set module=data: module: .* is a folder"):
+        load_job(file, environ={}, beside=True, sets=["module=data"])
 
 
 def test_files(tmp_path):

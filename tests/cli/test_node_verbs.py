@@ -99,16 +99,46 @@ def test_up_refuses_what_is_not_built(mesh, home, arguments, says) -> None:
         (["--price", "1/gpu"], 2, "gpu-h"),
         (["--price", "much/job"], 2, "'much' is no amount"),
         (["--price", "1/gpu-h", "--price", "1/gpu-s"], 2, "twice"),
-        (["--role", "wizard"], 3, "provider.roles"),
-        (["--slots", "0"], 3, "provider.slots"),
-        (["--listen", "here"], 3, "network.listen"),
-        (["--bootstrap", "there"], 3, "network.bootstrap"),
-        (["--rpc", "file:///etc"], 3, "chain.rpc"),
-        (["--network", "mars"], 3, "mars"),
+        (["--role", "wizard"], 2, "--role wizard"),
+        (["--slots", "0"], 2, "--slots 0"),
+        (["--listen", "here"], 2, "--listen here"),
+        (["--bootstrap", "there"], 2, "--bootstrap there"),
+        (["--rpc", "file:///etc"], 2, "--rpc file:///etc"),
+        (["--network", "mars"], 2, "there is no network 'mars'"),
     ],
 )
 def test_up_with_bad_flags(mesh, home, arguments, code, says) -> None:
     mesh("up", *arguments).failed(code, says)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["offers", "--bootstrap", "there"],
+        ["submit", "job.yaml", "--rpc", "ftp://x"],
+        ["submit", "job.yaml", "--network", "mars"],
+        ["wallet", "show", "--rpc", "x"],
+        ["chain", "deploy", "--network", "mars"],
+        ["chain", "deploy", "--network", "devnet", "--rpc", "http://127.0.0.1:9", "--token", "0x12"],
+        ["doctor", "--network", "mars"],
+        ["down", "--drain", "soon"],
+        ["events", "--since", "x"],
+        ["ps", "-o", "yaml"],
+        ["submit", "job.yaml", "--set", "market.max_prize=3 MESH"],
+        ["submit", "job.yaml", "-e", "NOT_SET"],
+        ["job", "validate", "job.yaml", "--set", "nothing"],
+        ["wallet", "deposit", "much"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_flag_ends_every_verb_with_the_same_code(mesh, node, job, arguments) -> None:
+    said = mesh(*arguments)
+    assert (said.code, said.out) == (2, "")
+
+
+def test_a_bad_flag_names_the_verbs_help(mesh, home) -> None:
+    assert mesh("up", "--slots", "0").talk.endswith("  try: mesh up --help\n")
+    assert mesh("chain", "deploy", "--network", "mars").talk.endswith("  try: mesh chain deploy --help\n")
 
 
 def test_up_without_contracts_says_so(mesh, home, monkeypatch) -> None:

@@ -203,9 +203,10 @@ def test_channels_are_refused_clearly(mesh) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--network", "mars"], 3, "there is no network 'mars'"),
-        (["--network", "devnet"], 3, "RPC endpoints"),
-        (["--network", "devnet", "--rpc", "http://127.0.0.1:9", "--token", "0x12"], 3, "--token 0x12 is no address"),
+        ([], 2, "mesh chain deploy --network arbitrum-sepolia"),
+        (["--network", "mars"], 2, "there is no network 'mars'"),
+        (["--network", "devnet"], 3, "mesh chain deploy --network devnet --rpc http://"),
+        (["--network", "devnet", "--rpc", "http://127.0.0.1:9", "--token", "0x12"], 2, "--token 0x12 is no address"),
     ],
 )
 def test_deploy_refuses(mesh, home, arguments, code, says) -> None:

@@ -154,6 +154,16 @@ def test_validate_and_schema(mesh, job) -> None:
     assert "a valid wasm job named pi" in said.talk
     job.write_text("version: 1\nmodul: ./pi.wasm\n")
     mesh("job", "validate", str(job)).failed(3, "modul", "module")
+
+
+def test_validate_looks_at_the_files_and_tokens_too(mesh, job) -> None:
+    Path("pi.wasm").unlink()
+    mesh("job", "validate", str(job)).failed(3, "job.yaml:3: module: there is no pi.wasm", "ls .")
+    Path("pi.wasm").write_bytes(b"\0asm\1\0\0\0")
+    job.write_text("version: 1\nmodule: ./pi.wasm\nmarket:\n  max_price: 2.50 ETH\n")
+    foreign = "job.yaml:4: market.max_price: this network has no token ETH"
+    mesh("job", "validate", str(job)).failed(3, foreign, "use MESH")
+    mesh("submit", str(job)).failed(3, foreign)
     assert mesh("job", "schema").json["title"] == "mesh job, version 1"
 
 

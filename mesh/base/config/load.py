@@ -18,7 +18,7 @@ import msgspec
 
 from mesh.base.config.home import mesh_home, user_config_file
 from mesh.base.config.schema import Config, Setting, convert_leaf, settings, tokens_text
-from mesh.base.errors import ConfigError
+from mesh.base.errors import ConfigError, UsageError
 from protocols.units import Tokens
 
 __all__ = [
@@ -81,19 +81,21 @@ def load_config(
     cwd: Path | None = None,
     file: Path | None = None,
     preset: Preset | None = None,
+    flag_names: Mapping[str, str] | None = None,
 ) -> LoadedConfig:
     """Read every layer and put them on top of each other.
 
-    ``flags`` maps dotted names to values or texts; None means not given. ``env`` defaults to this process's
+    ``flags`` maps dotted names to values or texts; None means not given. ``flag_names`` says how a flag is typed where
+    it is not called like its field. ``env`` defaults to this process's
     environment; an empty variable counts as not set. ``file`` takes the place of ./mesh.toml and must exist.
     ``preset`` is what the network brings, written as a TOML file would be (``{section: {field: value}}``, amounts as
     text), or a function to it from the network's name (``chain.preset`` if set, else ``network.name``).
-    Raises ``ConfigError`` naming the file, the line, the setting and the nearest known one.
+    Raises ``ConfigError`` naming the file, the line, the setting and the nearest known one, ``UsageError`` for a flag.
     """
     env = os.environ if env is None else env
     local = file or (cwd or Path.cwd()) / "mesh.toml"
     found = [path for path in (local, user_config_file(env)) if path == file or path.is_file()]
-    layers = [_flags(flags or {}), _env(env), *(_file(path) for path in found)]
+    layers = [_flags(flags or {}, flag_names or {}), _env(env), *(_file(path) for path in found)]
     name = _strongest(layers, "chain.preset") or _strongest(layers, "network.name") or Config().network.name
     brought = preset(str(name)) if callable(preset) else preset or {}
     layers.append(_sections(brought, lambda *_: Origin("preset", str(name))))
@@ -172,12 +174,17 @@ def line_of(text: str, section: str, field: str = "") -> int | None:
     return None
 
 
-def _flags(flags: Mapping[str, object]) -> _Layer:
+def _flags(flags: Mapping[str, object], names: Mapping[str, str]) -> _Layer:
     layer: _Layer = {}
     for name, value in flags.items():
         if value is not None:
-            flag = f"--{name.split('.')[-1].replace('_', '-')}"
-            layer[name] = (_leaf(setting_named(name), value, flag, text=True), Origin("flag", flag))
+            flag = names.get(name) or f"--{name.split('.')[-1].replace('_', '-')}"
+            setting = setting_named(name)
+            try:
+                leaf = convert_leaf(setting, value, text=True)
+            except ValueError as error:
+                raise UsageError(f"{flag} {value} cannot be used: {error}", why=setting.about) from error
+            layer[name] = (leaf, Origin("flag", flag))
     return layer
 
 
@@ -187,7 +194,8 @@ def _env(env: Mapping[str, str]) -> _Layer:
     for variable in sorted(name for name, value in env.items() if name.startswith("MESH_") and value):
         if variable in known:
             setting = known[variable]
-            layer[setting.name] = (_leaf(setting, env[variable], variable, text=True), Origin("env", variable))
+            fix = f"unset {variable}   (or correct it)"
+            layer[setting.name] = (_leaf(setting, env[variable], variable, fix, text=True), Origin("env", variable))
         elif near := difflib.get_close_matches(variable, known, n=1, cutoff=_SIMILAR):
             raise ConfigError(
                 f"there is no variable {variable}", why="nothing reads it", fix=f"did you mean {near[0]}?"
@@ -219,16 +227,17 @@ def _sections(content: Mapping[str, object], origin: Callable[..., Origin]) -> _
             name = f"{section}.{field}"
             if name not in settings():
                 raise ConfigError(f"{at}: there is no setting {name}", fix=_suggest(name))
-            layer[name] = (_leaf(settings()[name], value, str(at), text=False), at)
+            fix = f"correct {at.where.split(':')[0]}, then: mesh config get {name}"
+            layer[name] = (_leaf(settings()[name], value, str(at), fix, text=False), at)
     return layer
 
 
-def _leaf(setting: Setting, value: object, where: str, *, text: bool) -> object:
+def _leaf(setting: Setting, value: object, where: str, fix: str, *, text: bool) -> object:
     try:
         return convert_leaf(setting, value, text=text)
     except ValueError as error:
         raise ConfigError(
-            f"{where}: {setting.name} cannot be used", why=str(error), fix=f"{setting.name}: {setting.about}"
+            f"{where}: {setting.name} cannot be used", why=f"{error} ({setting.about.rstrip('.')})", fix=fix
         ) from error
 
 
