@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from protocols.beacon.chain import DEVNET_BEACON, QUICKNET, BeaconChain
 from protocols.units import PPM, ZERO_ADDRESS, Address, Millis, Seconds, Tokens
 
 __all__ = [
@@ -62,6 +63,8 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     token: Address = ZERO_ADDRESS
     escrow: Address = ZERO_ADDRESS
     token_symbol: str = "MESH"
+    beacon: BeaconChain = QUICKNET
+    """Where public randomness comes from."""
 
     rfq_fanout: int = 6
     """Providers asked at once, drawn at random from all acceptable offers (naive ranking needs up to 103 rounds)."""
@@ -107,6 +110,7 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
 DEVNET: Final = NetworkParams(
     name="devnet",
     chain_id=31337,
+    beacon=DEVNET_BEACON,
     bid_window=Millis(1_000),
     offer_ttl=Seconds(30),
     offer_heartbeat=Seconds(5),
