@@ -100,7 +100,12 @@ class Money:
 
     def config(self, **changes: Any) -> Config:
         deployed = self.purse.deployment
-        chain = {"rpc": (self._rpc_url,), "chain_id": 31337, "escrow": deployed.escrow, "token": deployed.token}
+        chain: dict[str, Any] = {
+            "rpc": (self._rpc_url,),
+            "chain_id": 31337,
+            "escrow": deployed.escrow,
+            "token": deployed.token,
+        }
         return Config(
             network=Network(name="devnet"), chain=Chain(**(chain | {"deploy_block": deployed.deploy_block} | changes))
         )
@@ -262,9 +267,9 @@ async def test_a_restarted_node_ends_a_deal_whose_log_it_has_forgotten(money: Mo
     async with money.both() as (client, provider):
         deal = await money.deal(client, provider)
         await provider.ledger.post(money.commit(deal, client))
-        assert provider.ledger._locks == {}  # it does not follow: as after a restart
+        assert provider.ledger.posting.locks == {}  # it does not follow: as after a restart
         await provider.ledger.post(money.tx("claim", deal))
-        assert list(provider.ledger._locks) == [deal_id(money.domain, deal)]
+        assert list(provider.ledger.posting.locks) == [deal_id(money.domain, deal)]
 
 
 async def test_transactions_whose_effects_were_dropped_are_tidied_away(money: Money, eventually: Any) -> None:
@@ -313,7 +318,7 @@ async def test_a_log_whose_block_nobody_shows_is_not_lost(
             asked = endpoint.asked["eth_getBlockByNumber"]
             endpoint.mode = "null"
             seen = LogSeen(log, Cursor(head.number, head.hash, log.index, 0))
-            nursery.start_soon(party.ledger._seen, party.loop.engine, seen)
+            nursery.start_soon(party.ledger.following.seen, party.loop.engine, seen)
             await eventually(lambda: endpoint.asked["eth_getBlockByNumber"] > asked + 1)
             assert party.moves() == []
             endpoint.mode = "honest"

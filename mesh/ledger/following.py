@@ -1,0 +1,241 @@
+"""What does the chain tell the node? The follower's logs become `DealMovedOnChain`, its heads `ChainTimeMoved`.
+
+The follower's cursor is durable; what comes twice changes nothing.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import trio
+
+from mesh.base.clock import Clock
+from mesh.base.observe import get_log
+from mesh.base.tasks import Started
+from mesh.chain import events as on_chain
+from mesh.chain.errors import ChainError
+from mesh.chain.eth import Eth, LogQuery
+from mesh.chain.events import DealCommitted, RunBurned, read_event, topic_of
+from mesh.chain.feed import Cursor, HeadMoved, LevelReached, LogRef, LogRetracted, LogSeen
+from mesh.chain.follower import Follower
+from mesh.chain.presets import chain_preset
+from mesh.chain.wire import Malformed
+from mesh.engine import Engine
+from mesh.store import Batch, Store
+from protocols import events as ev
+from protocols.contracts.lock import Lock
+from protocols.limits import NetworkParams
+from protocols.units import ZERO_HASH, Address, DealId, Tokens, UnixSeconds
+
+__all__ = ["DEAL_TOPICS", "Following"]
+
+CURSOR: Final = "escrow"
+MOVES: Final = "escrow.moves"
+BLOCK_RETRY_S: Final = 0.5
+PATIENCE_S: Final = 5.0
+"""A node waits that long for its chain before it comes up without: an endpoint that works answers in half a second."""
+
+log = get_log("ledger")
+
+
+class _Move(msgspec.Struct, frozen=True, array_like=True):
+    """A log of ours that a reorganisation may still take back."""
+
+    ref: LogRef
+    deal_ids: tuple[DealId, ...]
+    to: str
+
+
+class Following:
+    """The escrow's logs as events of one node."""
+
+    def __init__(
+        self,
+        params: NetworkParams,
+        eth: Eth,
+        me: Address,
+        store: Store,
+        clock: Clock,
+        deploy_block: int,
+        remember: Callable[[Lock], None],
+    ) -> None:
+        """``remember`` is told the Lock of every deal that anybody commits."""
+        self._params = params
+        self._eth = eth
+        self._me = me
+        self._store = store
+        self._clock = clock
+        self._deploy_block = deploy_block
+        self._remember = remember
+        self._moves: dict[LogRef, _Move] = {}
+        """Above the finalized block alone."""
+        self._moves_changed = False
+        self._head_known = trio.Event()
+
+    async def follow(
+        self,
+        engine: Engine,
+        endpoints: Callable[[], str],
+        tidy: Callable[[], Awaitable[None]],
+        *,
+        task_status: Started = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Turn the chain into events until cancelled; started with the first head, or without one after ``PATIENCE_S``.
+
+        A node whose endpoints are all dead is up nevertheless: it says so, and catches up by itself when one answers.
+        ``endpoints`` describes them for that; ``tidy`` is called whenever a block became final.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow, engine, tidy)
+            with trio.move_on_after(PATIENCE_S) as waited:
+                await self._head_known.wait()
+            if waited.cancelled_caught:
+                log.error("chain.unreachable", endpoints=endpoints(), fix="mesh doctor   (the node goes on trying)")
+            task_status.started()
+
+    async def _follow(self, engine: Engine, tidy: Callable[[], Awaitable[None]]) -> None:
+        stored = await self._store.cursor(CURSOR)
+        cursor = msgspec.msgpack.decode(stored, type=Cursor) if stored else None
+        kept = await self._store.cursor(MOVES)
+        self._moves = {move.ref: move for move in msgspec.msgpack.decode(kept, type=list[_Move])} if kept else {}
+        if cursor is not None:
+            await self._resume(engine, cursor)
+        follower = Follower(
+            self._eth,
+            LogQuery((self._params.escrow,), (DEAL_TOPICS,)),
+            jitter=random.random,
+            cursor=cursor,
+            unsettled=tuple(self._moves),
+            start_block=self._deploy_block,
+            settings=chain_preset(self._params.name).follower,
+        )
+        async for item in follower:
+            match item:
+                case LogSeen():
+                    await self.seen(engine, item)
+                case LogRetracted(ref=ref):
+                    await self._retracted(engine, ref)
+                case HeadMoved():
+                    await self._time_moved(engine, item.number, item.timestamp)
+                    await self._keep(item.cursor)
+                case LevelReached(level=level, number=number):
+                    if level == "finalized":
+                        self._settle(number)
+                        await tidy()
+                    await self._keep(item.cursor)
+
+    async def _resume(self, engine: Engine, cursor: Cursor) -> None:
+        """The time up to which all logs are known: on a quiet chain the next block may be far away."""
+        try:
+            block = await self._eth.block(cursor.number)
+        except ChainError:
+            return
+        if block is not None and block.hash == cursor.hash:
+            await self._time_moved(engine, block.number, block.timestamp)
+
+    async def _time_moved(self, engine: Engine, number: int, timestamp: UnixSeconds) -> None:
+        await engine.post(ev.ChainTimeMoved(at=self._clock.monotonic_ms(), block=number, timestamp=timestamp))
+        self._head_known.set()
+
+    async def _keep(self, cursor: Cursor) -> None:
+        """Logs up to it were durable before: a restart reads the last ones once more at most.
+
+        With it go the moves that may still be taken back, so that a restarted node hears of that too.
+        """
+        cursors = {CURSOR: msgspec.msgpack.encode(cursor)}
+        if self._moves_changed:
+            cursors[MOVES] = msgspec.msgpack.encode(list(self._moves.values()))
+            self._moves_changed = False
+        await self._store.commit(Batch(cursors=cursors))
+
+    def _settle(self, finalized: int) -> None:
+        """Forget moves that nothing can take back any more."""
+        standing = {ref: move for ref, move in self._moves.items() if ref.block_number > finalized}
+        self._moves_changed |= len(standing) != len(self._moves)
+        self._moves = standing
+
+    async def seen(self, engine: Engine, item: LogSeen) -> None:
+        """One log, as an event if it concerns a deal of ours."""
+        try:
+            event = read_event(item.log)
+        except Malformed as error:
+            log.warning("log.malformed", tx=item.log.tx_hash, reason=str(error))
+            return
+        if isinstance(event, DealCommitted):
+            self._remember(event.lock)
+        to = _TRANSITIONS.get(type(event))
+        if event is None or to is None:
+            return
+        named = self._burned(engine, event) if isinstance(event, RunBurned) else (_deal_of(event),)
+        known = engine.view(lambda state: tuple(one for one in named if one in state.durable.deals))
+        if not known:
+            return
+        timestamp = await self._time_of(item.log.block_number)
+        self._moves[item.ref] = _Move(item.ref, known, to)
+        self._moves_changed = True
+        for deal_id in known:
+            await engine.post(
+                ev.DealMovedOnChain(
+                    at=self._clock.monotonic_ms(),
+                    deal_id=deal_id,
+                    to=to,
+                    tx=item.log.tx_hash,
+                    block=item.log.block_number,
+                    timestamp=timestamp,
+                    paid=getattr(event, "paid", Tokens(0)),
+                    result_hash=getattr(event, "result_hash", ZERO_HASH),
+                )
+            )
+
+    async def _time_of(self, number: int) -> UnixSeconds:
+        """When a block was made. A log whose block no endpoint shows yet is not lost: the feed waits for it."""
+        while True:
+            try:
+                block = await self._eth.block(number)
+                if block is not None:
+                    return block.timestamp
+                reason = "no endpoint has it yet"
+            except ChainError as error:
+                reason = str(error)
+            log.info("block.awaited", number=number, reason=reason)
+            await trio.sleep(BLOCK_RETRY_S)
+
+    def _burned(self, engine: Engine, event: RunBurned) -> tuple[DealId, ...]:
+        """A burn names no deal: it ends every one of ours in that slot."""
+        if event.client != self._me:
+            return ()
+        slot = (event.client, event.run_nonce, event.index)
+        return engine.view(
+            lambda state: tuple(
+                deal_id
+                for deal_id, half in state.durable.deals.items()
+                if (half.state.terms.deal.client, half.state.terms.deal.run_nonce, half.state.terms.deal.index) == slot
+            )
+        )
+
+    async def _retracted(self, engine: Engine, ref: LogRef) -> None:
+        move = self._moves.pop(ref, None)
+        if move is None:
+            return
+        self._moves_changed = True
+        for deal_id in move.deal_ids:
+            at = self._clock.monotonic_ms()
+            await engine.post(ev.DealRetractedOnChain(at=at, deal_id=deal_id, was=move.to, tx=ref.tx_hash))
+
+
+_TRANSITIONS: Final[dict[type, str]] = {
+    on_chain.DealCommitted: "committed",
+    on_chain.DealClaimed: "claimed",
+    on_chain.DealSettled: "settled",
+    on_chain.DealFinalized: "finalized",
+    on_chain.DealExpired: "expired",
+    on_chain.DealCancelled: "cancelled",
+    on_chain.RunBurned: "burned",
+}
+DEAL_TOPICS: Final = tuple(map(topic_of, _TRANSITIONS))
+
+
+def _deal_of(event: on_chain.EscrowEvent) -> DealId:
+    """The one deal that a log about a deal names."""
+    return event.lock.deal_id if isinstance(event, DealCommitted) else DealId(getattr(event, "deal_id", b""))

@@ -1,0 +1,131 @@
+"""How do the rules' words about money become transactions, and the chain's logs events?
+
+One escrow on one chain: `following` turns the follower's logs and heads into events, `posting` turns a `PostTx` into one
+escrow call that is posted exactly once under its key. Here both are put together, with what the node may ask.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import trio
+
+from mesh.api.types import EndpointInfo
+from mesh.base.clock import Clock
+from mesh.base.config import Config
+from mesh.base.entropy import Entropy
+from mesh.base.errors import ConfigError
+from mesh.base.keys import NodeKey
+from mesh.base.tasks import Started
+from mesh.chain.contracts import Contracts
+from mesh.chain.eth import Eth
+from mesh.chain.outcomes import SubmitterSettings
+from mesh.chain.presets import chain_preset
+from mesh.chain.reverts import Reverts
+from mesh.chain.rpc import Rpc, open_rpc
+from mesh.chain.submitter import Submitter
+from mesh.engine import Engine
+from mesh.ledger.following import Following
+from mesh.ledger.posting import Posting
+from mesh.store import Store
+from protocols.contracts import artifact
+from protocols.effects import PostTx
+from protocols.limits import NetworkParams
+from protocols.units import Address, Millis, Tokens
+
+__all__ = ["Ledger", "network_params", "open_ledger"]
+
+
+def network_params(config: Config) -> NetworkParams:
+    """The network's parameters with the configured contracts. Raises ``ConfigError`` for a network nobody knows."""
+    preset = chain_preset(config.network.name).params
+    chain = config.chain
+    if not any(chain.escrow_address) or not any(chain.token_address):
+        raise ConfigError(
+            f"no escrow is known on {preset.name}",
+            why="its contracts are not deployed, or their addresses are not in the configuration",
+            fix="mesh chain deploy --network NAME, or mesh config set chain.escrow 0x...",
+        )
+    return msgspec.structs.replace(
+        preset,
+        chain_id=chain.chain_id or preset.chain_id,
+        escrow=chain.escrow_address,
+        token=chain.token_address,
+    )
+
+
+class Ledger:
+    """The escrow as the node uses it."""
+
+    def __init__(
+        self, params: NetworkParams, rpc: Rpc, submitter: Submitter, store: Store, clock: Clock, deploy_block: int
+    ) -> None:
+        self.params = params
+        self.rpc = rpc
+        self.eth = Eth(rpc)
+        self.contracts = Contracts(rpc, escrow=params.escrow, token=params.token)
+        self.submitter = submitter
+        self._clock = clock
+        self.posting = Posting(params, self.eth, self.contracts, submitter, deploy_block)
+        self.following = Following(
+            params, self.eth, submitter.address, store, clock, deploy_block, self.posting.remember
+        )
+
+    async def follow(self, engine: Engine, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
+        """See `Following.follow`."""
+
+        def endpoints() -> str:
+            return ", ".join(f"{one.url} is {one.state}" for one in self.endpoints())
+
+        async def tidy() -> None:
+            await self.posting.tidy(engine)
+
+        await self.following.follow(engine, endpoints, tidy, task_status=task_status)
+
+    async def post(self, tx: PostTx) -> None:
+        """See `Posting.post`."""
+        await self.posting.post(tx)
+
+    async def release(self, key: str) -> None:
+        """See `Posting.release`."""
+        await self.posting.release(key)
+
+    async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
+        """(free, unlocked stake) of the operator's owner. Raises ``ChainError``."""
+        found = await self.contracts.account(await self.contracts.owner_of(operator))
+        return found.free, found.stake
+
+    def now_ms(self) -> Millis:
+        """The monotonic clock, for events about money."""
+        return self._clock.monotonic_ms()
+
+    def endpoints(self) -> tuple[EndpointInfo, ...]:
+        """Which RPC endpoint serves, and how each fares."""
+        found = self.rpc.statistics()
+        return tuple(
+            EndpointInfo(
+                url=one.name,
+                serving=one.name == found.serving,
+                state=one.state,
+                calls=one.calls,
+                failures=one.failures,
+                head_block=one.head_number,
+            )
+            for one in found.endpoints
+        )
+
+
+@asynccontextmanager
+async def open_ledger(
+    config: Config, key: NodeKey, store: Store, clock: Clock, entropy: Entropy
+) -> AsyncIterator[Ledger]:
+    """The configured escrow over the configured endpoints. Raises ``ConfigError`` when either is missing."""
+    params = network_params(config)
+    chain = config.chain
+    jitter = lambda: int.from_bytes(entropy.bytes(4), "big") / (1 << 32)  # noqa: E731
+    wall = None if params.name == "devnet" else lambda: float(clock.unix_s())
+    async with open_rpc((*chain.rpc, *chain.public_rpc), params.chain_id, jitter=jitter, wall=wall) as rpc:
+        reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
+        settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
+        submitter = Submitter(Eth(rpc), key, store.journal, reverts, settings)
+        yield Ledger(params, rpc, submitter, store, clock, chain.deploy_block)

@@ -1,0 +1,128 @@
+"""How does a transaction that the rules want get onto the chain, exactly once?"""
+
+from typing import Final
+
+import trio
+
+from mesh.base.observe import get_log
+from mesh.chain.contracts import Contracts
+from mesh.chain.errors import ChainError, FeeAboveCap, InsufficientFunds
+from mesh.chain.eth import Eth, LogQuery, TxCall
+from mesh.chain.outcomes import Confirmed, Dropped, Reverted
+from mesh.chain.submitter import Submitter
+from mesh.effects import TxRejected
+from mesh.engine import Engine
+from protocols.contracts.lock import COMMITTED_TOPIC, Lock
+from protocols.deals.eip712 import Domain
+from protocols.effects import PostTx
+from protocols.limits import NetworkParams
+from protocols.units import DealId, Hash32
+
+__all__ = ["Posting"]
+
+MAX_LOCKS: Final = 20_000
+"""Locks of deals remembered: twice the deals a node may have open."""
+RETRY_S: Final = 2.0
+"""Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
+
+log = get_log("ledger")
+
+
+class Posting:
+    """Escrow calls of one node, and the Locks they need."""
+
+    def __init__(
+        self, params: NetworkParams, eth: Eth, contracts: Contracts, submitter: Submitter, deploy_block: int
+    ) -> None:
+        self._params = params
+        self._eth = eth
+        self._contracts = contracts
+        self._submitter = submitter
+        self._deploy_block = deploy_block
+        self._domain = Domain(params.chain_id, params.escrow)
+        self.locks: dict[DealId, Lock] = {}
+        """The newest MAX_LOCKS."""
+
+    async def post(self, tx: PostTx) -> None:
+        """Get one escrow call onto the chain, exactly once per key. Raises ``TxRejected`` when it can never succeed."""
+        while True:
+            try:
+                outcome = await self._submitter.submit(tx.key, await self._call(tx))
+            except (InsufficientFunds, FeeAboveCap) as error:
+                log.warning("tx.waits", effect=tx.key, reason=str(error))
+                await trio.sleep(RETRY_S)
+                continue
+            except ChainError as error:
+                log.warning("tx.retried", effect=tx.key, reason=str(error))
+                await trio.sleep(RETRY_S)
+                continue
+            match outcome:
+                case Confirmed(tx_hash=tx_hash, gas_used=gas):
+                    log.info("tx.confirmed", effect=tx.key, tx="0x" + tx_hash.hex(), gas=gas)
+                    return
+                case Reverted(reason=reason):
+                    raise TxRejected(str(reason))
+                case Dropped():
+                    await self._submitter.release(tx.key)
+
+    async def release(self, key: str) -> None:
+        """The outcome of a transaction is durable elsewhere: its key may be forgotten."""
+        await self._submitter.release(key)
+
+    async def _call(self, tx: PostTx) -> TxCall:
+        deal, escrow = tx.deal, self._contracts
+        match tx.purpose:
+            case "commit":
+                return escrow.commit(deal, tx.signature)
+            case "burn":
+                return escrow.burn_run(deal.run_nonce, deal.index)
+            case "settle":
+                return escrow.settle(await self._lock(tx), tx.amount, tx.signature, tx.result_hash)
+            case "cancel":
+                return escrow.cancel(await self._lock(tx), tx.amount, tx.signature)
+            case "claim":
+                return escrow.claim(await self._lock(tx), tx.result_hash)
+            case "finalize":
+                return escrow.finalize(await self._lock(tx), tx.result_hash)
+            case "expire":
+                return escrow.expire(await self._lock(tx))
+            case _:
+                raise TxRejected(f"no escrow call is named {tx.purpose}")
+
+    async def _lock(self, tx: PostTx) -> Lock:
+        """The deal's Lock, as its commitment logged it.
+
+        A node that has forgotten it builds it from the owners of today and asks the escrow whether that is the one; only
+        when an owner has changed since is the whole chain searched, which public endpoints may refuse.
+        """
+        known = self.locks.get(tx.deal_id)
+        if known is not None:
+            return known
+        client = await self._contracts.owner_of(tx.deal.client)
+        provider = await self._contracts.owner_of(tx.deal.provider)
+        lock = Lock.of(self._domain, tx.deal, client_owner=client, provider_owner=provider)
+        slot = await self._contracts.deal(tx.deal.client, tx.deal.run_nonce, tx.deal.index)
+        if slot.identity not in (lock.identity(), lock.identity(tx.result_hash)):
+            head = await self._eth.head()
+            query = LogQuery((self._params.escrow,), ((Hash32(COMMITTED_TOPIC),), (Hash32(tx.deal_id),)))
+            found = await self._eth.logs(query, self._deploy_block, head.number)
+            lock = Lock.from_log(found[-1].topics, found[-1].data) if found else lock
+        self.remember(lock)
+        return lock
+
+    async def tidy(self, engine: Engine) -> None:
+        """Forget transactions whose effects were dropped while they were in flight, once their nonces are used."""
+        wanted = engine.outstanding()
+        if self._submitter.statistics().in_flight <= sum(key.startswith("tx:") for key in wanted):
+            return
+        try:
+            await self._submitter.tidy(wanted)
+        except ChainError as error:
+            log.info("tx.tidy_later", reason=str(error))
+
+    def remember(self, lock: Lock) -> None:
+        """Keep the Lock of a committed deal."""
+        self.locks.pop(lock.deal_id, None)
+        self.locks[lock.deal_id] = lock
+        while len(self.locks) > MAX_LOCKS:
+            del self.locks[next(iter(self.locks))]
