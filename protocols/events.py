@@ -7,6 +7,7 @@ import msgspec
 
 from protocols.deals.states import LocalResult
 from protocols.messages.negotiation import InputRoot
+from protocols.offers.policy import Conditions, Policy
 from protocols.offers.records import Record, ResourceOffer
 from protocols.runs import MarketTerms
 from protocols.units import ZERO_HASH, Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
@@ -90,6 +91,10 @@ class ProviderChanged(Event, frozen=True):
     offer: ResourceOffer | None
     slots: int
     queue: int
+    policy: Policy = Policy()
+    """Which jobs the owner allows."""
+    conditions: Conditions = Conditions()
+    """What was measured of the machine just now."""
 
 
 class RunSubmitted(Event, frozen=True):

@@ -83,7 +83,7 @@ class Cancelled(msgspec.Struct, frozen=True, tag=True):
 RunStatus = Searching | Dealing | Done | Failed | Cancelled
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One offer a search looked at, and what came of it: the answer to "why not that one"."""
 
     provider: PeerId
@@ -91,9 +91,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     """``quoted``, ``indicative``, ``refused``, ``unsuitable``, ``silent``, ``chosen``."""
     price: Tokens | None
+    """What it asks: of a quote, or of an offer that would fit but for its price."""
     code: str
     detail: str
     """In the provider's own signed words where it answered, else in ours."""
+    attempt: int = 1
+    """Which search of the run: each counts its rounds anew. (A row of before there was the field says nothing: the first.)"""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,6 +99,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     budget: Tokens
     deals: tuple[DealView, ...]
     candidates: tuple[Candidate, ...]
+    search_until: UnixSeconds
+    """When the search that is under way gives up; 0 when none is."""
 
 
 class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +206,7 @@ def run_view(state: NodeState, run: Run, job_name: str) -> RunView:
         budget=run.market.budget,
         deals=views,
         candidates=(*run.candidates, *live),
+        search_until=search.until if search else UnixSeconds(0),
     )
 
 

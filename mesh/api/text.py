@@ -44,6 +44,7 @@ def candidate_info(one: Candidate) -> CandidateInfo:
         price=price,
         code=one.code,
         detail=one.detail,
+        attempt=one.attempt,
     )
 
 
@@ -107,6 +108,7 @@ def run_info(view: RunView) -> RunInfo:
         budget=str(view.budget),
         deals=tuple(deal_info(one) for one in view.deals),
         candidates=tuple(candidate_info(one) for one in view.candidates),
+        search_until=view.search_until,
     )
 
 

@@ -143,6 +143,8 @@ class CandidateInfo(_Json, frozen=True):
     price: str | None
     code: str
     detail: str
+    attempt: int = 1
+    """Which search of the run; each counts its rounds anew."""
 
 
 class DealInfo(_Json, frozen=True):
@@ -199,6 +201,8 @@ class RunInfo(_Json, frozen=True):
     budget: str
     deals: tuple[DealInfo, ...]
     candidates: tuple[CandidateInfo, ...]
+    search_until: int = 0
+    """Unix seconds at which the search that is under way gives up; 0 when none is."""
 
 
 class TraceInfo(_Json, frozen=True):

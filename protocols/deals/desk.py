@@ -18,6 +18,7 @@ from protocols.job.canonical import CanonicalJob, job_id_of
 from protocols.limits import MAX_HOLDS, MAX_REASON_CHARS
 from protocols.messages.negotiation import DealProposal, InputRoot, Quote, Refusal, Rfq
 from protocols.offers.matching import match
+from protocols.offers.policy import Conditions, Policy, objections
 from protocols.offers.pricing import price_of
 from protocols.offers.records import ResourceOffer
 from protocols.signing import address_of_peer
@@ -71,6 +72,8 @@ class Desk:
         self.slots = 0
         self.queue = 0
         self.draining = False
+        self.policy = Policy()
+        self.conditions = Conditions()
         self.holds: dict[Hash32, Hold] = {}
         self.parked: dict[Address, list[Parked]] = {}
         """By the client's operator, at most MAX_HOLDS in all."""
@@ -99,12 +102,13 @@ def judge(
     *,
     busy: int,
     free_in: Seconds,
+    wall: UnixSeconds,
     fits: CanonicalJob | None = None,
 ) -> CanonicalJob | Refusal:
     """Would this provider take the job? ``busy`` counts deals and firm holds; ``free_in`` is when the next one ends.
 
-    ``fits``: the job, when it has been found to fit this very offer before. Returns the decoded job, or the refusal to
-    send. Raises ``RemoteProtocolError`` when the request itself is malformed.
+    ``wall`` is the wall clock. ``fits``: the job, when it has been found to fit this very offer before. Returns the
+    decoded job, or the refusal to send. Raises ``RemoteProtocolError`` when the request itself is malformed.
     """
     if desk.offer is None:
         return _no(rfq, "not-a-provider", "this node offers nothing at the moment")
@@ -113,6 +117,9 @@ def judge(
     job = fits or _understood(desk.offer, client, rfq, env)
     if isinstance(job, Refusal):
         return job
+    unwanted = objections(desk.policy, job, client, wall, desk.conditions)
+    if unwanted:
+        return _no(rfq, "policy", "; ".join(unwanted))
     if desk.hold_of(client):
         return _no(rfq, "busy", "you already hold a slot here; sign or release it first", ASK_AGAIN)
     if busy >= desk.slots + desk.queue or len(desk.holds) >= MAX_HOLDS or free_in > MAX_WAIT:

@@ -4,7 +4,7 @@ Rounds: draw a few at random from all acceptable offers, ask them all at once, c
 bid window is over, take the best. The search is volatile: after a restart it starts anew, and old holds lapse.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,11 +12,12 @@ from protocols.canonical import tagged_digest
 from protocols.job.canonical import CanonicalJob
 from protocols.limits import MAX_CANDIDATES
 from protocols.messages.negotiation import Quote, Refusal, Rfq
-from protocols.offers.matching import Terms, match
+from protocols.offers.matching import Reason, Terms, match
+from protocols.offers.pricing import price_of
 from protocols.offers.ranking import ignores_reliability, score
 from protocols.offers.records import ResourceOffer
 from protocols.runs import Candidate, Run
-from protocols.units import PPM, Address, Hash32, Millis, PeerId, Tokens
+from protocols.units import PPM, Address, Hash32, Millis, PeerId, Tokens, UnixSeconds
 
 __all__ = ["Asked", "Search", "best_quote", "explain", "round_entropy"]
 
@@ -32,9 +33,15 @@ class Asked(msgspec.Struct, frozen=True):
 class Search:
     """One search under way. Volatile, changed in place by the node."""
 
-    def __init__(self, run: Run, job: CanonicalJob, *, started: Millis, quote_only: bool) -> None:
+    def __init__(
+        self, run: Run, job: CanonicalJob, *, started: Millis, quote_only: bool, wall: UnixSeconds = UnixSeconds(0)
+    ) -> None:
         self.run = run
         self.job = job
+        self.attempt = 1 + max((one.attempt for one in run.candidates), default=0)
+        until, last = wall + run.market.search_s, run.market.deadline
+        self.until = UnixSeconds(min(until, last) if last else until)
+        """Wall clock after which this search gives up: for people, who want to know how long."""
         self.quote_only = quote_only
         self.started = started
         self.round = 0
@@ -83,18 +90,33 @@ class Search:
             )
             reasons = match(offer, self.job, terms, {} if known is None else {"reliability": known})
             if reasons:
-                self._unsuitable(offer, reasons[0].code, "; ".join(reason.sentence for reason in reasons))
+                self._unsuitable(offer, reasons)
             elif self.resting.get(offer.provider, Millis(0)) <= now:
                 fitting.append(offer)
         untried = [offer for offer in fitting if offer.provider not in self.run.tried]
         return untried or fitting
 
-    def _unsuitable(self, offer: ResourceOffer, code: str, detail: str) -> None:
-        key = (offer.provider, 0)
-        if key not in self.candidates:
-            self.note(
-                Candidate(provider=offer.provider, round=0, verdict="unsuitable", price=None, code=code, detail=detail)
-            )
+    def _unsuitable(self, offer: ResourceOffer, reasons: Sequence[Reason]) -> None:
+        if (offer.provider, 0) in self.candidates:
+            return
+        fits = all(reason.code == "price" for reason in reasons)
+        price = price_of(offer, self.job) if fits else None
+        detail = "; ".join(reason.sentence for reason in reasons)
+        self.note(self.candidate(offer.provider, "unsuitable", price, reasons[0].code, detail, round_number=0))
+
+    def candidate(
+        self, provider: PeerId, verdict: str, price: Tokens | None, code: str, detail: str, *, round_number: int
+    ) -> Candidate:
+        """What came of an offer in this search."""
+        return Candidate(
+            provider=provider,
+            round=round_number,
+            verdict=verdict,
+            price=price,
+            code=code,
+            detail=detail,
+            attempt=self.attempt,
+        )
 
     def answered(self, message: Quote | Refusal, at: Millis) -> bool:
         """Take in an answer; False when nobody asked for it."""
@@ -115,9 +137,7 @@ class Search:
         return True
 
     def _remember(self, asked: Asked, verdict: str, price: Tokens | None, code: str, detail: str) -> None:
-        self.note(
-            Candidate(provider=asked.provider, round=self.round, verdict=verdict, price=price, code=code, detail=detail)
-        )
+        self.note(self.candidate(asked.provider, verdict, price, code, detail, round_number=self.round))
 
     def give_up_silent(self, now: Millis) -> None:
         """The bid window is over: those who did not answer are left out for a while."""

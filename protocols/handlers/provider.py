@@ -8,8 +8,8 @@ from protocols import events as ev
 from protocols.deals import eip712
 from protocols.deals import provider as provider_half
 from protocols.deals.desk import ASK_AGAIN, Hold, Parked, check_proposal, judge, quote_for
-from protocols.deals.states import DealTerms
-from protocols.effects import Effect, Penalise, Publish, ReadAccount, Send
+from protocols.deals.states import DealTerms, Running
+from protocols.effects import CancelJob, Effect, Penalise, Publish, ReadAccount, Send
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
 from protocols.handlers import deals
@@ -56,6 +56,21 @@ def provider_changed(state: NodeState, event: ev.ProviderChanged, env: Env) -> l
     """The probes or the owner changed what this node offers."""
     withdrawn = state.desk.offer if event.offer is None else None
     state.desk.offer, state.desk.slots, state.desk.queue = event.offer, event.slots, event.queue
+    state.desk.policy, state.desk.conditions = event.policy, event.conditions
+    if event.conditions.own_use and event.policy.own_use.stop:
+        return [*_give_way(state), *_offer_changed(state, event, withdrawn, env)]
+    return _offer_changed(state, event, withdrawn, env)
+
+
+def _give_way(state: NodeState) -> list[Effect]:
+    """The owner comes first: what runs here for others ends as our own fault, which is paid by nobody."""
+    running = (half for deal_id in state.durable.live if (half := state.durable.deals[deal_id]).role == PROVIDER)
+    return [CancelJob(deal_id=half.state.terms.deal_id) for half in running if isinstance(half.state, Running)]
+
+
+def _offer_changed(
+    state: NodeState, event: ev.ProviderChanged, withdrawn: ResourceOffer | None, env: Env
+) -> list[Effect]:
     if withdrawn is not None:
         state.timers.clear(HEARTBEAT)
         return _withdraw(state, withdrawn, env)
@@ -133,7 +148,7 @@ def _judge(
     busy = deals.busy_slots(state) + state.desk.firm()
     if len(state.durable.live) >= MAX_ACTIVE_DEALS:
         busy = state.desk.slots + state.desk.queue
-    return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), fits=fits)
+    return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), wall=state.wall, fits=fits)
 
 
 def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effect]:

@@ -42,7 +42,7 @@ def search_due(state: NodeState, run_key: bytes, event: ev.Event, env: Env) -> l
         if run is None or not isinstance(run.status, Searching):
             return []
         job = CanonicalJob.decode(state.durable.jobs[run.job_id])
-        search = state.searches[run_id] = Search(run, job, started=event.at, quote_only=False)
+        search = state.searches[run_id] = Search(run, job, started=event.at, quote_only=False, wall=state.wall)
     if search.open:
         search.give_up_silent(event.at)
         return _close(state, search, event.at, env)
@@ -232,9 +232,7 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
         client_signature=env.signer.sign(Hash32(deal_id)),
         provider_signature=None,
     )
-    search.note(
-        Candidate(provider=asked.provider, round=search.round, verdict="chosen", price=quote.price, code="", detail="")
-    )
+    search.note(search.candidate(asked.provider, "chosen", quote.price, "", "", round_number=search.round))
     dealing = msgspec.structs.replace(
         run,
         status=Dealing(deal_id),
