@@ -19,10 +19,21 @@ from mesh.net.link import Link, LinkError
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.deals.states import LocalResult
+from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, PeerId, Tokens
 
-__all__ = ["AT_ONCE", "PERFORMERS", "Artifacts", "ChainPort", "Effector", "FetchGaveUp", "Runs", "TxRejected"]
+__all__ = [
+    "AT_ONCE",
+    "PERFORMERS",
+    "Artifacts",
+    "ChainPort",
+    "Effector",
+    "FetchGaveUp",
+    "RoundSource",
+    "Runs",
+    "TxRejected",
+]
 
 CALL_TIMEOUT_S: Final = 5.0
 """One message to a peer: twice the slowest durable answer seen on a loaded two-core node."""
@@ -91,17 +102,33 @@ class ChainPort(Protocol):
         ...
 
 
+class RoundSource(Protocol):
+    """The beacon's relays, as the effects need them."""
+
+    async def fetch_round(self, number: int) -> BeaconRound | None:
+        """A verified round that has passed; None when nobody has it now."""
+        ...
+
+
 class Effector:
     """Performs effects. `run` it in the root nursery, then connect it to the engine."""
 
     def __init__(
-        self, engine: Engine, link: Link, artifacts: Artifacts, runs: Runs, chain: ChainPort, clock: Clock
+        self,
+        engine: Engine,
+        link: Link,
+        artifacts: Artifacts,
+        runs: Runs,
+        chain: ChainPort,
+        rounds: RoundSource,
+        clock: Clock,
     ) -> None:
         self._engine = engine
         self._link = link
         self._artifacts = artifacts
         self._runs = runs
         self._chain = chain
+        self._rounds = rounds
         self._clock = clock
         self._nursery: trio.Nursery | None = None
         self._scopes: dict[str, trio.CancelScope] = {}
@@ -199,6 +226,14 @@ class Effector:
             log.warning("account.unknown", operator=effect.operator.hex(), reason=str(error))
         at = self._clock.monotonic_ms()
         await self._engine.post(ev.AccountRead(at=at, operator=effect.operator, free=free, stake=stake, known=known))
+
+    async def _fetch_round(self, effect: fx.FetchRound) -> None:
+        one = await self._rounds.fetch_round(effect.number)
+        if one is None:
+            log.info("round.missing", round=effect.number)
+            return
+        at, wall = self._clock.monotonic_ms(), self._clock.unix_s()
+        await self._engine.post(ev.RoundArrived(at=at, beacon_round=one, gossiped=False, wall=wall))
 
     async def _fetch(self, effect: fx.FetchBlobs) -> None:
         total = sum(root.size for root in effect.roots)
@@ -302,6 +337,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.Send: Effector._send,
     fx.SendDurably: Effector._send_durably,
     fx.ReadAccount: Effector._read_account,
+    fx.FetchRound: Effector._fetch_round,
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
     fx.PostTx: Effector._post_tx,

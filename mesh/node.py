@@ -16,6 +16,8 @@ from mesh.base.config.home import Paths
 from mesh.base.entropy import Entropy, SystemEntropy
 from mesh.base.keys import NodeKey
 from mesh.base.observe import get_log
+from mesh.beacon.presets import relays_of
+from mesh.beacon.relays import Relays, open_relays
 from mesh.effects import Effector
 from mesh.engine import Engine
 from mesh.exec.wasm.executor import WasmExecutor, open_wasm_executor
@@ -24,6 +26,7 @@ from mesh.logs import LogReader, serve_logs
 from mesh.market import Gossip, serve_messages, watch_peers
 from mesh.net.libp2p_link import Libp2pLink, LinkConfig
 from mesh.provider import Advertiser
+from mesh.rounds import RoundFeed
 from mesh.runner import JobRunner
 from mesh.store import Store
 from mesh.store.blobs.store import BlobStore, open_blobs
@@ -54,6 +57,7 @@ class Node:
         blobs: BlobStore,
         artifacts: Blobs,
         ledger: Ledger,
+        relays: Relays,
         executor: WasmExecutor,
         advertiser: Advertiser | None,
         clock: Clock,
@@ -67,11 +71,17 @@ class Node:
         self.blobs = blobs
         self.artifacts = artifacts
         self.ledger = ledger
+        self.relays = relays
         self.executor = executor
         self.advertiser = advertiser
         self.clock = clock
         self.entropy = entropy
         self.logs = LogReader(link)
+
+
+def _fraction(entropy: Entropy) -> float:
+    """In [0, 1): spreads polls and retries."""
+    return int.from_bytes(entropy.bytes(4), "big") / (1 << 32)
 
 
 @asynccontextmanager
@@ -94,6 +104,9 @@ async def open_node(
         store, blobs, executor = await _open_disk(stack, config, paths, clock)
         ledger = await stack.enter_async_context(open_ledger(config, key, store, clock, entropy))
         params = ledger.params
+        urls = (*config.beacon.relays, *relays_of(params.beacon))
+        jitter = partial(_fraction, entropy)
+        relays = await stack.enter_async_context(open_relays(urls, params.beacon, jitter=jitter))
         env = Env(params=params, signer=key, domain=Domain(params.chain_id, params.escrow))
         engine = Engine(NodeState(params.name), env, store, clock)
         nursery = await stack.enter_async_context(trio.open_nursery())
@@ -102,7 +115,7 @@ async def open_node(
         artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link))
         runner = JobRunner(executor, artifacts, paths.runs)
         await runner.clear()
-        effector = Effector(engine, link, artifacts, runner, ledger, clock)
+        effector = Effector(engine, link, artifacts, runner, ledger, relays, clock)
         engine.connect(effector.perform, effector.forget)
         serve_messages(engine, link, clock)
         serve_logs(link, engine, runner)
@@ -110,13 +123,16 @@ async def open_node(
         await nursery.start(partial(ledger.follow, engine))
         gossip = Gossip(engine, link, clock)
         await nursery.start(partial(gossip.run))
+        await nursery.start(partial(RoundFeed(engine, link, clock, relays, jitter).run))
         await nursery.start(partial(watch_peers, engine, link, gossip, clock))
         advertiser = None
         if "provider" in config.provider.roles:
             advertiser = Advertiser(config, engine, executor, clock, lambda: link.addresses)
             await nursery.start(partial(advertiser.run))
         log.info("node.started", peer=env.me.hex()[-8:], addresses=list(link.addresses), pid=os.getpid())
-        yield Node(config, key, engine, link, store, blobs, artifacts, ledger, executor, advertiser, clock, entropy)
+        yield Node(
+            config, key, engine, link, store, blobs, artifacts, ledger, relays, executor, advertiser, clock, entropy
+        )
 
 
 async def _open_disk(

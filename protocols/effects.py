@@ -17,6 +17,7 @@ __all__ = [
     "DurableEffect",
     "Effect",
     "FetchBlobs",
+    "FetchRound",
     "Notify",
     "OutboxItem",
     "Penalise",
@@ -70,6 +71,12 @@ class Penalise(Effect, frozen=True):
     peer: PeerId
     code: str
     penalty: int
+
+
+class FetchRound(Effect, frozen=True):
+    """Ask relays for a round that has passed; answered by `RoundArrived`. Lost when no relay has it: the rules ask again."""
+
+    number: int
 
 
 class ReadAccount(Effect, frozen=True):

@@ -6,6 +6,7 @@
 import msgspec
 
 from protocols.deals.states import LocalResult
+from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.offers.policy import Conditions, Policy
 from protocols.offers.records import Record, ResourceOffer
@@ -33,6 +34,7 @@ __all__ = [
     "ProviderChanged",
     "QuoteRequested",
     "RetryRequested",
+    "RoundArrived",
     "RunSubmitted",
     "Ticked",
     "TxFailed",
@@ -190,6 +192,14 @@ class ChainTimeMoved(Event, frozen=True):
 
     block: int
     timestamp: UnixSeconds
+
+
+class RoundArrived(Event, frozen=True):
+    """A round of the beacon, verified by the shell: from a relay, or from a peer when ``gossiped``."""
+
+    beacon_round: BeaconRound
+    gossiped: bool
+    wall: UnixSeconds
 
 
 class DealMovedOnChain(Event, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from protocols import events as ev
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import client, deals, provider, search, wire
+from protocols.handlers import beacon, client, deals, provider, search, wire
 from protocols.state import NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
@@ -22,6 +22,7 @@ def _started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     state.wall = event.wall
     state.incarnation = event.incarnation
     state.timers.set("sweep:", event.at + env.params.offer_heartbeat * 1000)
+    beacon.started(state, event)
     return [*deals.started(state, event, env), *client.started(state, event, env), *provider.started(state, event, env)]
 
 
@@ -39,7 +40,7 @@ def _swept(state: NodeState, _: bytes, event: ev.Event, env: Env) -> list[Effect
     state.timers.set("sweep:", event.at + env.params.offer_heartbeat * 1000)
     state.market.offers.expire(state.wall)
     state.market.jobs.expire(state.wall)
-    return []
+    return beacon.swept(state, event, env)
 
 
 def _peer_up(state: NodeState, event: ev.PeerCameUp, env: Env) -> list[Effect]:
@@ -50,6 +51,10 @@ def _peer_up(state: NodeState, event: ev.PeerCameUp, env: Env) -> list[Effect]:
 def _peer_down(state: NodeState, event: ev.PeerWentDown, env: Env) -> list[Effect]:
     state.peers.discard(event.peer)
     return client.peer_down(state, event, env)
+
+
+def _round_arrived(state: NodeState, event: ev.RoundArrived, env: Env) -> list[Effect]:
+    return beacon.round_arrived(state, event, env, _ROUNDS)
 
 
 def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effect]:
@@ -63,6 +68,9 @@ _TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect
     "heartbeat": provider.heartbeat_due,
     "sweep": _swept,
 }
+
+_ROUNDS: Final[beacon.Waiters] = {}
+"""Who is told of a round that was waited for (`beacon.wait_for`), by kind."""
 
 HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.NodeStarted: _started,
@@ -83,6 +91,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.JobProgressed: _progressed,
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: deals.audit_completed,
+    ev.RoundArrived: _round_arrived,
     ev.ChainTimeMoved: deals.time_moved,
     ev.DealMovedOnChain: deals.deal_moved,
     ev.DealRetractedOnChain: deals.deal_retracted,

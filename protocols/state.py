@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from protocols.beacon.tracker import Beacon
 from protocols.canonical import decode_strict, encode
 from protocols.deals.desk import Desk
 from protocols.deals.search import Search
@@ -182,6 +183,7 @@ class NodeState:
         self.durable = Durable()
         self.market = Market(network, OfferBook(), JobBook(), Rates())
         self.desk = Desk()
+        self.beacon = Beacon()
         self.searches: dict[RunId, Search] = {}
         self.quotes: dict[RunId, tuple[Candidate, ...]] = {}
         """Finished quote requests, the newest MAX_QUOTES."""

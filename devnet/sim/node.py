@@ -31,6 +31,8 @@ __all__ = ["Habits", "SimNode"]
 
 SLOWEST_FEED_MS: Final = 2_500
 """The worst public endpoint worth using is that far behind the chain."""
+QUIET_ROUNDS: Final = 10
+"""Rounds of the beacon that a node with nothing at stake may be behind: half of what would count as silence."""
 REREAD: Final = 2
 """Logs a restart reads once more: the cursor is kept after the logs it stands for."""
 
@@ -89,6 +91,8 @@ class SimNode:
         self.die_at: tuple[int, str] | None = None
         """Kill this node at that durable step, ``before`` it is committed or ``after``, before its effects leave."""
         self._wake: int | None = None
+        self._listening = 0
+        """The life in which a wake-up for an awaited round is under way."""
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -156,6 +160,7 @@ class SimNode:
         """One event through the shipped rules; first what the chain has told this node by now."""
         if self.up:
             self.catch_up()
+            self._catch_round()
         if self.up:
             self.handle(event, acks)
 
@@ -183,6 +188,9 @@ class SimNode:
                 if not isinstance(effect, fx.DurableEffect) or fresh.get(effect.key) is effect:
                     self.perform(effect)
         self._arm()
+        if self.state.beacon.waiters and self._listening != self.life:
+            self._listening = self.life
+            self.later(self.env.params.beacon.period_s * 1000, self._listen)
         if self.habits.vanishes and isinstance(event, ev.DealMovedOnChain) and event.to == "committed":
             self.later(self.world.rng.randrange(10_000), self.bury)
 
@@ -251,6 +259,31 @@ class SimNode:
         for peer in self.world.rng.sample(others, min(3, len(others))):
             for _, envelope in list(peer.state.market.offers.differing(())):
                 self.gossip(topic, envelope)
+
+    # --- beacon --------------------------------------------------------------------------------------------------
+
+    def hear(self, number: int) -> None:
+        """One round, if it has been made by now."""
+        if 0 < number <= self.env.params.beacon.round_at(self.wall):
+            one = self.world.beacon_round(number)
+            self.handle(ev.RoundArrived(at=self.world.now, beacon_round=one, gossiped=True, wall=self.wall))
+
+    def _catch_round(self) -> None:
+        """The newest round. A node with nothing at stake hears of it seldom, with its next event."""
+        newest = self.env.params.beacon.round_at(self.wall)
+        behind = newest - self.state.beacon.newest
+        if self.up and behind > (0 if self.state.durable.live else QUIET_ROUNDS):
+            self.hear(newest)
+
+    def _listen(self) -> None:
+        """The rounds that somebody waits for, as they are made."""
+        self._listening = 0
+        self._catch_round()
+        for number in self.state.beacon.awaited(0, self.env.params.beacon.round_at(self.wall) + 1):
+            self.hear(number)
+        if self.state.beacon.waiters and not self._listening:
+            self._listening = self.life
+            self.later(self.env.params.beacon.period_s * 1000, self._listen)
 
     # --- chain ---------------------------------------------------------------------------------------------------
 

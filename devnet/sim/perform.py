@@ -104,6 +104,10 @@ def _read_account(node: "SimNode", effect: fx.ReadAccount) -> None:
     node.later(20, answer)
 
 
+def _fetch_round(node: "SimNode", effect: fx.FetchRound) -> None:
+    node.later(2 * node.world.delay(), lambda: node.hear(effect.number))
+
+
 def _fetch(node: "SimNode", effect: fx.FetchBlobs, tries: int = 0) -> None:
     if node.outbox.get(effect.key) is not effect:
         return
@@ -192,6 +196,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.SendDurably: _send_durably,
     fx.Penalise: _nothing,
     fx.ReadAccount: _read_account,
+    fx.FetchRound: _fetch_round,
     fx.FetchBlobs: _fetch,
     fx.CancelFetch: _nothing,
     fx.ServeBlobs: _serve,

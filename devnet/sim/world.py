@@ -20,7 +20,9 @@ from devnet.sim.signer import KeyRing
 from protocols import events as ev
 from protocols.deals.eip712 import DEVNET_BOUNDS, Domain
 from protocols.env import Env
+from protocols.hashing import sha256
 from protocols.limits import NetworkParams
+from protocols.messages.beacon import ROUND_SIGNATURE_BYTES, BeaconRound
 from protocols.state import Row
 from protocols.units import Address, Millis, PeerId, Seconds, Tokens, UnixSeconds
 
@@ -72,6 +74,7 @@ class World:
         disk: Callable[[], Disk] = MemoryDisk,
     ) -> None:
         self.rng = Random(seed)
+        self._seed = sha256(b"sim-beacon", seed.to_bytes(32, "big", signed=True))
         self.start = START
         self.params = params
         self.network = network or Network()
@@ -133,6 +136,11 @@ class World:
             self.now = Millis(when)
             what()
         self.now = Millis(until)
+
+    def beacon_round(self, number: int) -> BeaconRound:
+        """A round of this world's beacon: bytes by seed in place of a signature, which costs 2 ms to check."""
+        drawn = sha256(self._seed, number.to_bytes(8, "big"))
+        return BeaconRound(number, (drawn * 2)[:ROUND_SIGNATURE_BYTES])
 
     # --- nodes and the network -----------------------------------------------------------------------------------
 

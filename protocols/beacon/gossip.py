@@ -4,6 +4,7 @@ Accept (the round is returned), ignore (``GossipIgnore``: nobody is to blame) or
 it loses score). By cost: size, form, number, what is known; the pairing last. Looking changes nothing.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from protocols.beacon.chain import BeaconChain
@@ -14,7 +15,10 @@ from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.messages.beacon import MAX_ROUND_BYTES, BeaconRound
 from protocols.units import UnixSeconds
 
-__all__ = ["AHEAD_S", "LATE_ROUNDS", "check_round"]
+__all__ = ["AHEAD_S", "LATE_ROUNDS", "Verify", "check_round"]
+
+Verify = Callable[[BeaconChain, BeaconRound], None]
+"""Checks a round's signature; raises ``RemoteProtocolError``, or ``GossipIgnore`` when it has no time for that."""
 
 AHEAD_S: Final = 60
 """Seconds that a round's time may lie ahead of our clock, as for every other record: a clock without NTP drifts so far."""
@@ -22,7 +26,9 @@ LATE_ROUNDS: Final = 20
 """A round this far behind the newest is history: it is asked for, not gossiped."""
 
 
-def check_round(beacon: Beacon, chain: BeaconChain, data: bytes, now: UnixSeconds) -> BeaconRound:
+def check_round(
+    beacon: Beacon, chain: BeaconChain, data: bytes, now: UnixSeconds, verify: Verify = verify_round
+) -> BeaconRound:
     """The genuine round in a gossip message. Raises ``GossipIgnore`` or ``GossipReject``.
 
     ``now`` is the later of the wall clock and the money chain's, so that one slow clock blames nobody.
@@ -32,7 +38,7 @@ def check_round(beacon: Beacon, chain: BeaconChain, data: bytes, now: UnixSecond
     try:
         one = decode_strict(BeaconRound, data, max_bytes=MAX_ROUND_BYTES)
         _cheap(beacon, chain, one, now)
-        verify_round(chain, one)
+        verify(chain, one)
     except RemoteProtocolError as error:
         raise GossipReject(f"{error.code}: {error}") from error
     return one

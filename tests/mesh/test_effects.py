@@ -18,6 +18,7 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult
+from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.messages.registry import DEAL_PROTOCOL
 from protocols.units import ZERO_HASH, Address, Cid, DealId, PeerId, Signature, Tokens
@@ -82,6 +83,10 @@ class Parts:
         await cancel.wait()
         return RESULT
 
+    async def fetch_round(self, number: int) -> BeaconRound | None:
+        await self._next("round")
+        return BeaconRound(number, bytes(48)) if number % 2 else None
+
     async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
         await self._next("account")
         return Tokens(3), Tokens(4)
@@ -98,7 +103,7 @@ class Bench:
 
     def __init__(self, loop: "Loop", link: MemoryLink, parts: Parts) -> None:
         self.loop, self.link, self.parts = loop, link, parts
-        self.effector = Effector(loop.engine, link, parts, parts, parts, loop.clock)
+        self.effector = Effector(loop.engine, link, parts, parts, parts, parts, loop.clock)
 
     async def start(self, nursery: trio.Nursery) -> None:
         await nursery.start(partial(self.effector.run))

@@ -28,6 +28,7 @@ from protocols.units import PPM, WEI_PER_TOKEN, ZERO_ADDRESS, Address, Tokens
 
 __all__ = [
     "Api",
+    "Beacon",
     "Chain",
     "Client",
     "Config",
@@ -90,6 +91,14 @@ class Chain(_Section, frozen=True, kw_only=True):
     def token_address(self) -> Address:
         """``token`` as 20 bytes; zeros when it is not known."""
         return Address(bytes.fromhex(self.token[2:])) if self.token else ZERO_ADDRESS
+
+
+class Beacon(_Section, frozen=True, kw_only=True):
+    """Where public randomness is fetched; it proves itself, so nobody needs to be trusted."""
+
+    relays: Annotated[
+        tuple[str, ...], Meta(description="drand HTTP relays of your own, asked beside the network's public ones.")
+    ] = ()
 
 
 Role = Literal["provider", "client", "mediator", "relay"]
@@ -173,6 +182,7 @@ class Config(_Section, frozen=True, kw_only=True):
 
     network: Network = Network()
     chain: Chain = Chain()
+    beacon: Beacon = Beacon()
     provider: Provider = Provider()
     client: Client = Client()
     store: Store = Store()
@@ -188,6 +198,7 @@ CHECKS: Final[Mapping[str, Callable[[object], str]]] = {
     "network.announce": check_listen,
     "chain.rpc": check_urls,
     "chain.public_rpc": check_urls,
+    "beacon.relays": check_urls,
     "chain.escrow": check_address,
     "chain.token": check_address,
     "chain.max_fee_gwei": check_fee,
