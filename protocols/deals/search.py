@@ -78,17 +78,20 @@ class Search:
         """The offers that fit the job and the client's terms; why the others do not is noted once."""
         fitting = []
         market = self.run.market
+        newcomer = Terms(
+            max_price=limit,
+            token=token,
+            mode=market.mode,
+            target=market.target,
+            min_reputation_ppm=market.min_reputation_ppm,
+        )
         for offer in offers:
             known = reliability.get(offer.provider)
-            terms = Terms(
-                max_price=limit,
-                token=token,
-                mode=market.mode,
-                target=market.target,
-                min_reputation_ppm=market.min_reputation_ppm,
-                reliability_ppm=known,
-            )
-            reasons = match(offer, self.job, terms, {} if known is None else {"reliability": known})
+            if known is None:
+                reasons = match(offer, self.job, newcomer, {})
+            else:
+                terms = msgspec.structs.replace(newcomer, reliability_ppm=known)
+                reasons = match(offer, self.job, terms, {"reliability": known})
             if reasons:
                 self._unsuitable(offer, reasons)
             elif self.resting.get(offer.provider, Millis(0)) <= now:

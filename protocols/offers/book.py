@@ -10,6 +10,7 @@ later with as many records, and extra slots are what goes first.
 
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -48,12 +49,13 @@ class Change(Enum):
 class Entry(Generic[R]):
     """A live record with the signed envelope it came in, which is what peers are served."""
 
-    __slots__ = ("envelope", "record")
+    __slots__ = ("envelope", "id", "record")
     record: R
 
     def __init__(self, record: R, envelope: bytes) -> None:
         self.record = record
         self.envelope = envelope
+        self.id = _record_id(record.author, record.slot, record.sequence)
 
 
 class BookStatistics(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ class Book(Generic[R]):
         """Authors by how many records they have, in the order they got there."""
         self._wheel: dict[UnixSeconds, dict[Key, None]] = {}
         """What to look at when a second has passed."""
-        self._earliest = 0
+        self._earliest: int = 0
         """No second in the wheel lies before this one."""
         self._dead: dict[Key, None] = {}
         """Marks without a live record, the first to go when there are too many."""
@@ -104,15 +106,16 @@ class Book(Generic[R]):
             return Change.EXPIRED
         if not self.newer(*key, record.sequence):
             return Change.STALE
-        known = key in self._entries
-        if not known and not self._make_room(key, now):
+        known = self._entries.get(key)
+        if known is not None:
+            self._replace(key, known, Entry(record, envelope))
+            return Change.REFRESHED
+        if not self._make_room(key, now):
             self._refused += 1
             return Change.FULL
-        if known:
-            self._remove(key)
         self._mark(key, record.sequence, record.expires)
         self._insert(key, Entry(record, envelope))
-        return Change.REFRESHED if known else Change.NEW
+        return Change.NEW
 
     def withdraw(self, withdrawal: OfferWithdrawn, now: UnixSeconds) -> Change:
         """Take a record back; the caller has checked who signed this. Remembered even when it comes first."""
@@ -188,12 +191,23 @@ class Book(Generic[R]):
             self._order = sorted(self._entries)
         return self._order
 
+    def _replace(self, key: Key, old: Entry[R], new: Entry[R]) -> None:
+        """Nearly every record is a heartbeat: the keys stay, and so does their order."""
+        if old.record.expires != self._marks[key][1]:
+            self._unwheel(key, old.record.expires)
+        self._mark(key, new.record.sequence, new.record.expires)
+        self._entries[key] = new
+        crowd = self._crowd[len(self._slots[key[0]])]
+        del crowd[key[0]]
+        crowd[key[0]] = None
+        self._digest[_bucket(key)] ^= old.id ^ new.id
+
     def _insert(self, key: Key, entry: Entry[R]) -> None:
         self._entries[key] = entry
         self._dead.pop(key, None)
         self._order = None
         self._recount(key[0], add=key[1])
-        self._digest[_bucket(key)] ^= _record_id(key, entry.record.sequence)
+        self._digest[_bucket(key)] ^= entry.id
 
     def _remove(self, key: Key) -> None:
         entry = self._entries.pop(key)
@@ -202,7 +216,7 @@ class Book(Generic[R]):
         if entry.record.expires != self._marks[key][1]:
             self._unwheel(key, entry.record.expires)
         self._recount(key[0], drop=key[1])
-        self._digest[_bucket(key)] ^= _record_id(key, entry.record.sequence)
+        self._digest[_bucket(key)] ^= entry.id
 
     def _recount(self, author: PeerId, *, add: int | None = None, drop: int | None = None) -> None:
         slots = self._slots.setdefault(author, {})
@@ -222,14 +236,18 @@ class Book(Generic[R]):
             forgotten = next(iter(self._dead))
             del self._dead[forgotten]
             self._unwheel(forgotten, self._marks.pop(forgotten)[1])
-        until = expires if old is None else max(old[1], expires)
-        if old is not None and until != old[1]:
-            self._unwheel(key, old[1])
+        until = expires
+        if old is not None:
+            if expires < old[1]:
+                until = old[1]
+            elif expires != old[1]:
+                self._unwheel(key, old[1])
         self._marks[key] = (sequence, until)
         self._wheel.setdefault(until, {})[key] = None
         if expires != until:
             self._wheel.setdefault(expires, {})[key] = None
-        self._earliest = min(self._earliest, expires)
+        if expires < self._earliest:
+            self._earliest = expires
 
     def _unwheel(self, key: Key, second: UnixSeconds) -> None:
         keys = self._wheel.get(second)
@@ -247,9 +265,10 @@ class JobBook(Book[JobOffer]):
     """Live job offers."""
 
 
+@lru_cache(maxsize=MAX_RECORDS)  # 1 MiB: a record's bucket is asked for at every heartbeat
 def _bucket(key: Key) -> int:
     return sha256(key[0], bytes([key[1]]))[0] % BUCKETS
 
 
-def _record_id(key: Key, sequence: int) -> int:
-    return int.from_bytes(sha256(key[0], bytes([key[1]]), sequence.to_bytes(8, "big"))[:16], "big")
+def _record_id(author: PeerId, slot: int, sequence: int) -> int:
+    return int.from_bytes(sha256(author, bytes([slot]), sequence.to_bytes(8, "big"))[:16], "big")

@@ -51,10 +51,13 @@ def match(
     ``measured``: what the caller's node found out about the provider, in millionths (``reliability``, ``latency_ms``).
     None means that the caller is the provider, and constraints on those properties are left to the client.
     """
-    found = [*_machine(offer, job), *_cards(offer, job.resources.gpus)]
+    found = _machine(offer, job)
+    if job.resources.gpus.count:
+        found += _cards(offer, job.resources.gpus)
     if terms is not None:
         found += _market(offer, job, terms)
-    found += _constraints(offer, job, measured)
+    if job.constraints:
+        found += _constraints(offer, job, measured)
     return tuple(found)
 
 
@@ -83,33 +86,38 @@ def facts_of(offer: ResourceOffer, measured: Mapping[str, int] | None = None) ->
     return facts
 
 
-def _machine(offer: ResourceOffer, job: CanonicalJob) -> Iterator[Reason]:
-    kinds = sorted(one.kind for one in offer.executors)
-    if job.executor not in kinds:
-        have = ", ".join(kinds)
-        yield Reason("executor", job.executor, have, f"needs executor {job.executor}, this node runs {have}")
+def _machine(offer: ResourceOffer, job: CanonicalJob) -> list[Reason]:
+    """Words are made for what fails alone: a search asks this of every offer in the book, and most of them fit."""
+    found: list[Reason] = []
+    if all(one.kind != job.executor for one in offer.executors):
+        have = ", ".join(sorted(one.kind for one in offer.executors))
+        found.append(Reason("executor", job.executor, have, f"needs executor {job.executor}, this node runs {have}"))
     needs = job.resources
-    yield from _amount("cpus", "CPUs", needs.cpus_milli, offer.cpus_milli, _cpus)
-    yield from _amount("memory", "memory", needs.memory_mib, offer.memory_mib, _mib)
-    yield from _amount("disk", "disk", needs.disk_mib, offer.disk_mib, _mib)
+    low, high = needs.cpus_milli
+    if not low <= offer.cpus_milli <= (high or offer.cpus_milli):
+        found.append(_amount("cpus", "CPUs", needs.cpus_milli, offer.cpus_milli, _cpus))
+    low, high = needs.memory_mib
+    if not low <= offer.memory_mib <= (high or offer.memory_mib):
+        found.append(_amount("memory", "memory", needs.memory_mib, offer.memory_mib, _mib))
+    low, high = needs.disk_mib
+    if not low <= offer.disk_mib <= (high or offer.disk_mib):
+        found.append(_amount("disk", "disk", needs.disk_mib, offer.disk_mib, _mib))
     if job.limits.wall_s > offer.max_wall_s:
         need, here = f"{job.limits.wall_s} s", f"{offer.max_wall_s} s"
-        yield Reason("wall", need, here, f"may run {need}, this node allows {here}")
+        found.append(Reason("wall", need, here, f"may run {need}, this node allows {here}"))
+    return found
 
 
-def _amount(code: str, what: str, need: tuple[int, int], have: int, show: Callable[[int], str]) -> Iterator[Reason]:
+def _amount(code: str, what: str, need: tuple[int, int], have: int, show: Callable[[int], str]) -> Reason:
     low, high = need
     here = show(have)
     if have < low:
-        yield Reason(code, show(low), here, f"needs {show(low)} {what}, one job gets {here}")
-    elif high and have > high:
-        wanted = f"at most {show(high)}"
-        yield Reason(code, wanted, here, f"wants {wanted} {what}, this machine has {here}")
+        return Reason(code, show(low), here, f"needs {show(low)} {what}, one job gets {here}")
+    wanted = f"at most {show(high)}"
+    return Reason(code, wanted, here, f"wants {wanted} {what}, this machine has {here}")
 
 
 def _cards(offer: ResourceOffer, needs: CanonicalGpus) -> Iterator[Reason]:
-    if needs.count == 0:
-        return
     cards = [card for card in offer.gpus if needs.mig or not card.mig]
     if len(cards) < needs.count:
         have = str(len(cards))
@@ -160,28 +168,28 @@ def _newest(cards: list[GpuOffer]) -> str:
     return _tenths(max(card.capability_tenths for card in cards))
 
 
-def _market(offer: ResourceOffer, job: CanonicalJob, terms: Terms) -> Iterator[Reason]:
+def _market(offer: ResourceOffer, job: CanonicalJob, terms: Terms) -> list[Reason]:
+    found: list[Reason] = []
     if terms.target is not None and offer.provider != terms.target:
         target, here = peer_to_text(terms.target), peer_to_text(offer.provider)
-        yield Reason("target", target, here, "the job names another provider")
+        found.append(Reason("target", target, here, "the job names another provider"))
     if terms.mode is not None and terms.mode not in offer.modes:
         have = ", ".join(offer.modes)
-        yield Reason("mode", terms.mode, have, f"the job is {terms.mode}-price, this node sells {have}")
+        found.append(Reason("mode", terms.mode, have, f"the job is {terms.mode}-price, this node sells {have}"))
     if terms.token is not None and offer.token != terms.token:
         need, got = f"0x{terms.token.hex()}", f"0x{offer.token.hex()}"
-        yield Reason("token", need, got, f"prices here are in token {got}")
+        found.append(Reason("token", need, got, f"prices here are in token {got}"))
     elif terms.max_price is not None and (ask := price_of(offer, job)) > terms.max_price:
         sentence = f"asks {_tokens(ask)}, the limit is {_tokens(terms.max_price)}"
-        yield Reason("price", str(terms.max_price), str(ask), sentence)
+        found.append(Reason("price", str(terms.max_price), str(ask), sentence))
     known = terms.reliability_ppm
     if terms.min_reputation_ppm and (known is None or known < terms.min_reputation_ppm):
         need, got = _share(terms.min_reputation_ppm), "unknown" if known is None else _share(known)
-        yield Reason("reputation", need, got, f"needs a reliability of {need}, your node has seen {got}")
+        found.append(Reason("reputation", need, got, f"needs a reliability of {need}, your node has seen {got}"))
+    return found
 
 
 def _constraints(offer: ResourceOffer, job: CanonicalJob, measured: Mapping[str, int] | None) -> Iterator[Reason]:
-    if not job.constraints:
-        return
     facts = facts_of(offer, measured)
     for text in job.constraints:
         failed = why_not(_understood(text), facts, CLIENT_ONLY if measured is None else frozenset())

@@ -18,6 +18,7 @@ MAX_AUTHORS: Final = 8192
 """Authors remembered: five times a network of 1,600 nodes, about 1 MiB."""
 _RECORD: Final = 1000
 """One record in the bucket's unit, so that a millisecond refills a whole number of units."""
+_FULL: Final = BURST * _RECORD
 
 
 class Rates:
@@ -31,26 +32,31 @@ class Rates:
 
     def allows(self, author: PeerId, now: Millis) -> bool:
         """Whether the author may publish one more record now."""
-        if author not in self._buckets:
+        bucket = self._buckets.get(author)
+        if bucket is None:
             return len(self._buckets) < MAX_AUTHORS or self._idle(now) is not None
-        return self._level(author, now) >= _RECORD
+        return _level(bucket, now) >= _RECORD
 
     def charge(self, author: PeerId, now: Millis) -> None:
         """Take one record out of the author's bucket."""
-        if author not in self._buckets and len(self._buckets) >= MAX_AUTHORS:
+        bucket = self._buckets.pop(author, None)  # the table stays in order of last use
+        if bucket is None and len(self._buckets) >= MAX_AUTHORS:
             idle = self._idle(now)
             if idle is None:
                 return
             del self._buckets[idle]
-        left = max(self._level(author, now) - _RECORD, 0)
-        self._buckets.pop(author, None)  # the table stays in order of last use
-        self._buckets[author] = (left, now)
-
-    def _level(self, author: PeerId, now: Millis) -> int:
-        left, at = self._buckets.get(author, (BURST * _RECORD, now))
-        return min(BURST * _RECORD, left + max(now - at, 0) * PER_SECOND)
+        left = _FULL if bucket is None else _level(bucket, now)
+        self._buckets[author] = (left - _RECORD if left > _RECORD else 0, now)
 
     def _idle(self, now: Millis) -> PeerId | None:
         """The author charged longest ago, if its bucket is full again: forgetting it changes nothing."""
         oldest = next(iter(self._buckets))
-        return oldest if self._level(oldest, now) == BURST * _RECORD else None
+        return oldest if _level(self._buckets[oldest], now) == _FULL else None
+
+
+def _level(bucket: tuple[int, Millis], now: Millis) -> int:
+    """What is in a bucket now. Comparisons, because this is asked twice for every record that arrives."""
+    left, at = bucket
+    if now > at:
+        left += (now - at) * PER_SECOND
+    return left if left < _FULL else _FULL

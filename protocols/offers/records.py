@@ -143,12 +143,14 @@ class ResourceOffer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     free_slots: Annotated[int, Meta(ge=0, le=65_535)]
 
     def __post_init__(self) -> None:
-        names = [name for name, _ in self.labels] + [one.name for one in self.properties]
-        if len(set(names)) < len(names) or RESERVED_NAMES.intersection(names):
-            raise ValueError("a property is published twice, or under a reserved name")
-        if self.capability != class_of_cards(card.vram_mib for card in self.gpus):
+        if self.labels or self.properties:
+            names = [name for name, _ in self.labels] + [one.name for one in self.properties]
+            if len(set(names)) < len(names) or RESERVED_NAMES.intersection(names):
+                raise ValueError("a property is published twice, or under a reserved name")
+        if self.capability != class_of_cards([card.vram_mib for card in self.gpus]):
             raise ValueError(f"class {self.capability} is not the class of its cards")
-        if len({one.kind for one in self.executors}) < len(self.executors) or len(set(self.modes)) < len(self.modes):
+        kinds = [one.kind for one in self.executors]
+        if len(set(kinds)) < len(kinds) or len(set(self.modes)) < len(self.modes):
             raise ValueError("an executor or a mode is listed twice")
 
     @property

@@ -6,6 +6,7 @@ then the one signature check; only the caller, after all of it, remembers the re
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ from protocols.canonical import decode_strict
 from protocols.envelope import Envelope, parse_envelope
 from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.limits import MAX_GOSSIP_BYTES
-from protocols.offers.book import Book, Change, JobBook, OfferBook
+from protocols.offers.book import MAX_RECORDS, Book, Change, JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.records import (
     JOB_OFFER_TAG,
@@ -64,16 +65,28 @@ def check_record(market: Market, topic: str, data: bytes, now: UnixSeconds, at: 
     if len(data) > MAX_GOSSIP_BYTES:
         raise GossipReject(f"{len(data)} bytes, at most {MAX_GOSSIP_BYTES} allowed")
     try:
-        envelope = parse_envelope(data, max_bytes=MAX_GOSSIP_BYTES)
-        kind = _TYPES.get(envelope.type)
-        if kind is None:
-            raise GossipIgnore(f"unknown record type {envelope.type[:40]!r}")
-        record: Record = decode_strict(kind, envelope.payload, max_bytes=MAX_PAYLOAD_BYTES)
+        envelope, record = _opened(data)
         _cheap(market, topic, envelope, record, now, at)
         verify(envelope)
     except RemoteProtocolError as error:
         raise GossipReject(f"{error.code}: {error}") from error
     return record
+
+
+@lru_cache(maxsize=MAX_RECORDS)
+def _opened(data: bytes) -> tuple[Envelope, Record]:
+    """What the bytes say; a function of them alone, so a record that several peers hold is decoded once.
+
+    16 MiB at most. What is malformed raises and is not remembered; nothing here has been verified.
+    """
+    envelope = parse_envelope(data, max_bytes=MAX_GOSSIP_BYTES)
+    kind = _TYPES.get(envelope.type)
+    if kind is None:
+        raise GossipIgnore(f"unknown record type {envelope.type[:40]!r}")
+    record: Record = decode_strict(kind, envelope.payload, max_bytes=MAX_PAYLOAD_BYTES)
+    if record.author != envelope.signer:
+        raise GossipReject("a record is signed by somebody else than its author")
+    return envelope, record
 
 
 def admit(market: Market, record: Record, data: bytes, now: UnixSeconds, at: Millis) -> Change:
@@ -91,17 +104,16 @@ def admit(market: Market, record: Record, data: bytes, now: UnixSeconds, at: Mil
 
 
 def _cheap(market: Market, topic: str, envelope: Envelope, record: Record, now: UnixSeconds, at: Millis) -> None:
-    if record.author != envelope.signer:
-        raise GossipReject("a record is signed by somebody else than its author")
     if topic not in _topics(market.network, record):
         raise GossipReject(f"a {envelope.type} of this class does not belong on {topic[:80]!r}")
     if record.expires <= now:
         raise GossipIgnore("the record has expired")
     if record.expires > now + MAX_LIFETIME_S + CLOCK_SKEW_S:
         raise GossipReject(f"a record lives at most {MAX_LIFETIME_S} s")
-    if not market.rates.allows(record.author, at):
+    author = record.author
+    if not market.rates.allows(author, at):
         raise GossipIgnore("the author publishes too fast")
-    if not _book(market, record).newer(record.author, record.slot, record.sequence):
+    if not _book(market, record).newer(author, record.slot, record.sequence):
         raise GossipIgnore("seen already, or older than what is known")
 
 
