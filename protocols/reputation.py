@@ -1,36 +1,208 @@
-"""How far is a provider to be trusted? Evidence in, score out; from this node's own deals only."""
+"""How far is a provider to be trusted? Evidence in, score out.
+
+Evidence is what this node has lived through (its own deals, its own audits) and what the chain shows of other people's;
+never a score that somebody gossips. It fades, so that a provider can better itself and cannot live on old merits. All in
+integers, so that every node comes to the same number. Derivation: docs/protocol/reputation.md.
+"""
 
 from math import isqrt
+from typing import Final
 
 import msgspec
 
-from protocols.units import PPM
+from protocols.deals.states import Claimed, DealState, Expired, Rejected, Settled
+from protocols.hashing import keccak256
+from protocols.offers.ranking import MIN_RELIABILITY_PPM
+from protocols.units import PPM, Address, Hash32, UnixSeconds
 
-__all__ = ["Record", "lower_bound"]
+__all__ = [
+    "HALF_LIFE_DAYS",
+    "MAX_DAYS",
+    "MAX_KINDS",
+    "MAX_WITNESSED",
+    "Day",
+    "Evidence",
+    "Record",
+    "Witnessed",
+    "evidence_of",
+    "lower_bound",
+    "shunned",
+    "work_kind",
+]
+
+HALF_LIFE_DAYS: Final = 30
+"""Evidence counts half after a month: hardware, drivers and owners change about as fast."""
+MAX_DAYS: Final = 12 * HALF_LIFE_DAYS
+"""Older evidence counts less than a four-thousandth and is dropped."""
+MAX_KINDS: Final = 64
+"""Kinds of work per provider whose passed audits are counted; beyond, the least audited one starts again at none."""
+MAX_WITNESSED: Final = 256
+"""Outcomes of other people's deals kept per provider, the newest."""
+
+_DAY_SECONDS: Final = 86_400
+_WITNESS_WEIGHT: Final = PPM // 2
+"""What others lived through counts half: the two may be one."""
+_ONE_COUNTERPARTY: Final = 10
+"""One counterparty supplies at most a tenth of what is known: making up a reputation takes ten of them, and their fees."""
+_ENOUGH: Final = PPM // 4
+"""Less than a quarter of a deal is no evidence: the provider counts as new."""
+_Z: Final = 1_645
+"""Thousandths: 5 % in one tail of the normal distribution."""
+
+_FADING: Final = (
+    1_000_000, 977_160, 954_842, 933_033, 911_722, 890_899, 870_551, 850_667, 831_238, 812_252,
+    793_701, 775_573, 757_858, 740_549, 723_635, 707_107, 690_956, 675_175, 659_754, 644_685,
+    629_961, 615_572, 601_512, 587_774, 574_349, 561_231, 548_412, 535_887, 523_647, 511_687,
+)  # fmt: skip
+"""2^(-day/30) in ppm, for the days of one half-life."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What one deal says about its provider, at the time it was committed."""
+
+    at: UnixSeconds
+    kept: bool
+    passed: Hash32 | None = None
+    """The kind of work (`work_kind`) whose re-execution agreed."""
+
+
+class Day(msgspec.Struct, frozen=True):
+    """Deals of one UTC day."""
+
+    day: int
+    kept: int
+    broken: int
+
+
+class Witnessed(msgspec.Struct, frozen=True):
+    """What the chain shows of a deal between this provider and somebody else."""
+
+    day: int
+    counterparty: Address
+    """The owner of the client: operators are free to make."""
+    kept: bool
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What this node's own finished deals say about one provider."""
+    """Everything known about one provider. Adding and taking back (a reorganisation) are exact opposites."""
 
-    kept: int = 0
-    """Deals that ended with an accepted result."""
-    broken: int = 0
-    """Deals that expired or whose result was rejected."""
-    audited: int = 0
-    """Deals whose result was re-executed and agreed."""
+    days: tuple[Day, ...] = ()
+    """Own deals, oldest day first."""
+    kinds: tuple[tuple[Hash32, int], ...] = ()
+    """Audits passed, by kind of work, in order of the kind."""
+    seen: tuple[Witnessed, ...] = ()
+
+    def plus(self, evidence: Evidence | None) -> "Record":
+        """With this deal."""
+        return self if evidence is None else self._changed(evidence, 1)
+
+    def minus(self, evidence: Evidence | None) -> "Record":
+        """Without this deal, which was in it."""
+        return self if evidence is None else self._changed(evidence, -1)
+
+    def witness(self, at: UnixSeconds, counterparty: Address, *, kept: bool) -> "Record":
+        """With the final outcome of somebody else's deal: settled or finalized (kept), expired or slashed (not)."""
+        seen = (*self.seen, Witnessed(at // _DAY_SECONDS, counterparty, kept))[-MAX_WITNESSED:]
+        return msgspec.structs.replace(self, seen=seen)
+
+    def audited(self, kind: Hash32) -> int:
+        """Audits passed at this kind of work: what lowers the rate of further ones."""
+        return dict(self.kinds).get(kind, 0)
+
+    def _changed(self, evidence: Evidence, by: int) -> "Record":
+        day = evidence.at // _DAY_SECONDS
+        found = {one.day: one for one in self.days}
+        old = found.get(day, Day(day, 0, 0))
+        kept, broken = (by, 0) if evidence.kept else (0, by)
+        found[day] = Day(day, max(old.kept + kept, 0), max(old.broken + broken, 0))
+        oldest = max(found) - MAX_DAYS
+        days = tuple(found[d] for d in sorted(found) if d >= oldest and (found[d].kept or found[d].broken))
+        kinds = dict(self.kinds)
+        if evidence.passed is not None:
+            kinds[evidence.passed] = max(kinds.get(evidence.passed, 0) + by, 0)
+            if len(kinds) > MAX_KINDS:
+                del kinds[min(kinds, key=lambda kind: (kinds[kind], kind))]
+        return Record(days, tuple(sorted((kind, count) for kind, count in kinds.items() if count)), self.seen)
 
 
-def lower_bound(record: Record) -> int | None:
-    """One-sided 5 % lower bound of the share of kept deals, in ppm; None for a newcomer.
+def work_kind(image: Hash32, numeric_class: Hash32) -> Hash32:
+    """The same program on the same class of machine: what a passed audit says something about."""
+    return keccak256(image, numeric_class)
 
-    Wilson score interval with z = 1.645, in integers (source: E. B. Wilson, JASA 22, 1927): every node computes the same.
+
+def evidence_of(deal: DealState | None) -> Evidence | None:
+    """What a deal, where it stands, says about its provider to its client; None while it says nothing.
+
+    Broken: no claim in time, a result that the client refused (also when its claim was paid), and a refund: a provider
+    that asks for nothing back has given up. Kept: the client signed off.
     """
-    n = record.kept + record.broken
-    if n == 0:
-        return None
-    z = 1645  # thousandths
-    p = record.kept * PPM // n
-    z2 = z * z  # millionths
-    centre = p + z2 // (2 * n)
-    spread = z * isqrt((p * (PPM - p) + z2 * PPM // (4 * n)) // n) // 1000
-    return max(0, (centre - spread) * PPM // (PPM + z2 // n))
+    claim = deal.claim if isinstance(deal, Settled) else deal if isinstance(deal, Claimed) else None
+    if isinstance(deal, Expired | Rejected) or (deal is not None and claim is not None and claim.rejected):
+        return Evidence(_when(deal), kept=False)
+    if isinstance(deal, Settled) and deal.how == "cancelled":
+        return Evidence(_when(deal), kept=False) if deal.paid == 0 else None
+    if isinstance(deal, Settled) and deal.sign_off is not None:
+        terms = deal.terms.deal
+        kind = work_kind(terms.image, terms.numeric_class) if deal.checked == "audited" else None
+        return Evidence(_when(deal), kept=True, passed=kind)
+    return None
+
+
+def _when(deal: DealState) -> UnixSeconds:
+    """Of the commitment, on the chain's clock: the same before and after a restart."""
+    commitment = getattr(deal, "commitment", None)
+    return commitment.at if commitment else deal.terms.deal.commit_by
+
+
+def lower_bound(record: Record, now: UnixSeconds) -> int | None:
+    """One-sided 5 % lower bound of the share of kept deals, in ppm, at ``now``; None for a newcomer."""
+    kept, broken = _mass(record, now)
+    return None if kept + broken < _ENOUGH else _wilson(kept, broken)[0]
+
+
+def shunned(record: Record, now: UnixSeconds) -> bool:
+    """Whether even the 5 % upper bound lies below what a newcomer is credited with.
+
+    Two broken deals and no kept one are enough. It ends by itself as the evidence fades: after two broken deals in 24
+    days, after ten in about three months.
+    """
+    kept, broken = _mass(record, now)
+    return kept + broken >= _ENOUGH and _wilson(kept, broken)[1] < MIN_RELIABILITY_PPM
+
+
+def _mass(record: Record, now: UnixSeconds) -> tuple[int, int]:
+    """(kept, broken) in millionths of a deal, faded."""
+    today = now // _DAY_SECONDS
+    kept = sum(one.kept * _weight(today - one.day) for one in record.days)
+    broken = sum(one.broken * _weight(today - one.day) for one in record.days)
+    by_party: dict[Address, tuple[int, int]] = {}
+    for one in record.seen:
+        weight = _weight(today - one.day) * _WITNESS_WEIGHT // PPM
+        good, bad = by_party.get(one.counterparty, (0, 0))
+        by_party[one.counterparty] = (good + weight, bad) if one.kept else (good, bad + weight)
+    most = (kept + broken + sum(good + bad for good, bad in by_party.values())) // _ONE_COUNTERPARTY
+    for good, bad in by_party.values():
+        share = good + bad
+        kept += good * min(share, most) // max(share, 1)
+        broken += bad * min(share, most) // max(share, 1)
+    return kept, broken
+
+
+def _weight(age_days: int) -> int:
+    """2^(-age/30) in ppm. What lies ahead of ``now`` counts whole: two clocks may be a day apart."""
+    age = max(age_days, 0)
+    return 0 if age > MAX_DAYS else _FADING[age % HALF_LIFE_DAYS] >> (age // HALF_LIFE_DAYS)
+
+
+def _wilson(kept: int, broken: int) -> tuple[int, int]:
+    """Lower and upper end of Wilson's score interval, z = 1.645, in ppm, for masses in millionths of a deal.
+
+    Source: E. B. Wilson, JASA 22 (1927); a Beta prior gives nearly the same numbers and needs no table of its quantiles.
+    """
+    mass = kept + broken
+    p = kept * PPM // mass
+    z2 = _Z * _Z  # in ppm
+    centre = p + z2 * PPM // (2 * mass)
+    spread = _Z * isqrt((p * (PPM - p) + z2 * PPM * PPM // (4 * mass)) * PPM // mass) // 1000
+    whole = PPM + z2 * PPM // mass
+    return max((centre - spread) * PPM // whole, 0), min((centre + spread) * PPM // whole, PPM)

@@ -304,7 +304,7 @@ class LocalApi:
                 ) from error
         offers = self._engine.view(lambda state: state.market.offers.live(self._clock.unix_s()))
         known = self._engine.view(
-            lambda state: {p: b for p, r in state.records.items() if (b := lower_bound(r)) is not None}
+            lambda state: {p: b for p, r in state.records.items() if (b := lower_bound(r, state.chain_now)) is not None}
         )
         shown = []
         for offer in offers:

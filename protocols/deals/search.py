@@ -4,7 +4,7 @@ Rounds: draw a few at random from all acceptable offers, ask them all at once, c
 bid window is over, take the best. The search is volatile: after a restart it starts anew, and old holds lapse.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -73,10 +73,21 @@ class Search:
             del self.candidates[next(iter(self.candidates))]
 
     def acceptable(
-        self, offers: list[ResourceOffer], limit: Tokens, token: Address, reliability: Mapping[PeerId, int], now: Millis
+        self,
+        offers: list[ResourceOffer],
+        limit: Tokens,
+        token: Address,
+        reliability: Mapping[PeerId, int],
+        now: Millis,
+        shunned: Collection[PeerId] = (),
     ) -> list[ResourceOffer]:
-        """The offers that fit the job and the client's terms; why the others do not is noted once."""
-        fitting = []
+        """The offers that fit the job and the client's terms; why the others do not is noted once.
+
+        ``shunned`` are asked only where nobody else fits, busy or not: if everybody has failed, the fault may be ours.
+        """
+        fitting: list[ResourceOffer] = []
+        failing: list[ResourceOffer] = []
+        others = False
         market = self.run.market
         newcomer = Terms(
             max_price=limit,
@@ -94,8 +105,16 @@ class Search:
                 reasons = match(offer, self.job, terms, {"reliability": known})
             if reasons:
                 self._unsuitable(offer, reasons)
-            elif self.resting.get(offer.provider, Millis(0)) <= now:
-                fitting.append(offer)
+                continue
+            others = others or offer.provider not in shunned
+            if self.resting.get(offer.provider, Millis(0)) <= now:
+                (failing if offer.provider in shunned else fitting).append(offer)
+        if others:
+            for offer in failing:
+                sentence = "has failed this node too often, and others fit"
+                self._unsuitable(offer, [Reason("reputation", "a better record", "failures", sentence)])
+        else:
+            fitting = failing
         untried = [offer for offer in fitting if offer.provider not in self.run.tried]
         return untried or fitting
 

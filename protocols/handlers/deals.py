@@ -21,13 +21,10 @@ from protocols.deals.inputs import (
 )
 from protocols.deals.states import (
     Accepted,
-    Claimed,
     Committed,
     DealState,
     Delivered,
-    Expired,
     Ready,
-    Rejected,
     Running,
     Settled,
     Signed,
@@ -35,7 +32,7 @@ from protocols.deals.states import (
 from protocols.effects import Effect
 from protocols.env import Env
 from protocols.handlers import runs
-from protocols.reputation import Record
+from protocols.reputation import Record, evidence_of
 from protocols.runs import Done
 from protocols.state import CLIENT, PROVIDER, Half, NodeState
 from protocols.units import DealId, PeerId, Seconds
@@ -126,24 +123,11 @@ def _record(state: NodeState, role: str, before: DealState | None, new: DealStat
     """A client keeps its own record of every provider."""
     if role != CLIENT:
         return
-    was, now = _says(before), _says(new)
+    was, now = evidence_of(before), evidence_of(new)
     if was == now:
         return
     peer = new.terms.provider
-    old = state.records.get(peer, Record())
-    state.records[peer] = Record(
-        old.kept + now.kept - was.kept, old.broken + now.broken - was.broken, old.audited + now.audited - was.audited
-    )
-
-
-def _says(deal: DealState | None) -> Record:
-    """What one deal, where it stands, says about its provider."""
-    claim = deal.claim if isinstance(deal, Settled) else deal if isinstance(deal, Claimed) else None
-    if isinstance(deal, Expired | Rejected) or (claim is not None and claim.rejected):
-        return Record(broken=1)
-    if isinstance(deal, Settled) and deal.sign_off is not None and deal.how != "cancelled":
-        return Record(kept=1, audited=int(deal.checked == "audited"))
-    return Record()
+    state.records[peer] = state.records.get(peer, Record()).minus(was).plus(now)
 
 
 def busy_slots(state: NodeState) -> int:

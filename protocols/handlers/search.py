@@ -22,7 +22,7 @@ from protocols.limits import MAX_CANDIDATES, MAX_QUOTES
 from protocols.messages.negotiation import Quote, Refusal, Rfq
 from protocols.offers.ranking import sample
 from protocols.offers.records import ResourceOffer
-from protocols.reputation import lower_bound
+from protocols.reputation import lower_bound, shunned, work_kind
 from protocols.runs import Candidate, Dealing, Failed, Searching
 from protocols.state import CLIENT, NodeState
 from protocols.units import Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
@@ -56,7 +56,7 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     search.round += 1
     limit = _limit(state, search)
     live = [offer for offer in state.market.offers.live(state.wall) if offer.provider != env.me]
-    offers = search.acceptable(live, limit, env.params.token, _reliability(state), now)
+    offers = search.acceptable(live, limit, env.params.token, _reliability(state), now, _shunned(state))
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)
     if not asked:
         return [*_announce(state, search, now, env), *_wait(state, search, now, env)]
@@ -95,7 +95,13 @@ def _ask(
 
 def _reliability(state: NodeState) -> dict[PeerId, int]:
     """What this client has seen of each provider: the lower bound in ppm. Newcomers are not in it."""
-    return {peer: bound for peer, record in state.records.items() if (bound := lower_bound(record)) is not None}
+    now = state.chain_now
+    return {peer: bound for peer, record in state.records.items() if (bound := lower_bound(record, now)) is not None}
+
+
+def _shunned(state: NodeState) -> frozenset[PeerId]:
+    """Providers that have failed this client too often to be asked while anybody else fits."""
+    return frozenset(peer for peer, record in state.records.items() if shunned(record, state.chain_now))
 
 
 def _limit(state: NodeState, search: Search) -> Tokens:
@@ -208,7 +214,8 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
 def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: Env) -> list[Effect]:
     run = state.durable.runs[search.run.run_id]
     record = state.records.get(asked.provider)
-    rule = env.params.audit_ppm(record.audited if record else 0)
+    kind = work_kind(Hash32(search.job.module[-32:]), quote.numeric_class)
+    rule = env.params.audit_ppm(record.audited(kind) if record else 0)
     deal = deal_of_quote(
         asked.rfq,
         quote,
