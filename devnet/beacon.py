@@ -158,7 +158,7 @@ class BeaconServer:
         if not 0 < number <= newest:
             return 425, b"{}"
         if self.habit == "stale":
-            number = self.chain.round_at(UnixSeconds(int(self._wall()) - _DAY_S)) if which == "latest" else number
+            number = max(1, number - _DAY_S // self.chain.period_s) if which == "latest" else number
         if self.habit == "mislabels":
             number = max(1, number - 1) if which != "latest" else number
         one = (BeaconKey(2) if self.habit == "forges" else self._key).sign(number)

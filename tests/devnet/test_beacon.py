@@ -1,6 +1,7 @@
 """Does the devnet's beacon speak as drand does, and sign what the network's parameters promise?"""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import httpx
 import msgspec
@@ -31,7 +32,7 @@ def test_the_devnets_key_is_the_one_that_nodes_know() -> None:
 @pytest.fixture
 async def server(nursery: trio.Nursery) -> BeaconServer:
     made = BeaconServer(wall=lambda: float(NOW))
-    await nursery.start(made.run)
+    await nursery.start(partial(made.run))
     return made
 
 
@@ -75,7 +76,7 @@ async def test_what_it_does_not_have(client: httpx.AsyncClient, path: str, statu
 
 async def test_two_devnets_have_one_history(nursery: trio.Nursery, client: httpx.AsyncClient) -> None:
     other = BeaconServer(wall=lambda: float(NOW + 60))
-    await nursery.start(other.run)
+    await nursery.start(partial(other.run))
     mine = (await client.get(f"/{HASH}/public/17")).content
     async with httpx.AsyncClient(base_url=other.url, trust_env=False) as asked:
         assert (await asked.get(f"/{HASH}/public/17")).content == mine

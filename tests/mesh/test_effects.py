@@ -285,3 +285,18 @@ async def test_a_defect_ends_the_node(make_loop: Any, hub: MemoryHub, error: Exc
     assert caught.group_contains(type(leaf))
     assert [entry.key for entry in (await loop.store.load()).outbox] == [FETCH.key]
     await loop.store.aclose()
+
+
+async def test_a_round_that_was_asked_for_arrives_as_an_event(bench: Bench, eventually: Any) -> None:
+    await bench.loop.post(fx.FetchRound(number=7))
+    await eventually(lambda: bench.deal_events(ev.RoundArrived))
+    (arrived,) = bench.deal_events(ev.RoundArrived)
+    assert (arrived.beacon_round.number, arrived.gossiped) == (7, False)
+
+
+async def test_a_round_that_no_relay_has_is_no_event(bench: Bench, eventually: Any) -> None:
+    await bench.loop.post(fx.FetchRound(number=8))
+    await bench.loop.post(fx.FetchRound(number=9))
+    await eventually(lambda: bench.deal_events(ev.RoundArrived))
+    assert bench.parts.calls == ["round", "round"]
+    assert [one.beacon_round.number for one in bench.deal_events(ev.RoundArrived)] == [9]
