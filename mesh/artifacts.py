@@ -18,7 +18,7 @@ from protocols.transfer.dagpb import DirectoryNode, decode_node
 from protocols.transfer.walk import Limits
 from protocols.units import Cid, DealId, PeerId
 
-__all__ = ["MAX_LOCAL_BYTES", "Blobs"]
+__all__ = ["MAX_LOCAL_BYTES", "Blobs", "Held"]
 
 MAX_LOCAL_BYTES: Final = 1 << 40
 """A terabyte: what a user may import or export at once; the store's quota ends it sooner."""
@@ -33,11 +33,36 @@ ROOM_PAUSE_S: Final = 5.0
 log = get_log("artifacts")
 
 
-class Blobs:
+class Held:
+    """What the blob store holds already: no peer is asked for anything."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+
+    async def export(self, root: Cid, destination: Path, max_bytes: int = MAX_LOCAL_BYTES) -> None:
+        """Write a tree to a path that does not exist yet: all of it or nothing."""
+        await self._store.materialise(root, destination, Limits(max_content_bytes=max_bytes))
+
+    async def read_in(self, root: Cid, name: str, max_bytes: int) -> bytes:
+        """A file directly below a directory the node holds. Raises ``BlobAbsent`` when it is not there."""
+        block = await self._store.get(root)
+        node = decode_node(block) if block is not None else None
+        children = node.children if isinstance(node, DirectoryNode) else ()
+        for child in children:
+            if child.name == name:
+                return await self._store.read_file(child.cid, max_bytes=max_bytes)
+        raise BlobAbsent(f"{cid_text(root)} holds no {name}", fix="mesh ps -a")
+
+    async def used_bytes(self) -> int:
+        """What the blobs take on this disk now."""
+        return await self._store.used_bytes()
+
+
+class Blobs(Held):
     """Artifacts for the effects, folders for the runner, imports and exports for the user."""
 
     def __init__(self, store: BlobStore, fetcher: BlobFetcher, server: BlobServer) -> None:
-        self._store = store
+        super().__init__(store)
         self._fetcher = fetcher
         self._server = server
 
@@ -91,20 +116,6 @@ class Blobs:
     async def forget(self, deal_id: DealId) -> None:
         """Let a deal's blobs go when room is needed. Raises ``BlobStoreFailed``."""
         await self._store.unpin(deal_id)
-
-    async def export(self, root: Cid, destination: Path, max_bytes: int = MAX_LOCAL_BYTES) -> None:
-        """Write a tree to a path that does not exist yet: all of it or nothing."""
-        await self._store.materialise(root, destination, Limits(max_content_bytes=max_bytes))
-
-    async def read_in(self, root: Cid, name: str, max_bytes: int) -> bytes:
-        """A file directly below a directory the node holds. Raises ``BlobAbsent`` when it is not there."""
-        block = await self._store.get(root)
-        node = decode_node(block) if block is not None else None
-        children = node.children if isinstance(node, DirectoryNode) else ()
-        for child in children:
-            if child.name == name:
-                return await self._store.read_file(child.cid, max_bytes=max_bytes)
-        raise BlobAbsent(f"{cid_text(root)} holds no {name}", fix="mesh get RUN")
 
     async def add(self, path: Path, owner: bytes, *, hard_links: bool = False) -> tuple[Cid, int]:
         """Import a file or folder, pinned under ``owner``; (root, content bytes)."""

@@ -2,24 +2,45 @@
 
 from typing import Final
 
-from mesh.api.types import BalanceInfo, TxInfo
+from mesh.api.types import BalanceInfo, TxInfo, WithdrawalInfo
 from mesh.base.entropy import Entropy
 from mesh.base.errors import ChainOrFunds, UsageError
 from mesh.base.observe import get_log
+from mesh.chain.contracts import Contracts
 from mesh.chain.errors import ChainError
-from mesh.chain.eth import TxCall
+from mesh.chain.eth import Eth, TxCall
 from mesh.chain.outcomes import Confirmed, Reverted
 from mesh.engine import Engine
 from mesh.ledger import Ledger
 from protocols.events import AccountRead
 from protocols.units import Address, Tokens
 
-__all__ = ["LedgerWallet"]
+__all__ = ["LedgerWallet", "read_balance"]
 
 MOST: Final = (1 << 128) - 1
 """Amounts of the escrow are uint128."""
 
 log = get_log("wallet")
+
+
+async def read_balance(contracts: Contracts, eth: Eth, operator: Address, symbol: str) -> BalanceInfo:
+    """What the owner of an operator holds, asked of the chain. Raises ``ChainError``."""
+    owner = await contracts.owner_of(operator)
+    account, exits = await contracts.account(owner), await contracts.exits(owner)
+    leaving = (
+        WithdrawalInfo(verb="withdraw", amount=str(int(exits.withdrawing)), ready_at=int(exits.withdraw_ready_at)),
+        WithdrawalInfo(verb="unstake", amount=str(int(exits.unstaking)), ready_at=int(exits.unstake_ready_at)),
+    )
+    return BalanceInfo(
+        operator="0x" + operator.hex(),
+        owner="0x" + owner.hex(),
+        native=str(await eth.balance(operator)),
+        token=str(int(await contracts.balance(owner))),
+        free=str(int(account.free)),
+        stake=str(int(account.stake)),
+        symbol=symbol,
+        withdrawals=tuple(one for one in leaving if int(one.amount)),
+    )
 
 
 class LedgerWallet:
@@ -36,23 +57,8 @@ class LedgerWallet:
 
     async def balance(self) -> BalanceInfo:
         """Everything this node's owner holds. Raises ``ChainError``."""
-        contracts = self._ledger.contracts
-        owner = await contracts.owner_of(self._me)
-        account, exits = await contracts.account(owner), await contracts.exits(owner)
-        leaving = (
-            ("withdrawing", exits.withdrawing, exits.withdraw_ready_at),
-            ("unstaking", exits.unstaking, exits.unstake_ready_at),
-        )
-        return BalanceInfo(
-            operator="0x" + self._me.hex(),
-            owner="0x" + owner.hex(),
-            native=str(await self._ledger.eth.balance(self._me)),
-            token=str(int(await contracts.balance(owner))),
-            free=str(int(account.free)),
-            stake=str(int(account.stake)),
-            symbol=self._ledger.params.token_symbol,
-            withdrawals=tuple(f"{what} {int(much)} from {ready}" for what, much, ready in leaving if much),
-        )
+        ledger = self._ledger
+        return await read_balance(ledger.contracts, ledger.eth, self._me, ledger.params.token_symbol)
 
     async def deposit(self, amount: int) -> TxInfo:
         """Approve what is missing, then deposit."""

@@ -5,6 +5,7 @@ A view is a frozen value that shares nothing with the state. Identifiers stay by
 
 import msgspec
 
+from protocols.deals.eip712 import Domain
 from protocols.deals.evidence import dossier_of
 from protocols.deals.states import (
     Claimed,
@@ -18,7 +19,6 @@ from protocols.deals.states import (
     Signed,
     phase_of,
 )
-from protocols.env import Env
 from protocols.handlers.deals import busy_slots
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.deal import ResultNotice
@@ -264,7 +264,7 @@ def quote_candidates(state: NodeState, quote_id: RunId) -> tuple[Candidate, ...]
     return state.quotes.get(quote_id)
 
 
-def dossier(state: NodeState, deal_id: DealId, env: Env) -> bytes:
+def dossier(state: NodeState, deal_id: DealId, domain: Domain) -> bytes:
     """The evidence of a deal. Raises ``KeyError`` for a deal this node does not know."""
     half = state.durable.deals[deal_id]
-    return dossier_of(half.state, state.durable.jobs[half.state.terms.deal.job_id], env.domain)
+    return dossier_of(half.state, state.durable.jobs[half.state.terms.deal.job_id], domain)

@@ -1,12 +1,23 @@
 """Which run or deal does this text name?"""
 
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
 from mesh.api.text import prefix_of
 from mesh.base.errors import UsageError
-from mesh.engine import Engine
 from protocols import views
+from protocols.state import NodeState
 from protocols.views import DealView, RunView
 
-__all__ = ["one_deal", "one_run"]
+__all__ = ["StatePort", "one_deal", "one_run"]
+
+T = TypeVar("T")
+
+
+class StatePort(Protocol):
+    """The state of a node: the engine's, or one restored from its rows."""
+
+    def view(self, select: Callable[[NodeState], T]) -> T: ...
 
 
 def _prefix(text: str, what: str, fix: str) -> tuple[bytes, int | None]:
@@ -17,20 +28,20 @@ def _prefix(text: str, what: str, fix: str) -> tuple[bytes, int | None]:
     return prefix
 
 
-def one_run(engine: Engine, text: str) -> RunView:
+def one_run(state: StatePort, text: str) -> RunView:
     """The one run with this prefix. Raises ``UsageError``."""
     whole, odd = _prefix(text, "run", "mesh ps -a")
-    found = engine.view(lambda state: views.find_runs(state, whole, odd))
+    found = state.view(lambda known: views.find_runs(known, whole, odd))
     if len(found) != 1:
         why = f"{len(found)} runs begin with it" if found else "no run of this node begins with it"
         raise UsageError(f"{text} names no run", why=why, fix="mesh ps -a")
     return found[0]
 
 
-def one_deal(engine: Engine, text: str) -> DealView:
+def one_deal(state: StatePort, text: str) -> DealView:
     """The one deal with this prefix. Raises ``UsageError``."""
     whole, odd = _prefix(text, "deal", "mesh deals")
-    found = engine.view(lambda state: views.find_deals(state, whole, odd))
+    found = state.view(lambda known: views.find_deals(known, whole, odd))
     if len(found) != 1:
         why = f"{len(found)} deals begin with it" if found else "no deal of this node begins with it"
         raise UsageError(f"{text} names no deal", why=why, fix="mesh deals")

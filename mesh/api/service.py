@@ -3,21 +3,21 @@
 It takes ports, never adapters: the engine for state and events, and small protocols for blobs, the wallet and the network.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 import trio
 
-from mesh.api.lookup import one_deal, one_run
+from mesh.api.lookup import one_run
+from mesh.api.reading import HomeReader, StoredBlobs, TracePort, trace_info
 from mesh.api.submission import market_terms
-from mesh.api.text import candidate_info, deal_info, offer_info, run_info
+from mesh.api.text import candidate_info, offer_info
 from mesh.api.types import (
     Added,
     BalanceInfo,
     CandidateInfo,
-    DealInfo,
     LogInfo,
     NodeStatus,
     OfferInfo,
@@ -50,18 +50,15 @@ __all__ = ["LocalApi", "NetworkPort", "Wallet"]
 FOLLOW_QUEUE: Final = 256
 """Trace lines waiting for a slow reader; beyond it the reader is told to read the trace again."""
 QUOTE_LIMIT_S: Final = 30.0
-MAX_LOG_BYTES: Final = 256 << 20
 
 
-class Artifacts(Protocol):
+class Artifacts(StoredBlobs, Protocol):
     """Imports, exports and reads of the blob store."""
 
     async def add(self, path: Path, owner: bytes, *, hard_links: bool = False) -> tuple[Cid, int]: ...
 
-    async def export(self, root: Cid, destination: Path) -> None: ...
-
-    async def read_in(self, root: Cid, name: str, max_bytes: int) -> bytes:
-        """A file directly below a directory root."""
+    async def used_bytes(self) -> int:
+        """What is held now."""
         ...
 
 
@@ -85,29 +82,6 @@ class Wallet(Protocol):
     async def unstake(self, amount: int) -> TxInfo: ...
 
 
-class TraceLine(Protocol):
-    """One record of the trace."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def at(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def subject(self) -> bytes: ...
-    @property
-    def data(self) -> bytes: ...
-
-
-class TracePort(Protocol):
-    """What happened, oldest first."""
-
-    async def trace(self, subject: bytes, since: int = 0, limit: int = 1_000) -> Sequence[TraceLine]: ...
-
-    async def tail(self, limit: int = 100) -> Sequence[TraceLine]: ...
-
-
 class NetworkPort(Protocol):
     """Peers, as the API shows them."""
 
@@ -116,7 +90,7 @@ class NetworkPort(Protocol):
     def block(self, peer: PeerId, blocked: bool) -> None: ...
 
 
-class LocalApi:
+class LocalApi(HomeReader):
     """``NodeApi`` inside the node's own process."""
 
     def __init__(
@@ -132,8 +106,8 @@ class LocalApi:
         describe: Callable[[], NodeStatus],
         stop: Callable[[], None],
     ) -> None:
+        super().__init__(engine, store, artifacts, engine.env.domain)
         self._engine = engine
-        self._store = store
         self._artifacts = artifacts
         self._logs = logs
         self._wallet = wallet
@@ -145,7 +119,7 @@ class LocalApi:
 
     async def status(self) -> NodeStatus:
         """See ``NodeApi``."""
-        return self._describe()
+        return msgspec.structs.replace(self._describe(), blobs_bytes=await self._artifacts.used_bytes())
 
     async def add(self, path: Path) -> Added:
         """See ``NodeApi``."""
@@ -153,10 +127,6 @@ class LocalApi:
             raise UsageError(f"{path} cannot be imported", why="it does not exist", fix=f"ls {path.parent}")
         cid, size = await self._artifacts.add(path, b"user", hard_links=True)
         return Added(cid=cid_text(cid), size=size)
-
-    async def export(self, cid: str, destination: Path) -> None:
-        """See ``NodeApi``."""
-        await self._artifacts.export(parse_cid(cid), destination)
 
     async def submit(self, submission: Submission) -> str:
         """See ``NodeApi``."""
@@ -206,14 +176,6 @@ class LocalApi:
         found = self._engine.view(lambda state: views.quote_candidates(state, quote_id)) or ()
         return tuple(candidate_info(one) for one in found)
 
-    async def runs(self) -> tuple[RunInfo, ...]:
-        """See ``NodeApi``."""
-        return tuple(run_info(one) for one in self._engine.view(views.runs))
-
-    async def run(self, run: str) -> RunInfo:
-        """See ``NodeApi``."""
-        return run_info(one_run(self._engine, run))
-
     async def events(self, run: str, *, since: int = 0, follow: bool = False) -> AsyncIterator[TraceInfo]:
         """See ``NodeApi``."""
         subject = one_run(self._engine, run).run_id if run else None
@@ -226,10 +188,10 @@ class LocalApi:
         forget = self._engine.listen(hear)
         try:
             while True:
-                records = await self._read_trace(subject, since)
+                records = await self.read_trace(subject, since)
                 for record in records:
                     since = record.seq
-                    yield _trace_info(record)
+                    yield trace_info(record)
                 if records:
                     continue
                 if not follow:
@@ -239,19 +201,12 @@ class LocalApi:
         finally:
             forget()
 
-    async def _read_trace(self, subject: bytes | None, since: int) -> Sequence[TraceLine]:
-        if subject is not None:
-            return await self._store.trace(subject, since)
-        return tuple(record for record in await self._store.tail(1_000) if record.seq > since)
-
     async def logs(self, run: str, stream: str, offset: int) -> LogInfo:
         """See ``NodeApi``."""
-        if stream not in ("stdout", "stderr"):
-            raise UsageError(f"there is no stream {stream!r}", why="a job has stdout and stderr", fix="mesh logs RUN")
-        view = one_run(self._engine, run)
-        if view.root is not None:
-            whole = await self._artifacts.read_in(view.root, stream, MAX_LOG_BYTES)
-            return LogInfo(data=whole[offset:], live=False)
+        view = self.viewed(run, stream)
+        found = await self.result_log(view, stream, offset)
+        if found is not None:
+            return found
         live = view.status in ("searching", "dealing")
         deal = view.deals[-1] if view.deals else None
         if deal is None or deal.phase not in ("committed", "running"):
@@ -279,19 +234,6 @@ class LocalApi:
         await self._engine.post(ev.RetryRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
         return await self.run(view.run_id.hex())
 
-    async def deals(self) -> tuple[DealInfo, ...]:
-        """See ``NodeApi``."""
-        return tuple(deal_info(one) for one in self._engine.view(views.deals))
-
-    async def deal(self, deal: str) -> DealInfo:
-        """See ``NodeApi``."""
-        return deal_info(one_deal(self._engine, deal))
-
-    async def evidence(self, deal: str) -> bytes:
-        """See ``NodeApi``."""
-        deal_id = one_deal(self._engine, deal).deal_id
-        return self._engine.view(lambda state: views.dossier(state, deal_id, self._engine.env))
-
     async def offers(self, expression: str = "") -> tuple[OfferInfo, ...]:
         """See ``NodeApi``."""
         wanted = None
@@ -302,7 +244,8 @@ class LocalApi:
                 raise UsageError(
                     "the expression cannot be read", why=str(error), fix="mesh offers 'cpus >= 2'"
                 ) from error
-        offers = self._engine.view(lambda state: state.market.offers.live(self._clock.unix_s()))
+        now, ttl = self._clock.unix_s(), self._engine.env.params.offer_ttl
+        offers = self._engine.view(lambda state: state.market.offers.live(now))
         known = self._engine.view(
             lambda state: {p: b for p, r in state.records.items() if (b := lower_bound(r, state.chain_now)) is not None}
         )
@@ -311,7 +254,7 @@ class LocalApi:
             bound = known.get(offer.provider)
             measured: Mapping[str, int] = {} if bound is None else {"reliability": bound}
             if wanted is None or why_not(wanted, facts_of(offer, measured)) is None:
-                shown.append(offer_info(offer, bound))
+                shown.append(offer_info(offer, bound, max(now - (offer.expires - ttl), 0)))
         return tuple(shown)
 
     async def peers(self) -> tuple[PeerInfo, ...]:
@@ -356,8 +299,3 @@ class LocalApi:
 
 def _roots(submission: Submission) -> tuple[InputRoot, ...]:
     return tuple(InputRoot(root=parse_cid(one.cid), size=one.size) for one in submission.inputs)
-
-
-def _trace_info(record: TraceLine) -> TraceInfo:
-    fields = msgspec.json.decode(record.data, type=dict[str, str])
-    return TraceInfo(seq=record.seq, at=record.at, name=record.kind, subject="0x" + record.subject.hex(), fields=fields)

@@ -112,7 +112,7 @@ def run_info(view: RunView) -> RunInfo:
     )
 
 
-def offer_info(offer: ResourceOffer, reliability: int | None) -> OfferInfo:
+def offer_info(offer: ResourceOffer, reliability: int | None, age_s: int = 0) -> OfferInfo:
     """An offer as text."""
     return OfferInfo(
         provider=peer_to_text(offer.provider),
@@ -135,4 +135,5 @@ def offer_info(offer: ResourceOffer, reliability: int | None) -> OfferInfo:
         max_wall_s=offer.max_wall_s,
         free_slots=offer.free_slots,
         reliability_ppm=reliability,
+        age_s=age_s,
     )

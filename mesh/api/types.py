@@ -4,6 +4,8 @@ The same structs are JSON on the socket and ``-o json`` on the command line, so 
 never renamed.
 """
 
+from typing import Literal
+
 import msgspec
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Submission",
     "TraceInfo",
     "TxInfo",
+    "WithdrawalInfo",
 ]
 
 
@@ -63,6 +66,16 @@ class ProviderInfo(_Json, frozen=True):
     reason: str
 
 
+class WithdrawalInfo(_Json, frozen=True):
+    """Money that its owner has asked for and that waits out its delay."""
+
+    verb: Literal["withdraw", "unstake"]
+    """`mesh wallet VERB` takes it out."""
+    amount: str
+    ready_at: int
+    """Unix seconds by the chain's clock."""
+
+
 class BalanceInfo(_Json, frozen=True):
     """Money of this node's owner: in the wallet, free in escrow, staked; amounts in wei."""
 
@@ -75,7 +88,7 @@ class BalanceInfo(_Json, frozen=True):
     free: str
     stake: str
     symbol: str
-    withdrawals: tuple[str, ...] = ()
+    withdrawals: tuple[WithdrawalInfo, ...] = ()
 
 
 class NodeStatus(_Json, frozen=True):
@@ -245,6 +258,8 @@ class OfferInfo(_Json, frozen=True):
     max_wall_s: int
     free_slots: int
     reliability_ppm: int | None
+    age_s: int = 0
+    """Since its owner last said that it stands, by this node's clock."""
 
 
 class PeerInfo(_Json, frozen=True):

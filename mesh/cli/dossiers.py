@@ -7,7 +7,7 @@ from mesh.base.config import LoadedConfig
 from mesh.base.errors import ConfigError, MeshError, ResultRejected
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs, table
-from mesh.cli.session import open_session
+from mesh.cli.session import open_reading
 from protocols.deals.eip712 import Domain, deal_id
 from protocols.deals.evidence import MAX_DOSSIER_BYTES, Dossier, examine, read_dossier
 from protocols.errors import RemoteProtocolError
@@ -17,9 +17,9 @@ __all__ = ["verify_dossier", "write_evidence"]
 
 async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, output: Form) -> None:
     """`mesh deal evidence`. An existing file is left alone."""
-    async with open_session(loaded) as session:
-        deal = await session.api.deal(name)
-        data = await session.api.evidence(name)
+    async with open_reading(loaded) as api:
+        deal = await api.deal(name)
+        data = await api.evidence(name)
     if to is not None and str(to) == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

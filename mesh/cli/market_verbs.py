@@ -7,9 +7,9 @@ import typer
 
 from mesh.api.types import DealInfo, OfferInfo, PeerInfo
 from mesh.base.config import LoadedConfig
-from mesh.cli.options import Bootstrap, Network, Output, Rpc, node_flags
-from mesh.cli.render import amount, emit, pairs, share, short, table, when
-from mesh.cli.session import load, open_session, run_async, say
+from mesh.cli.options import Output
+from mesh.cli.render import ago, amount, emit, pairs, share, short, table, when
+from mesh.cli.session import has_history, load, open_reading, open_session, run_async, say
 
 __all__ = ["register"]
 
@@ -30,15 +30,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(deal, name="deal")
 
 
-def offers(
-    expression: Expression = "",
-    output: Output = "table",
-    network: Network = None,
-    rpc: Rpc = None,
-    bootstrap: Bootstrap = None,
-) -> None:
-    """List what is on offer now."""
-    loaded = load(node_flags(network, rpc, bootstrap))
+def offers(expression: Expression = "", output: Output = "table") -> None:
+    """List what is on offer now, as the running node has heard it."""
+    loaded = load()
     found = run_async(_offers, loaded, expression)
     emit(found, output, lambda: _offers_table(found))
 
@@ -46,7 +40,7 @@ def offers(
 async def _offers(loaded: LoadedConfig, expression: str) -> tuple[OfferInfo, ...]:
     from mesh.cli.watching import await_offers
 
-    async with open_session(loaded, may_start=True, needs_peers=True) as session:
+    async with open_session(loaded) as session:
         await await_offers(session)
         return await session.api.offers(expression)
 
@@ -64,10 +58,23 @@ def _offers_table(found: tuple[OfferInfo, ...]) -> str:
             str(one.free_slots),
             share(one.reliability_ppm),
             one.region or "-",
+            f"{ago(0, one.age_s)} ago",
         ]
         for one in found
     ]
-    head = ["PROVIDER", "EXECUTORS", "CPUS", "MEMORY", "GPUS", "CPU-HOUR", "LEAST", "FREE", "RELIABILITY", "REGION"]
+    head = [
+        "PROVIDER",
+        "EXECUTORS",
+        "CPUS",
+        "MEMORY",
+        "GPUS",
+        "CPU-HOUR",
+        "LEAST",
+        "FREE",
+        "RELIABILITY",
+        "REGION",
+        "HEARD",
+    ]
     return table(head, rows)
 
 
@@ -75,14 +82,9 @@ def _hourly(wei_per_second: str) -> str:
     return amount(str(int(wei_per_second) * 3600))
 
 
-def gpus(
-    output: Output = "table",
-    network: Network = None,
-    rpc: Rpc = None,
-    bootstrap: Bootstrap = None,
-) -> None:
+def gpus(output: Output = "table") -> None:
     """List the GPUs on offer. This version does not probe GPUs itself, so its own nodes offer none."""
-    found = run_async(_offers, load(node_flags(network, rpc, bootstrap)), "")
+    found = run_async(_offers, load(), "")
     rows = [{"gpu": card, "provider": one.provider, "gpu_second": one.gpu_second} for one in found for card in one.gpus]
     people = [[str(row["gpu"]), short(str(row["provider"])), _hourly(str(row["gpu_second"]))] for row in rows]
     emit(rows, output, lambda: table(["GPU", "PROVIDER", "GPU-HOUR"], people))
@@ -116,14 +118,16 @@ def _peers_table(found: tuple[PeerInfo, ...]) -> str:
 
 
 def deals(output: Output = "table") -> None:
-    """List the deals of the running node, as client and as provider."""
+    """List the deals of this home's node, as client and as provider."""
     found = run_async(_deals, load())
     emit(found, output, lambda: _deals_table(found))
 
 
 async def _deals(loaded: LoadedConfig) -> tuple[DealInfo, ...]:
-    async with open_session(loaded) as session:
-        return await session.api.deals()
+    if not has_history(loaded):
+        return ()
+    async with open_reading(loaded) as api:
+        return await api.deals()
 
 
 def _deals_table(found: tuple[DealInfo, ...]) -> str:
@@ -149,8 +153,8 @@ def show(deal: DealName, output: Output = "table") -> None:
 
 
 async def _deal(loaded: LoadedConfig, name: str) -> DealInfo:
-    async with open_session(loaded) as session:
-        return await session.api.deal(name)
+    async with open_reading(loaded) as api:
+        return await api.deal(name)
 
 
 def deal_text(one: DealInfo) -> str:

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from mesh.api.types import BalanceInfo, TxInfo
+from mesh.api.types import BalanceInfo, TxInfo, WithdrawalInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.amounts import wei_of
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, when
-from mesh.cli.session import load, open_session, run_async, say
+from mesh.cli.session import load, open_session, run_async, running_node, say
 
 __all__ = ["register"]
 
@@ -40,8 +40,12 @@ def show(output: Output = "table", network: Network = None, rpc: Rpc = None) -> 
 
 
 async def _balance(loaded: LoadedConfig) -> BalanceInfo:
-    async with open_session(loaded, may_start=True) as session:
-        return await session.api.balance()
+    async with running_node(loaded) as session:
+        if session is not None:
+            return await session.api.balance()
+    from mesh.cli.offline import chain_balance
+
+    return await chain_balance(loaded)
 
 
 def balance_text(found: BalanceInfo) -> str:
@@ -53,16 +57,13 @@ def balance_text(found: BalanceInfo) -> str:
         ("wallet", amount(found.token, found.symbol)),
         ("free in escrow", amount(found.free, found.symbol)),
         ("staked", amount(found.stake, found.symbol)),
-        *(("on its way out", _exit_text(text, found.symbol)) for text in found.withdrawals),
+        *(("on its way out", _exit_text(one, found.symbol)) for one in found.withdrawals),
     ]
     return pairs(rows)
 
 
-def _exit_text(text: str, symbol: str) -> str:
-    """``withdrawing WEI from UNIX_SECONDS`` for people."""
-    what, wei, _, at = text.split()
-    verb = {"withdrawing": "withdraw", "unstaking": "unstake"}[what]
-    return f"{amount(wei, symbol)}, from {when(int(at))} UTC on: mesh wallet {verb}"
+def _exit_text(one: WithdrawalInfo, symbol: str) -> str:
+    return f"{amount(one.amount, symbol)}, from {when(one.ready_at)} UTC on: mesh wallet {one.verb}"
 
 
 def deposit(tokens: Amount, output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:

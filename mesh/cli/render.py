@@ -146,6 +146,14 @@ class PhaseLine:
             print(text, file=sys.stderr, flush=True)
         self._last = text
 
+    def aside(self, text: str) -> None:
+        """A line of its own, above the one that is rewritten."""
+        if self._live and self._last:
+            width = max(shutil.get_terminal_size().columns - 1, 20)
+            print(f"\r{'':<{width}}\r", end="", file=sys.stderr)
+            self._last = ""
+        print(text, file=sys.stderr, flush=True)
+
     def end(self) -> None:
         """Leave the last state standing, whole."""
         if self._live and self._last:

@@ -10,11 +10,11 @@ import trio
 from mesh.api.port import NodeApi
 from mesh.api.types import DealInfo, RunInfo, TraceInfo
 from mesh.base.clock import SystemClock
-from mesh.base.config import LoadedConfig, Paths
+from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.options import Form
 from mesh.cli.render import ago, amount, emit, pairs, phase_line, plain, short, table, when
-from mesh.cli.session import Session, open_session, say, socket_of, when_interrupted
+from mesh.cli.session import Session, has_history, open_reading, open_session, say, when_interrupted
 from mesh.cli.submit_flow import candidates_table, say_why_not, summary
 from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_folder
 from mesh.cli.watching import STREAMS, copy_logs, to_our_streams, watch_run
@@ -39,24 +39,19 @@ DETAIL_CHARS: Final = 60
 async def list_runs(loaded: LoadedConfig, everything: bool, output: Form) -> None:
     """`mesh ps`."""
     found: tuple[RunInfo, ...] = ()
-    if not _is_new(loaded):
-        async with open_session(loaded, may_start=True) as session:
-            found = await session.api.runs()
+    if has_history(loaded):
+        async with open_reading(loaded) as api:
+            found = await api.runs()
     shown = tuple(run for run in found if everything or not is_over(run, settled=True))
     emit(shown, output, lambda: _runs_table(shown))
     if not shown and output == "table":
         say(f"{len(found)} runs are over: mesh ps -a" if found else "no runs yet: mesh submit JOB.yaml")
 
 
-def _is_new(loaded: LoadedConfig) -> bool:
-    """Whether no node ever ran in this home, so that starting one would find nothing."""
-    return not Paths(loaded.home).store_file.exists() and not socket_of(loaded).exists()
-
-
 @asynccontextmanager
 async def _open(loaded: LoadedConfig) -> AsyncIterator[Session]:
     """A session for a verb that names a run. Raises ``UsageError`` in a home that has none."""
-    if _is_new(loaded):
+    if not has_history(loaded):
         raise UsageError("there are no runs yet", why=f"no node ever ran in {loaded.home}", fix="mesh submit JOB.yaml")
     async with open_session(loaded, may_start=True) as session:
         yield session
@@ -85,8 +80,8 @@ def _cut(text: str) -> str:
 
 async def describe_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     """`mesh describe`."""
-    async with _open(loaded) as session:
-        run = await session.api.run(name)
+    async with open_reading(loaded) as api:
+        run = await api.run(name)
     emit(run, output, lambda: run_text(run))
 
 
@@ -112,8 +107,10 @@ def run_text(run: RunInfo) -> str:
     parts = [pairs(rows)]
     if run.deals:
         parts.append(_deals_table(run.deals))
-    if run.candidates:
-        parts.append(candidates_table(run.candidates))
+    attempts = sorted({one.attempt for one in run.candidates})
+    for attempt in attempts:
+        answers = candidates_table(tuple(one for one in run.candidates if one.attempt == attempt))
+        parts.append(f"attempt {attempt}\n{answers}" if len(attempts) > 1 else answers)
     return "\n\n".join(parts)
 
 
@@ -127,15 +124,15 @@ def _deals_table(deals: tuple[DealInfo, ...]) -> str:
 
 async def show_events(loaded: LoadedConfig, name: str, follow: bool, since: int, output: Form) -> None:
     """`mesh events`: with ``follow`` one line per event as it comes, whatever the form."""
-    async with _open(loaded) as session:
+    async with open_reading(loaded) as api:
         if name:
-            name = (await session.api.run(name)).run_id
-            when_interrupted(name, session)
+            name = (await api.run(name)).run_id
+            when_interrupted(name)
         if follow or output == "jsonl":
-            async for one in session.api.events(name, since=since, follow=follow):
+            async for one in api.events(name, since=since, follow=follow):
                 emit(one, "table" if output == "table" else "jsonl", lambda one=one: _event_line(one))  # type: ignore[misc]
             return
-        found = [one async for one in session.api.events(name, since=since)]
+        found = [one async for one in api.events(name, since=since)]
     emit(found, output, lambda: "\n".join(map(_event_line, found)))
 
 
@@ -156,11 +153,11 @@ async def show_logs(loaded: LoadedConfig, name: str, stream: str, follow: bool, 
         else:
             parts.append(part)
 
-    async with _open(loaded) as session:
-        run_id = (await session.api.run(name)).run_id
-        when_interrupted(run_id, session)
+    async with open_reading(loaded) as api:
+        run_id = (await api.run(name)).run_id
+        when_interrupted(run_id)
         sink = to_our_streams if output == "table" else collect
-        await copy_logs(session.api, run_id, streams=streams, following=follow, tail=tail, sink=sink)
+        await copy_logs(api, run_id, streams=streams, following=follow, tail=tail, sink=sink)
     if output == "json" and not follow:
         emit(parts, output, str)
 
@@ -170,7 +167,7 @@ async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:
     async with _open(loaded) as session:
         run_id = (await session.api.run(name)).run_id
         when_interrupted(run_id, session)
-        run = await watch_run(session.api, run_id, logs=False)
+        run = await watch_run(session.api, run_id, logs=False, form=output)
     say_why_not(run)
     raise_if_failed(run)
     emit(run, output, lambda: summary(run))
@@ -178,10 +175,10 @@ async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:
 
 async def get_result(loaded: LoadedConfig, name: str, directory: Path | None, output: Form) -> None:
     """`mesh get`."""
-    async with _open(loaded) as session:
-        run = await session.api.run(name)
+    async with open_reading(loaded) as api:
+        run = await api.run(name)
         folder = directory or result_folder(loaded, run.name, run.run_id)
-        await fetch_result(session.api, run, folder)
+        await fetch_result(api, run, folder)
     emit({"run_id": run.run_id, "folder": str(folder)}, output, lambda: str(folder))
 
 

@@ -17,9 +17,22 @@ from mesh.base.tasks import Started
 if TYPE_CHECKING:
     import trio
 
+    from mesh.api.reading import ReadApi
     from mesh.store.errors import StoreLocked
 
-__all__ = ["Session", "load", "open_session", "run_async", "say", "socket_of", "token_symbols", "when_interrupted"]
+__all__ = [
+    "Session",
+    "has_history",
+    "load",
+    "open_reading",
+    "open_session",
+    "run_async",
+    "running_node",
+    "say",
+    "socket_of",
+    "token_symbols",
+    "when_interrupted",
+]
 
 T = TypeVar("T")
 OTHER_S: Final = 15.0
@@ -101,13 +114,14 @@ def socket_of(loaded: LoadedConfig) -> Path:
     return Path(named).expanduser() if named else Paths(loaded.home).socket
 
 
-def when_interrupted(run: str, session: Session) -> None:
-    """From here on Ctrl-C leaves ``run`` to itself, and the command says what becomes of it."""
+def when_interrupted(run: str, session: Session | None = None) -> None:
+    """From here on Ctrl-C leaves ``run`` to itself, and the command says what becomes of it: with ``session`` if the
+    command's own node does what is left to do for it."""
     meant = _INTERRUPTION.get()
     if meant is None:
         return
     meant.what = f"interrupted: run {run[:10]} was not cancelled"
-    if session.own:
+    if session is not None and session.own:
         meant.why = "it goes on when a node of this home runs again"
         meant.fix = f"mesh wait {run[:10]}, or mesh up --detach   (to end it: mesh cancel {run[:10]})"
     else:
@@ -175,6 +189,39 @@ async def open_session(
     """
     async with AsyncExitStack() as stack:
         yield await _reach(stack, loaded, may_start, needs_peers)
+
+
+def has_history(loaded: LoadedConfig) -> bool:
+    """Whether a node ever ran in this home, so that there may be something to look at."""
+    return Paths(loaded.home).store_file.exists() or socket_of(loaded).exists()
+
+
+@asynccontextmanager
+async def running_node(loaded: LoadedConfig) -> AsyncIterator[Session | None]:
+    """The node that runs in this home, None when none does. Starts nothing."""
+    async with AsyncExitStack() as stack:
+        yield await _running(stack, loaded)
+
+
+@asynccontextmanager
+async def open_reading(loaded: LoadedConfig) -> AsyncIterator["ReadApi"]:
+    """What a verb that only looks reads from: the running node, else this home's files. Starts nothing.
+
+    Raises ``UsageError`` in a home where no node ever ran.
+    """
+    async with AsyncExitStack() as stack:
+        running = await _running(stack, loaded)
+        if running is not None:
+            yield running.api
+            return
+        if not Paths(loaded.home).store_file.exists():
+            raise UsageError(
+                "there are no runs yet", why=f"no node ever ran in {loaded.home}", fix="mesh submit JOB.yaml"
+            )
+        from mesh.cli.offline import open_home
+
+        say("no node runs here: this is what its home last knew   (mesh up --detach starts one)")
+        yield await stack.enter_async_context(open_home(loaded))
 
 
 async def _reach(stack: AsyncExitStack, loaded: LoadedConfig, may_start: bool, needs_peers: bool) -> Session:

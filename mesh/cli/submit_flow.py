@@ -11,6 +11,7 @@ from mesh.base.config import LoadedConfig
 from mesh.base.errors import NoMatch, UsageError
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs, short, table
+from mesh.cli.searching import last_attempt
 from mesh.cli.session import Session, open_session, say, when_interrupted
 from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
 from mesh.cli.watching import await_offers, copy_logs, watch_run
@@ -49,7 +50,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
         else:
             say(f"run {run_id}")
         stream = options.follow and options.output == "table"
-        run = await watch_run(session.api, run_id, logs=stream, shown=not options.quiet)
+        run = await watch_run(session.api, run_id, logs=stream, shown=not options.quiet, form=options.output)
         say_why_not(run)
         raise_if_failed(run)
         return await _finish(session, run, job.name, loaded, options)
@@ -58,7 +59,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
 def say_why_not(run: RunInfo) -> None:
     """Why each offer was not taken, before the error that ends the command."""
     if run.status == "failed" and run.code in ("no-match", "no-capacity") and run.candidates:
-        say(candidates_table(run.candidates))
+        say(candidates_table(last_attempt(run.candidates)))
 
 
 async def _detach(session: Session, run_id: str, options: SubmitOptions) -> int:

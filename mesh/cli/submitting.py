@@ -8,12 +8,15 @@ from typing import Final
 import trio
 
 from mesh.api.port import NodeApi
+from mesh.api.reading import ReadApi
 from mesh.api.types import Added, RunInfo, Submission
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import ChainOrFunds, ConfigError, MeshError, NoMatch, ResultRejected
 from mesh.cli.jobfile import load_job
+from mesh.cli.options import Form
 from mesh.cli.render import PhaseLine
+from mesh.cli.searching import SearchFacts, search_event, search_facts, search_text
 from mesh.cli.session import token_symbols
 from protocols.job.canonical import CanonicalJob, Resolved, canonical_job
 from protocols.job.schema import JobSpec
@@ -111,14 +114,27 @@ def _target(spec: JobSpec) -> str:
     return peer_to_text(spec.market.target) if spec.market.target else ""
 
 
-async def follow(api: NodeApi, run_id: str, *, settled: bool, shown: bool = True) -> RunInfo:
-    """Watch a run until it is over; ``settled`` also waits for the money. Cancelled: the run goes on."""
+async def follow(api: NodeApi, run_id: str, *, settled: bool, shown: bool = True, form: Form = "table") -> RunInfo:
+    """Watch a run until it is over; ``settled`` also waits for the money. Cancelled: the run goes on.
+
+    A search that finds nobody at once is explained on stderr, and again when its answers change: in words, or for the
+    JSON forms as one JSON object a line.
+    """
     line = PhaseLine(SystemClock())
+    before: SearchFacts | None = None
+    told = ""
     try:
         while True:
             run = await api.run(run_id)
             if shown:
                 line.show(run)
+            facts = search_facts(run)
+            if facts is not None and before is not None and (shown or form != "table"):
+                text = search_text(facts) if form == "table" else search_event(facts)
+                if text != told:
+                    line.aside(text)
+                    told = text
+            before = facts
             if is_over(run, settled=settled):
                 return run
             await trio.sleep(POLL_S)
@@ -156,7 +172,7 @@ def result_folder(loaded: LoadedConfig, name: str, run_id: str) -> Path:
     return Path(loaded.config.client.download_dir or "results").expanduser() / f"{name or 'run'}-{run_id[2:10]}"
 
 
-async def fetch_result(api: NodeApi, run: RunInfo, folder: Path) -> None:
+async def fetch_result(api: ReadApi, run: RunInfo, folder: Path) -> None:
     """The outcome folder on this disk. Raises ``MeshError`` when there is none, or the folder exists."""
     if run.root is None:
         raise MeshError(

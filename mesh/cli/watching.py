@@ -7,8 +7,10 @@ from typing import Final
 import trio
 
 from mesh.api.port import NodeApi
+from mesh.api.reading import ReadApi
 from mesh.api.types import RunInfo
 from mesh.base.errors import MeshError
+from mesh.cli.options import Form
 from mesh.cli.session import Session, say
 from mesh.cli.submitting import follow, is_over
 
@@ -44,12 +46,14 @@ async def await_offers(session: Session) -> None:
         await trio.sleep(OFFERS_POLL_S)
 
 
-async def watch_run(api: NodeApi, run_id: str, *, logs: bool, settled: bool = True, shown: bool = True) -> RunInfo:
+async def watch_run(
+    api: NodeApi, run_id: str, *, logs: bool, settled: bool = True, shown: bool = True, form: Form = "table"
+) -> RunInfo:
     """Wait for the end of a run, with ``logs`` copying what the job says as it says it. Cancelled: the run goes on."""
     async with trio.open_nursery() as nursery:
         if logs:
             nursery.start_soon(_copy_or_say, api, run_id)
-        return await follow(api, run_id, settled=settled, shown=shown)
+        return await follow(api, run_id, settled=settled, shown=shown, form=form)
 
 
 async def _copy_or_say(api: NodeApi, run_id: str) -> None:
@@ -68,7 +72,7 @@ def to_our_streams(stream: str, offset: int, data: bytes) -> None:
 
 
 async def copy_logs(
-    api: NodeApi,
+    api: ReadApi,
     run_id: str,
     *,
     streams: Sequence[str] = STREAMS,
@@ -104,11 +108,11 @@ async def copy_logs(
         await trio.sleep(LOG_POLL_S)
 
 
-async def _goes_on(api: NodeApi, run_id: str) -> bool:
+async def _goes_on(api: ReadApi, run_id: str) -> bool:
     return not is_over(await api.run(run_id), settled=False)
 
 
-async def _read_on(api: NodeApi, run_id: str, stream: str, offset: int) -> tuple[bytes, bool]:
+async def _read_on(api: ReadApi, run_id: str, stream: str, offset: int) -> tuple[bytes, bool]:
     """All that is there from ``offset`` on, which takes several parts while the job runs, and whether more may come."""
     data = b""
     while len(data) < MAX_CATCH_UP_BYTES:

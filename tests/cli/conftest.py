@@ -60,7 +60,7 @@ OFFER = parsed(
     "cpus_milli": 1500, "memory_mib": 512, "disk_mib": 512, "gpus": [], "executors": ["wasm D3"],
     "cpu_second": "{10**13}", "gib_second": "{10**12}", "gpu_second": "{10**15}", "minimum": "{10**15}",
     "token": "0x{"0e" * 20}", "region": "eu", "labels": {{}}, "max_wall_s": 3600, "free_slots": 2,
-    "reliability_ppm": 987654}}""",
+    "reliability_ppm": 987654, "age_s": 65}}""",
 )
 RUN = parsed(
     RunInfo,
@@ -83,7 +83,8 @@ STATUS = parsed(
 BALANCE = parsed(
     BalanceInfo,
     f"""{{"operator": "0x{"0c" * 20}", "owner": "0x{"0c" * 20}", "native": "{TOKEN // 100}", "token": "{3 * TOKEN}",
-    "free": "{TOKEN // 2}", "stake": "0", "symbol": "MESH", "withdrawals": ["withdrawing {TOKEN} from 1800000000"]}}""",
+    "free": "{TOKEN // 2}", "stake": "0", "symbol": "MESH", "withdrawals":
+    [{{"verb": "withdraw", "amount": "{TOKEN}", "ready_at": 1800000000}}]}}""",
 )
 
 

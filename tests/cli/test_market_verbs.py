@@ -189,3 +189,8 @@ def test_a_file_that_is_no_dossier(mesh, home, content) -> None:
 
 def test_a_dossier_that_is_not_there(mesh, home) -> None:
     mesh("deal", "verify", "d").failed(3, "cannot read d", "mesh deal evidence")
+
+
+def test_offers_show_when_they_were_last_heard_of(mesh, node) -> None:
+    assert "1m05s ago" in mesh("offers").out
+    assert mesh("offers", "-o", "json").json[0]["age_s"] == 65

@@ -35,16 +35,10 @@ def test_ps_json_forms(mesh, node, run_of, searching) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["describe", RUN],
-        ["events", RUN],
-        ["logs", RUN],
         ["wait", RUN],
-        ["get", RUN],
         ["cancel", RUN],
         ["retry", RUN],
-        ["ps"],
-        ["offers"],
-        ["wallet", "show"],
+        ["wallet", "deposit", "1"],
     ],
 )
 def test_without_node_and_contracts_the_error_of_the_nodes_start_is_shown(mesh, home, arguments, monkeypatch) -> None:
