@@ -1,31 +1,30 @@
 """How does a whole network run on one machine? One chain, deployed and funded; N node processes with real libp2p."""
 
-import importlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import trio
 
-from devnet.chain import ChainHandle, run_chain
+from devnet.beacon import BeaconServer
+from devnet.chain import ChainHandle, DevAccount, run_chain
+from devnet.errand import Errand, Grant, run_errand
 from devnet.layout import claim
 from devnet.members import Member, MemberPlan
-from devnet.spawner import Spawner, open_spawner
-from protocols.units import Address
-
-if TYPE_CHECKING:
-    from devnet.purse import Purse
+from devnet.spawner import Forked, Spawner, open_spawner
 
 __all__ = ["ClusterPlan", "ProcessCluster", "open_cluster"]
 
-PURSE: Final = "devnet.purse"
-"""Loaded while the chain starts: it brings web3, which takes a second."""
 FUNDS: Final = 1_000 * 10**18
-"""Tokens each node starts with: half deposited, half staked where it provides."""
+"""Tokens in the escrow each node starts with, wei: a client's are free, half of a provider's is staked and it has no more."""
+GUESTS: Final = 24
+"""Accounts kept for members that join later."""
+_BARE: Final[Mapping[str, str]] = {}
+"""The chain needs nothing from the environment."""
 
 
 class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +40,15 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessCluster:
     """A running devnet. Members are reached by name: ``client-1``, ``provider-2``."""
 
-    def __init__(self, home: Path, chain: ChainHandle, purse: "Purse", spawner: Spawner) -> None:
+    def __init__(self, home: Path, chain: ChainHandle, spawner: Spawner, contracts: Errand) -> None:
         self.home = home
-        self._spawner = spawner
         self.chain = chain
-        self.purse = purse
+        self.escrow = contracts.escrow
+        self.token = contracts.token
         self.members: dict[str, Member] = {}
+        self.beacon = BeaconServer()
+        self._spawner = spawner
+        self._accounts = 1  # the first one is the purse's
 
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
@@ -62,31 +64,40 @@ class ProcessCluster:
         return [one for one in self.members.values() if "provider" not in one.plan.roles]
 
     def plan(self, name: str, roles: tuple[str, ...], slots: int = 1, **extra: dict[str, object]) -> Member:
-        """A member that is not started yet."""
+        """A member that is not started yet, with the key of the devnet's next account."""
         bootstrap = tuple(address for one in list(self.members.values())[:3] for address in one.addresses[:1])
         plan = MemberPlan(
             name=name,
             roles=roles,
             rpc=(self.chain.rpc_url,),
-            escrow="0x" + self.purse.escrow.hex(),
-            token="0x" + self.purse.token.hex(),  # an address
+            escrow=self.escrow,
+            token=self.token,
             chain_id=self.chain.chain_id,
             bootstrap=bootstrap,
+            beacon=(self.beacon.url,),
             slots=slots,
             extra=extra,
         )
-        member = self.members[name] = Member(self.home / name, plan, self._spawner)
+        account = self._next_account()
+        member = self.members[name] = Member(self.home / name, plan, self._spawner, account)
         return member
 
-    async def add(self, name: str, roles: tuple[str, ...], slots: int = 1, **extra: dict[str, object]) -> Member:
-        """Start a member and give it money."""
+    def _next_account(self) -> DevAccount:
+        self._accounts += 1
+        return self.chain.accounts[self._accounts - 1]
+
+    async def add(
+        self, name: str, roles: tuple[str, ...], slots: int = 1, *, program: str = "mesh", **extra: dict[str, object]
+    ) -> Member:
+        """Give a new member money and start it."""
         member = self.plan(name, roles, slots, **extra)
-        await member.start()
+        member.program = program
         await self.endow(member)
+        await member.start()
         return member
 
     async def restart(self, name: str) -> None:
-        """Start a member again. It took a free port and gets another: it must know somebody to dial, as anybody's node does."""
+        """Start a member again. It keeps its port, and must know somebody to dial, as anybody's node does."""
         member = self.members[name]
         others = [one for one in self.members.values() if one is not member and one.running]
         bootstrap = tuple(address for one in others[:3] for address in one.addresses[:1])
@@ -94,15 +105,10 @@ class ProcessCluster:
         await member.start()
 
     async def endow(self, member: Member) -> None:
-        """Gas and tokens from the devnet's purse; the node itself deposits and stakes, as its owner would."""
-        await self.purse.give(Address(bytes.fromhex(member.operator[2:])), FUNDS)
-        half = str(FUNDS // 2)
-        async with member.api() as api:
-            if "provider" in member.plan.roles:
-                await api.deposit(half)
-                await api.stake(half)
-            else:
-                await api.deposit(str(FUNDS))
+        """Tokens for a member that joins later; gas it has, as every account of the devnet."""
+        assert member.account is not None
+        grant = _grant(member.account.index, member.plan.roles)
+        await run_errand(self._spawner, self.chain, self.home, (grant,), escrow=self.escrow, token=self.token)
 
     async def meet(self, least_offers: int) -> None:
         """Wait until every client knows that many offers."""
@@ -111,6 +117,11 @@ class ProcessCluster:
                 async with member.api() as api:
                     while (await api.status()).offers < least_offers:
                         await trio.sleep(0.05)
+
+
+def _grant(account: int, roles: tuple[str, ...]) -> Grant:
+    half = str(FUNDS // 2)
+    return Grant(account, half, half) if "provider" in roles else Grant(account, str(FUNDS))
 
 
 @asynccontextmanager
@@ -126,41 +137,56 @@ async def open_cluster(home: Path, plan: ClusterPlan | None = None) -> AsyncIter
 async def _fresh_cluster(home: Path, plan: ClusterPlan) -> AsyncIterator[ProcessCluster]:
     await trio.to_thread.run_sync(partial(shutil.rmtree, home, ignore_errors=True))
     home.mkdir(mode=0o700, parents=True)
-    count = plan.providers + plan.clients + 12
+    names = _names(plan)
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        starter = partial(
-            run_chain, kind=plan.chain, accounts=count, block_time_s=plan.block_time_s, log=home / "chain.log"
-        )
         spawner = await stack.enter_async_context(open_spawner(home / "spawner.log"))
-        async with trio.open_nursery() as loading:
-            loading.start_soon(trio.to_thread.run_sync, importlib.import_module, PURSE)
-            chain: ChainHandle = await nursery.start(starter)
-        async with importlib.import_module(PURSE).open_purse(chain) as purse:
-            cluster = ProcessCluster(home, chain, purse, spawner)
-            try:
-                await _populate(cluster, plan)
-                yield cluster
-            finally:
-                with trio.CancelScope(shield=True):
-                    async with trio.open_nursery() as ending:
-                        for member in cluster.members.values():
-                            ending.start_soon(member.stop)
-        nursery.cancel_scope.cancel()
+
+        async def fork(arguments: list[str], log: Path) -> Forked:
+            process = await spawner.fork("chain", arguments, cwd=home, environment=_BARE, log=log)
+            nursery.start_soon(spawner.load, "purse")
+            return process
+
+        starter = partial(
+            run_chain,
+            kind=plan.chain,
+            accounts=1 + len(names) + GUESTS,
+            block_time_s=plan.block_time_s,
+            log=home / "chain.log",
+            fork=fork,
+        )
+        chain: ChainHandle = await nursery.start(starter)
+        grants = tuple(_grant(1 + number, roles) for number, (_, roles) in enumerate(names))
+        contracts = await _prepare(spawner, chain, home, grants)
+        cluster = ProcessCluster(home, chain, spawner, contracts)
+        try:
+            await nursery.start(partial(cluster.beacon.run))
+            await _populate(cluster, plan, names)
+            yield cluster
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as ending:
+                    for member in cluster.members.values():
+                        ending.start_soon(member.stop)
 
 
-async def _populate(cluster: ProcessCluster, plan: ClusterPlan) -> None:
-    """The first provider first, so that the others have somebody to dial; then all at once, and the money meanwhile."""
-    names = [(f"provider-{n + 1}", ("provider",)) for n in range(plan.providers)]
-    names += [(f"client-{n + 1}", ("client",)) for n in range(plan.clients)]
-    first = cluster.plan(*names[0], slots=plan.slots)
-    await first.start()
+async def _prepare(spawner: Spawner, chain: ChainHandle, home: Path, grants: tuple[Grant, ...]) -> Errand:
+    """Deploy and fund; as soon as the purse is on its way, the fork server loads what a node needs."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cluster.endow, first)
+        return await run_errand(
+            spawner, chain, home, grants, meanwhile=lambda: nursery.start_soon(spawner.load, "mesh")
+        )
+
+
+def _names(plan: ClusterPlan) -> list[tuple[str, tuple[str, ...]]]:
+    names: list[tuple[str, tuple[str, ...]]] = [(f"provider-{n + 1}", ("provider",)) for n in range(plan.providers)]
+    return [*names, *((f"client-{n + 1}", ("client",)) for n in range(plan.clients))]
+
+
+async def _populate(cluster: ProcessCluster, plan: ClusterPlan, names: list[tuple[str, tuple[str, ...]]]) -> None:
+    """The first provider first, so that the others have somebody to dial; then all at once."""
+    await cluster.plan(*names[0], slots=plan.slots).start()
+    async with trio.open_nursery() as nursery:
         for name, roles in names[1:]:
-            nursery.start_soon(_join, cluster, cluster.plan(name, roles, plan.slots))
+            nursery.start_soon(cluster.plan(name, roles, plan.slots).start)
     await cluster.meet(plan.providers)
-
-
-async def _join(cluster: ProcessCluster, member: Member) -> None:
-    await member.start()
-    await cluster.endow(member)

@@ -67,7 +67,7 @@ async def run_demo(home: Path, plan: ClusterPlan) -> dict[str, Any]:
 
 def _network(cluster: ProcessCluster) -> None:
     _say(f"\nchain     {cluster.chain.kind}, id {cluster.chain.chain_id}, {cluster.chain.rpc_url}")
-    _say(f"escrow    0x{cluster.purse.escrow.hex()}")
+    _say(f"escrow    {cluster.escrow}")
     for member in cluster.members.values():
         _say(f"{member.name:<11} {short(member.peer_id)}  {member.addresses[0].rpartition('/p2p/')[0]}")
 

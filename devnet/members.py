@@ -13,9 +13,12 @@ from typing import Final
 import msgspec
 import trio
 
+from devnet.chain import DevAccount
 from devnet.spawner import Forked, Spawner
 from mesh.api.client import RemoteApi, open_remote
+from mesh.base.config import Paths
 from mesh.base.errors import MeshError
+from mesh.base.keys import NodeKey, export_key
 
 __all__ = ["Member", "MemberPlan", "NodeDidNotStart"]
 
@@ -39,6 +42,8 @@ class MemberPlan(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     chain_id: int
     bootstrap: tuple[str, ...] = ()
+    beacon: tuple[str, ...] = ()
+    """Relays of the devnet's beacon; none: it hears rounds from its peers."""
     slots: int = 1
     extra: dict[str, dict[str, object]] = {}
     """More settings by section, over those above."""
@@ -47,9 +52,14 @@ class MemberPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Member:
     """One node process. `start` it, `kill` it, `start` it again: its home stays."""
 
-    def __init__(self, home: Path, plan: MemberPlan, spawner: Spawner | None = None) -> None:
+    def __init__(
+        self, home: Path, plan: MemberPlan, spawner: Spawner | None = None, account: DevAccount | None = None
+    ) -> None:
+        """``account``: whose key the node gets; without one it makes its own."""
         self.home = home
         self.plan = plan
+        self.account = account
+        self.program = "mesh"
         self.process: subprocess.Popen[bytes] | Forked | None = None
         self._spawner = spawner
         self.peer_id = ""
@@ -88,6 +98,7 @@ class Member:
                 "mdns": False,
             },
             "chain": {"rpc": list(plan.rpc), "escrow": plan.escrow, "token": plan.token, "chain_id": plan.chain_id},
+            "beacon": {"relays": list(plan.beacon)},
             "provider": {"roles": list(plan.roles), "slots": plan.slots},
             "log": {"level": "info"},
         }
@@ -97,15 +108,22 @@ class Member:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.home / "mesh.toml").write_text(text)
 
+    def _write_key(self) -> None:
+        """The key of the devnet's account, where the node looks for its own."""
+        file = Paths(self.home).key_file
+        if self.account is not None and not file.exists():
+            export_key(NodeKey(self.account.private_key), file, passphrase="")
+
     async def start(self) -> None:
         """Start the process and wait until it is ready. Raises ``NodeDidNotStart``."""
         await trio.to_thread.run_sync(self.write_config)
+        await trio.to_thread.run_sync(self._write_key)
         ready = self.home / "ready.json"
         ready.unlink(missing_ok=True)
         arguments = ["up", "--ready-file", str(ready)]
         if self._spawner is not None:
             self.process = await self._spawner.fork(
-                arguments, cwd=self.home, environment=self.environment, log=self.log
+                self.program, arguments, cwd=self.home, environment=self.environment, log=self.log
             )
         else:
             self.process = self._launch(arguments)
@@ -154,9 +172,9 @@ class Member:
                 with trio.move_on_after(STOP_S):
                     while process.poll() is None:
                         await trio.sleep(POLL_S)
-                if process.poll() is None:
-                    process.kill()
-                    await trio.to_thread.run_sync(process.wait)
+                process.kill()
+                while process.poll() is None:
+                    await trio.sleep(POLL_S)
         self.process = None
 
     def pause(self) -> None:

@@ -138,9 +138,10 @@ def _file_of(cluster: ProcessCluster) -> ClusterFile:
         rpc_url=cluster.chain.rpc_url,
         chain_id=cluster.chain.chain_id,
         chain_pid=cluster.chain.pid,
-        escrow="0x" + cluster.purse.escrow.hex(),
-        token="0x" + cluster.purse.token.hex(),  # an address
+        escrow=cluster.escrow,
+        token=cluster.token,
         supervisor_pid=os.getpid(),
+        beacon_url=cluster.beacon.url,
         nodes=tuple(_entry(member) for member in cluster.members.values()),
     )
 
@@ -213,6 +214,7 @@ async def start_node(name: str) -> None:
         token=cluster.token,
         chain_id=cluster.chain_id,
         bootstrap=others,
+        beacon=(cluster.beacon_url,) if cluster.beacon_url else (),
     )
     member = Member(Path(node.home), plan)
     await member.start()

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import httpx
 import trio
@@ -22,7 +22,7 @@ import trio
 from devnet.chain.accounts import DEV_MNEMONIC, DevAccount, dev_accounts
 from devnet.chain.started import Started
 
-__all__ = ["ChainHandle", "ChainKind", "ChainStartError", "find_anvil", "run_chain"]
+__all__ = ["ChainHandle", "ChainKind", "ChainProcess", "ChainStartError", "ForkChain", "find_anvil", "run_chain"]
 
 ChainKind = Literal["anvil", "pyevm"]
 
@@ -30,6 +30,8 @@ START_TIMEOUT_S: Final = 60.0
 """py-evm imports for 1.1 s on an idle core; eight builds on two cores take ten times that."""
 STOP_GRACE_S: Final = 2.0
 """From SIGTERM to SIGKILL. A chain holds nothing worth saving."""
+STATES_KEPT: Final = 256
+"""States that anvil can still be asked about: with none kept, a call at a block that is one old fails."""
 _PROBE_S: Final = 0.02
 _TAIL_BYTES: Final = 4000
 
@@ -52,10 +54,28 @@ class ChainHandle:
     accounts: tuple[DevAccount, ...]
 
 
+class ChainProcess(Protocol):
+    """The part of a process that is needed here."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    def kill(self) -> None: ...
+
+
+ForkChain = Callable[[list[str], Path], Awaitable[ChainProcess]]
+"""Starts the pip-only server as a fork of something that has loaded it: (arguments, log)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     kind: ChainKind
-    command: list[str]
+    program: list[str]
+    arguments: list[str]
     ready: Callable[[], Awaitable[str | None]]
 
 
@@ -76,12 +96,14 @@ async def run_chain(
     block_time_s: float = 1.0,
     mnemonic: str = DEV_MNEMONIC,
     log: Path | None = None,
+    fork: ForkChain | None = None,
     task_status: Started[ChainHandle] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a chain until cancelled; ``started`` with its handle once it answers.
 
     ``block_time_s``: seconds between empty blocks of the pip-only chain, 0 for none; anvil always mines each 0.25 s
     (its automine runs away under load: research/evm.md 1.2). ``log``: where the child's output goes, nowhere if None.
+    ``fork``: starts the pip-only chain quicker.
     Raises ``ChainStartError``, also when the chain ends by itself later. Cancelling ends the child within
     ``STOP_GRACE_S``; if this process is killed, the child ends by itself.
     """
@@ -96,14 +118,21 @@ async def run_chain(
         else:
             plan = _anvil_plan(anvil, chain_id, accounts, mnemonic)
         async with trio.open_nursery() as nursery:
-            with output.open("ab") as sink:
-                process = await nursery.start(partial(_supervise, plan.command, sink.fileno()))
+            process: ChainProcess
+            if fork is not None and plan.kind == "pyevm":
+                process = await fork(plan.arguments, output)
+            else:
+                with output.open("ab") as sink:
+                    command = [*plan.program, *plan.arguments]
+                    process = await nursery.start(partial(_supervise, command, sink.fileno()))
             try:
                 url = await _wait_ready(process, plan, output)
                 task_status.started(ChainHandle(url, chain_id, plan.kind, process.pid, funded))
                 code = await process.wait()
             finally:
                 nursery.cancel_scope.cancel()
+                if fork is not None and plan.kind == "pyevm":
+                    process.kill()
             raise ChainStartError(f"the chain ended by itself with code {code}:\n{_tail(output)}")
 
 
@@ -130,14 +159,14 @@ async def _end(process: trio.Process) -> None:
         process.kill()
 
 
-async def _wait_ready(process: trio.Process, plan: _Plan, output: Path) -> str:
+async def _wait_ready(process: ChainProcess, plan: _Plan, output: Path) -> str:
     with trio.move_on_after(START_TIMEOUT_S):
         while process.poll() is None:
             url = await plan.ready()
             if url is not None:
                 return url
             await trio.sleep(_PROBE_S)
-        raise ChainStartError(f"the chain ended with code {process.returncode}:\n{_tail(output)}")
+        raise ChainStartError(f"the chain ended with code {process.poll()}:\n{_tail(output)}")
     raise ChainStartError(f"the chain did not answer within {START_TIMEOUT_S:g} s:\n{_tail(output)}")
 
 
@@ -156,8 +185,7 @@ def _pyevm_plan(ready_file: Path, chain_id: int, accounts: int, mnemonic: str, b
         "--mnemonic": mnemonic,
         "--block-time": str(block_time_s),
     }
-    command = [sys.executable, "-m", "devnet.chain.server", "--watch-stdin", *_flat(flags)]
-    return _Plan("pyevm", command, ready)
+    return _Plan("pyevm", [sys.executable, "-m", "devnet.chain.server", "--watch-stdin"], _flat(flags), ready)
 
 
 def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str) -> _Plan:
@@ -179,13 +207,13 @@ def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str) -> _Pl
         "--hardfork": "prague",
         "--base-fee": "20000000",
         "--gas-limit": "32000000",
+        "--prune-history": str(STATES_KEPT),
         "--chain-id": str(chain_id),
         "--accounts": str(accounts),
         "--mnemonic": mnemonic,
     }
     guard = [sys.executable, "-m", "devnet.chain.guard"]
-    command = [*guard, str(anvil), "--silent", "--host", "127.0.0.1", "--prune-history", *_flat(flags)]
-    return _Plan("anvil", command, ready)
+    return _Plan("anvil", [*guard, str(anvil), "--silent", "--host", "127.0.0.1"], _flat(flags), ready)
 
 
 def _flat(flags: dict[str, str]) -> list[str]:

@@ -14,7 +14,8 @@ from devnet.scenarios.hostile.modules import BAD_MODULES, STDOUT_BYTES, BadModul
 from devnet.scenarios.hostile.verdicts import Verdict, held
 from mesh.api.types import RunInfo
 from mesh.base.config import load_config
-from mesh.cli.submitting import prepare
+from mesh.cli.jobfile import load_job
+from mesh.cli.submitting import admit
 
 __all__ = ["run_bad_modules", "submit_file"]
 
@@ -24,10 +25,11 @@ LIMIT_S: Final = 240.0
 
 
 async def submit_file(member: Member, file: Path, *sets: str) -> str:
-    """Submit a job file through a member's own node, as `mesh submit` does. The run's id."""
+    """Submit a job file through a member's own node, by a client that looks at none of its files. The run's id."""
     loaded = load_config(flags={}, env=member.environment, cwd=member.home, file=member.home / "mesh.toml")
     async with member.api() as api:
-        _, _, submission = await prepare(api, loaded, file, sets=sets, env=(), now=int(time.time()))
+        spec = load_job(file, sets=sets, env=(), environ={})
+        _, _, submission = await admit(api, loaded, spec, file.parent, int(time.time()))
         return await api.submit(submission)
 
 
