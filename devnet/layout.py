@@ -41,6 +41,7 @@ class ClusterFile(msgspec.Struct, frozen=True):
     token: str
     supervisor_pid: int
     nodes: tuple[NodeEntry, ...]
+    beacon_url: str = ""
 
 
 def devnet_home() -> Path:

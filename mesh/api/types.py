@@ -12,6 +12,7 @@ __all__ = [
     "Added",
     "ApiError",
     "BalanceInfo",
+    "BeaconInfo",
     "CandidateInfo",
     "DealInfo",
     "EndpointInfo",
@@ -20,6 +21,7 @@ __all__ = [
     "OfferInfo",
     "PeerInfo",
     "ProviderInfo",
+    "RelayInfo",
     "RunInfo",
     "Submission",
     "TraceInfo",
@@ -50,6 +52,33 @@ class EndpointInfo(_Json, frozen=True):
     calls: int
     failures: int
     head_block: int | None = None
+
+
+class RelayInfo(_Json, frozen=True):
+    """One relay of the beacon; ``lies`` counts answers that no honest relay gives."""
+
+    url: str
+    state: str
+    """untried, ready, behind, cooling or quarantined."""
+    calls: int
+    failures: int
+    lies: int
+    latency_ms: float
+    last_error: str = ""
+
+
+class BeaconInfo(_Json, frozen=True):
+    """The network's beacon as this node hears it."""
+
+    chain: str
+    """The beacon chain's hash."""
+    round: int
+    """The latest verified round; 0 when none was heard yet."""
+    behind: int
+    """Rounds that are due by our clock and not here; negative when our clock is behind."""
+    silent_since: int | None
+    """Unix seconds of the last new round, while there has been none for too long."""
+    relays: tuple[RelayInfo, ...]
 
 
 class ProviderInfo(_Json, frozen=True):
@@ -116,6 +145,7 @@ class NodeStatus(_Json, frozen=True):
     events: int
     outbox: int
     blobs_bytes: int
+    beacon: BeaconInfo | None = None
 
 
 class Added(_Json, frozen=True):

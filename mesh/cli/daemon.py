@@ -19,7 +19,7 @@ import trio
 from mesh.api.port import NodeApi
 from mesh.api.server import serve_api
 from mesh.api.service import LocalApi
-from mesh.api.types import NodeStatus, PeerInfo, ProviderInfo
+from mesh.api.types import BeaconInfo, NodeStatus, PeerInfo, ProviderInfo, RelayInfo
 from mesh.base.config import LoadedConfig, ensure_home
 from mesh.base.errors import Defect, as_mesh_error
 from mesh.base.observe import get_log, log_to
@@ -154,12 +154,36 @@ def _status(node: Node, loaded: LoadedConfig, began: float) -> NodeStatus:
         chain_time=stamp,
         endpoints=node.ledger.endpoints(),
         provider=_provider(node),
+        beacon=_beacon(node),
         deals=counts.deals,
         live_deals=counts.live,
         runs=counts.runs,
         events=counts.events,
         outbox=counts.outbox,
         blobs_bytes=node.blobs.statistics().bytes_written,
+    )
+
+
+def _beacon(node: Node) -> BeaconInfo:
+    chain = node.engine.env.params.beacon
+    newest, silent_since = node.engine.view(lambda state: (state.beacon.newest, state.beacon.silent_since))
+    return BeaconInfo(
+        chain=chain.chain_hash.hex(),
+        round=newest,
+        behind=chain.round_at(node.clock.unix_s()) - newest,
+        silent_since=silent_since,
+        relays=tuple(
+            RelayInfo(
+                url=one.name,
+                state=one.state,
+                calls=one.calls,
+                failures=one.failures,
+                lies=one.lies,
+                latency_ms=one.latency_ms,
+                last_error=one.last_error,
+            )
+            for one in node.relays.statistics()
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from mesh.api.types import NodeStatus
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import DoctorFailed, MeshError, NodeUnreachable
 from mesh.cli.diagnosis import Check, Patient, bad, good, weak
+from mesh.cli.doctor_beacon import check_beacon
 from mesh.cli.doctor_chain import check_chain
 from mesh.cli.doctor_home import check_disk, check_home, check_key, check_ports, check_socket
 from mesh.cli.options import Form
@@ -138,4 +139,5 @@ CHECKS: Final[tuple[tuple[str, Callable[[Patient], Awaitable[list[Check]]]], ...
     ("port", check_ports),
     ("wasm", check_executor),
     ("chain", check_chain),
+    ("beacon", check_beacon),
 )

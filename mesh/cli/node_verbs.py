@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mesh.api.types import NodeStatus, ProviderInfo
+from mesh.api.types import BeaconInfo, NodeStatus, ProviderInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.amounts import duration_s, price_flags
@@ -160,9 +160,22 @@ def status_text(found: NodeStatus) -> str:
     for one in found.endpoints:
         serving = "serves" if one.serving else one.state
         rows.append(("rpc", f"{one.url}: {serving}, {one.calls} calls, {one.failures} failures"))
+    if found.beacon is not None:
+        rows.append(("beacon", beacon_text(found.beacon)))
     if found.provider is not None:
         rows.append(("provider", _provider_text(found.provider)))
     return pairs(rows)
+
+
+def beacon_text(heard: BeaconInfo) -> str:
+    """For people."""
+    well = sum(one.state == "ready" for one in heard.relays)
+    relays = f"{well} of {len(heard.relays)} relays serve" if heard.relays else "no relays: heard from peers"
+    lying = [one.url for one in heard.relays if one.state == "quarantined"]
+    told = f"{relays}; {', '.join(lying)} lied" if lying else relays
+    if heard.silent_since is not None:
+        return f"silent since {when(heard.silent_since)}, last round {heard.round}; {told}"
+    return f"round {heard.round}; {told}" if heard.round else f"no round heard yet; {told}"
 
 
 def _provider_text(mine: ProviderInfo) -> str:
