@@ -65,10 +65,11 @@ async def run_errand(
     )
     process = await spawner.fork("purse", [msgspec.json.encode(errand).decode()], cwd=home, environment={}, log=log)
     meanwhile()
-    with trio.move_on_after(LIMIT_S):
+    with trio.move_on_after(LIMIT_S) as patience:
         await process.wait()
     process.kill()
     if not done.exists():
-        why = log.read_text(errors="replace")[-2_000:] or f"nothing came of it within {LIMIT_S:g} s"
+        late = f"nothing came of it within {LIMIT_S:g} s; " if patience.cancelled_caught else ""
+        why = late + log.read_text(errors="replace")[-2_000:]
         raise ChainOrFunds("the devnet has no contracts or no funds", why=why, fix=f"{sys.executable} -m devnet.forks")
     return msgspec.json.decode(done.read_bytes(), type=Errand)

@@ -137,7 +137,11 @@ async def _run(errand: Errand) -> None:
 def main() -> None:
     """Run the errand that the one argument holds, as JSON; what fails is said on stderr."""
     errand = msgspec.json.decode(sys.argv[1].encode(), type=Errand)
+    problem = ""
     try:
         trio.run(_run, errand)
     except* MeshError as group:
-        sys.exit(f"the devnet's contracts or funds failed: {group.exceptions[0]}")
+        problem = f"the devnet's contracts or funds failed: {group.exceptions[0]}"
+    if problem:
+        print(problem, file=sys.stderr)
+        sys.exit(1)
