@@ -160,7 +160,6 @@ async def _fresh_cluster(home: Path, plan: ClusterPlan) -> AsyncIterator[Process
         cluster = ProcessCluster(home, chain, spawner, contracts)
         try:
             await nursery.start(partial(cluster.beacon.run))
-            await nursery.start(partial(cluster.beacon.run))
             await _populate(cluster, plan, names)
             yield cluster
         finally:
