@@ -18,7 +18,7 @@ import trio
 from devnet.chain import ChainHandle
 from devnet.chain.accounts import DevAccount, dev_accounts
 from devnet.errand import Errand, Grant, write_whole
-from mesh.base.errors import ChainOrFunds, MeshError
+from mesh.base.errors import ChainOrFunds, MeshError, as_mesh_error
 from mesh.chain.contracts import Contracts
 from mesh.chain.deploy import Deployment, DeployPlan, deploy
 from mesh.chain.eth import Eth, TxCall
@@ -141,7 +141,7 @@ def main() -> None:
     try:
         trio.run(_run, errand)
     except* MeshError as group:
-        problem = f"the devnet's contracts or funds failed: {group.exceptions[0]}"
+        problem = f"the devnet's contracts or funds failed: {as_mesh_error(group)}"
     if problem:
         print(problem, file=sys.stderr)
         sys.exit(1)
