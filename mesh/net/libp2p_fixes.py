@@ -13,8 +13,7 @@ from typing import Final
 import trio
 from fastecdsa.encoding.sec1 import SEC1Encoder
 from libp2p.crypto import ecc
-from libp2p.io.exceptions import ConnectionClosedError, IOException
-from libp2p.io.trio import TrioTCPStream
+from libp2p.io.exceptions import IOException
 from libp2p.network import swarm
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.exceptions import RawConnError
@@ -26,14 +25,13 @@ from libp2p.stream_muxer.exceptions import MuxedStreamEOF, MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.transport.tcp import tcp
 
+from mesh.net.libp2p_socket import BufferedTCPStream
 from mesh.net.libp2p_yamux import SturdyStream
 
 __all__ = ["FIXES", "LIBP2P_VERSION", "LibraryMismatch", "apply", "check_version"]
 
 LIBP2P_VERSION: Final = "0.8.1"
 """The only version these fixes were measured against."""
-SOCKET_READ_BYTES: Final = 64 * 1024
-"""One read from a socket: a whole noise message. Stock reads 2 bytes of length, then the rest."""
 RPC_QUEUE_ITEMS: Final = 1024
 """RPCs that wait for one peer: a burst of 200 records fits five times. Stock drops all after 32."""
 DIAL_HEAD_START_S: Final = 0.01
@@ -45,8 +43,10 @@ FIXES: Final = {
     "message-guard": "libp2p_pubsub: a message with a garbage key is rejected, not fatal",
     "validator-guard": "libp2p_pubsub: an exception in a validator counts as ignore, not fatal",
     "window-batches": "libp2p_yamux: credit is granted per half window, not per read",
-    "window-enforced": "libp2p_yamux: a peer that overruns its window loses the connection",
-    "few-locks": "libp2p_yamux, apply: no lock, and so no trip through the scheduler, for each step of a read or write",
+    "window-enforced": "libp2p_frames: a peer that overruns its window loses the connection",
+    "few-locks": "libp2p_noise, libp2p_frames, libp2p_yamux, apply: no lock, and so no trip through the scheduler, per step",
+    "whole-messages": "libp2p_yamux: a frame fills one noise message, not two",
+    "reset-frees": "libp2p_frames, libp2p_yamux: what was not read of a stream goes when the stream is reset",
     "whole-frames": "libp2p_yamux: a cancelled writer does not corrupt the connection",
     "silent-peer": "libp2p_yamux: a frozen peer is noticed",
     "sturdy-muxer": "libp2p_yamux: the chosen multiplexer class is the one that is used",
@@ -60,7 +60,7 @@ FIXES: Final = {
     "own-grafts": "libp2p_pubsub: a peer gets its own control messages, not those of the peers before it",
     "bounded-state": "libp2p_pubsub: no whole messages kept for equivocation, no timestamps kept for ever",
     "seen-cache": "libp2p_pubsub: no thread that outlives the node",
-    "socket-reads": "apply: 64 KiB socket reads",
+    "socket-reads": "libp2p_socket, apply: 64 KiB socket reads",
     "queue-sizes": "apply: outbound queues of 1024",
     "dial-delay": "apply: no 250 ms wait in every dial",
     "own-port": "apply: a second node on the same port is refused",
@@ -82,36 +82,6 @@ def check_version(installed: str | None = None) -> None:
             "hostile packets rests on fixes for that version. "
             f"Run `make setup`, or `pip install libp2p=={LIBP2P_VERSION}`."
         )
-
-
-class _BufferedTCPStream(TrioTCPStream):
-    """A socket that is read 64 KiB at a time. Without locks: one task reads it, and the multiplexer's lock is enough."""
-
-    _buffer: bytes = b""
-    _offset: int = 0
-
-    async def read(self, n: int | None = None) -> bytes:
-        """As the stock method: up to ``n`` bytes, ``b""`` at the end."""
-        if n == 0:
-            return b""
-        if self._offset == len(self._buffer):
-            try:
-                self._buffer, self._offset = bytes(await self.stream.receive_some(SOCKET_READ_BYTES)), 0
-            except trio.BrokenResourceError as error:
-                raise ConnectionClosedError(f"the peer reset the connection: {error}", transport="tcp") from error
-            except trio.ClosedResourceError:
-                return b""
-        end = len(self._buffer) if n is None else min(self._offset + n, len(self._buffer))
-        chunk = self._buffer[self._offset : end]
-        self._offset = end
-        return chunk
-
-    async def write(self, data: bytes) -> None:
-        """As the stock method, but a socket that we closed is an error, too: nothing was sent."""
-        try:
-            await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionClosedError(f"the connection is gone: {error}", transport="tcp") from error
 
 
 class _LightNetStream(NetStream):
@@ -164,7 +134,7 @@ def apply() -> None:
     check_version()
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
     setattr(swarm, "_HAPPY_EYEBALLS_DELAY", DIAL_HEAD_START_S)  # noqa: B010  mypy: the stock names are Final or classes
-    setattr(tcp, "TrioTCPStream", _BufferedTCPStream)  # noqa: B010
+    setattr(tcp, "TrioTCPStream", BufferedTCPStream)  # noqa: B010
     setattr(tcp, "_set_reuse_flags", _reuse_address_only)  # noqa: B010
     setattr(pubsub, "RpcQueue", _LongRpcQueue)  # noqa: B010
     setattr(swarm_connection, "NetStream", _LightNetStream)  # noqa: B010

@@ -61,6 +61,11 @@ PROOFS: dict[str, Proof] = {
         lambda stock: stock["overrun"]["held"] > 1024 * 1024 and not stock["overrun"]["closed"],
         lambda ours: ours["overrun"]["held"] <= 256 * 1024 and ours["overrun"]["closed"],
     ),
+    "reset-frees": (
+        "wire",
+        lambda stock: stock["reset_streams"]["held"] >= 1024 * 1024,
+        lambda ours: ours["reset_streams"]["held"] == 0,
+    ),
     "whole-frames": (
         "wire",
         lambda stock: not stock["cancelled_writes"]["usable"],
@@ -99,7 +104,12 @@ PROOFS: dict[str, Proof] = {
     "few-locks": (
         "wire",
         lambda stock: stock["steps_per_echo"]["steps"] >= 40,
-        lambda ours: ours["steps_per_echo"]["steps"] <= 20,
+        lambda ours: ours["steps_per_echo"]["steps"] <= 8,
+    ),
+    "whole-messages": (
+        "wire",
+        lambda stock: stock["noise_messages"]["messages"] >= 7,
+        lambda ours: ours["noise_messages"]["messages"] <= 5,
     ),
     "own-port": (
         "wire",

@@ -261,6 +261,28 @@ async def steps_per_echo() -> dict[str, object]:
         return {"steps": count.steps / 100}
 
 
+async def noise_messages() -> dict[str, object]:
+    """Into how many noise messages do 240 KiB go, written at once?"""
+    async with pair() as (_listener, dialler, info):
+        stream = await dialler.new_stream(info.peer_id, [SINK])
+        noise = connection_of(dialler, info.peer_id).secured_conn.conn.noise_state.noise_protocol
+        before = noise.cipher_state_encrypt.n
+        await stream.write(bytes(240 * 1024))
+        return {"messages": noise.cipher_state_encrypt.n - before}
+
+
+async def reset_streams() -> dict[str, object]:
+    """What does a listener hold of 20 streams on which a peer sent 100 KiB that nobody read, and which it then reset?"""
+    async with pair() as (listener, dialler, info):
+        for _ in range(20):
+            stream = await dialler.new_stream(info.peer_id, [SINK])
+            await stream.write(bytes(100 * 1024))
+            await stream.reset()
+        assert await echoes(dialler, info)
+        victim = connection_of(listener, dialler.get_id())
+        return {"held": sum(len(buffer) for buffer in victim.stream_buffers.values())}
+
+
 async def same_port() -> dict[str, object]:
     """Does a second host on the same port notice?"""
     first, second = make_host(), make_host()
@@ -319,7 +341,7 @@ async def constants() -> dict[str, object]:
 
 CHECKS: list[Callable[[], Awaitable[dict[str, object]]]] = [
     window_updates, overrun, cancelled_writes, multiplexer, inbound_slots, silent_sockets, many_streams, socket_reads,
-    steps_per_echo, same_port, dial_time, auto_dial, constants,
+    steps_per_echo, noise_messages, reset_streams, same_port, dial_time, auto_dial, constants,
 ]  # fmt: skip
 
 
