@@ -28,8 +28,8 @@ from mesh.net.libp2p_link import Libp2pLink, LinkConfig
 from mesh.provider import Advertiser
 from mesh.rounds import RoundFeed
 from mesh.runner import JobRunner
-from mesh.store import Store
 from mesh.store.blobs.store import BlobStore, open_blobs
+from mesh.store.patient import PatientStore
 from mesh.transfer import BlobFetcher, BlobServer
 from protocols.deals.eip712 import Domain
 from protocols.env import Env
@@ -53,7 +53,7 @@ class Node:
         key: NodeKey,
         engine: Engine,
         link: Libp2pLink,
-        store: Store,
+        store: PatientStore,
         blobs: BlobStore,
         artifacts: Blobs,
         ledger: Ledger,
@@ -137,9 +137,9 @@ async def open_node(
 
 async def _open_disk(
     stack: AsyncExitStack, config: Config, paths: Paths, clock: Clock
-) -> tuple[Store, BlobStore, WasmExecutor]:
+) -> tuple[PatientStore, BlobStore, WasmExecutor]:
     """What lies below the node's home: its rows, its blobs, its executor's compiled modules."""
-    opened = await Store.open(
+    opened = await PatientStore.open(
         paths.store_file,
         clock=clock,
         quota_bytes=config.store.journal_quota_mib * MIB,

@@ -29,7 +29,7 @@ from mesh.api.types import (
 )
 from mesh.base.clock import Clock
 from mesh.base.entropy import Entropy
-from mesh.base.errors import UsageError
+from mesh.base.errors import MeshError, UsageError
 from mesh.engine import Engine
 from protocols import events as ev
 from protocols import views
@@ -82,6 +82,14 @@ class Wallet(Protocol):
     async def unstake(self, amount: int) -> TxInfo: ...
 
 
+class HomePort(TracePort, Protocol):
+    """The store of a running node."""
+
+    async def until_trouble(self) -> MeshError:
+        """Return when nothing can be made durable, and why."""
+        ...
+
+
 class NetworkPort(Protocol):
     """Peers, as the API shows them."""
 
@@ -96,7 +104,7 @@ class LocalApi(HomeReader):
     def __init__(
         self,
         engine: Engine,
-        store: TracePort,
+        store: HomePort,
         artifacts: Artifacts,
         logs: LogPort,
         wallet: Wallet,
@@ -107,6 +115,7 @@ class LocalApi(HomeReader):
         stop: Callable[[], None],
     ) -> None:
         super().__init__(engine, store, artifacts, engine.env.domain)
+        self._home = store
         self._engine = engine
         self._artifacts = artifacts
         self._logs = logs
@@ -135,7 +144,7 @@ class LocalApi(HomeReader):
         if nonce is None:
             nonce = int.from_bytes(self._entropy.bytes(8), "big") >> 1
         run_id = run_id_of(job_id_of(job), self._engine.env.signer.address, nonce)
-        await self._engine.post(
+        await self._post(
             ev.RunSubmitted(
                 at=self._clock.monotonic_ms(),
                 job=submission.job,
@@ -148,6 +157,23 @@ class LocalApi(HomeReader):
         )
         return "0x" + run_id.hex()
 
+    async def _post(self, event: ev.Event) -> None:
+        """Hand in what the owner asks for. Raises ``MeshError`` when the node has no room to make it durable."""
+        trouble: list[MeshError] = []
+
+        async def watch() -> None:
+            trouble.append(await self._home.until_trouble())
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await self._engine.post(event)
+            trouble.clear()
+            nursery.cancel_scope.cancel()
+        if trouble:
+            why = f"{trouble[0].what}: {trouble[0].why}"
+            raise MeshError("this node takes no work at the moment", why=why, fix=trouble[0].fix)
+
     async def quote(self, submission: Submission) -> tuple[CandidateInfo, ...]:
         """See ``NodeApi``."""
         quote_id = RunId(self._entropy.bytes(32))
@@ -159,7 +185,7 @@ class LocalApi(HomeReader):
 
         forget = self._engine.listen(hear)
         try:
-            await self._engine.post(
+            await self._post(
                 ev.QuoteRequested(
                     at=self._clock.monotonic_ms(),
                     quote_id=quote_id,
@@ -219,7 +245,7 @@ class LocalApi(HomeReader):
         view = one_run(self._engine, run)
         if view.status in ("done", "failed", "cancelled"):
             raise UsageError(f"run {run} cannot be cancelled", why=f"it is {view.status}", fix=f"mesh describe {run}")
-        await self._engine.post(ev.CancelRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
+        await self._post(ev.CancelRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
         after = await self.run(view.run_id.hex())
         if after.status == "dealing":
             why = "the job has ended and its result is on its way; it will be paid for"
@@ -231,7 +257,7 @@ class LocalApi(HomeReader):
         view = one_run(self._engine, run)
         if view.status not in ("failed", "cancelled"):
             raise UsageError(f"run {run} cannot be retried", why=f"it is {view.status}", fix=f"mesh describe {run}")
-        await self._engine.post(ev.RetryRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
+        await self._post(ev.RetryRequested(at=self._clock.monotonic_ms(), run_id=view.run_id))
         return await self.run(view.run_id.hex())
 
     async def offers(self, expression: str = "") -> tuple[OfferInfo, ...]:
@@ -290,7 +316,7 @@ class LocalApi(HomeReader):
 
     async def drain(self, draining: bool) -> None:
         """See ``NodeApi``."""
-        await self._engine.post(ev.DrainRequested(at=self._clock.monotonic_ms(), draining=draining))
+        await self._post(ev.DrainRequested(at=self._clock.monotonic_ms(), draining=draining))
 
     async def stop(self) -> None:
         """See ``NodeApi``."""

@@ -145,6 +145,9 @@ class NodeStatus(_Json, frozen=True):
     events: int
     outbox: int
     blobs_bytes: int
+    """Held now."""
+    trouble: str = ""
+    """What keeps the node from working although it runs, and what to do; empty when nothing does."""
     beacon: BeaconInfo | None = None
 
 

@@ -154,13 +154,14 @@ def _status(node: Node, loaded: LoadedConfig, began: float) -> NodeStatus:
         chain_time=stamp,
         endpoints=node.ledger.endpoints(),
         provider=_provider(node),
+        trouble=str(node.store.trouble or ""),
         beacon=_beacon(node),
         deals=counts.deals,
         live_deals=counts.live,
         runs=counts.runs,
         events=counts.events,
         outbox=counts.outbox,
-        blobs_bytes=node.blobs.statistics().bytes_written,
+        blobs_bytes=0,  # read beside, from the disk: see LocalApi.status
     )
 
 

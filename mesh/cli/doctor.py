@@ -62,6 +62,9 @@ async def check_node(patient: Patient) -> list[Check]:
     node = patient.node
     if node is None:
         return [good("node", "none runs here   (mesh up --detach)"), *await check_socket(patient)]
+    if node.trouble:
+        what, _, fix = node.trouble.partition("\n  try: ")
+        return [bad("node", f"process {node.pid} takes no work: {what}", fix)]
     offers = "" if node.provider is None or node.provider.offering else f"; offers nothing: {node.provider.reason}"
     seen = f"process {node.pid}, {node.peers} peers, {node.offers} offers{offers}"
     if not node.peers:

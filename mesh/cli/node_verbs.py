@@ -164,7 +164,8 @@ def status_text(found: NodeStatus) -> str:
         rows.append(("beacon", beacon_text(found.beacon)))
     if found.provider is not None:
         rows.append(("provider", _provider_text(found.provider)))
-    return pairs(rows)
+    text = pairs(rows)
+    return f"{text}\nIN TROUBLE  {found.trouble}" if found.trouble else text
 
 
 def beacon_text(heard: BeaconInfo) -> str:

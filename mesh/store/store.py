@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import msgspec
 import trio
@@ -64,7 +64,7 @@ class Store:
         clock: Clock | None = None,
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
         trace_kept: int = DEFAULT_TRACE_KEPT,
-    ) -> "Store":
+    ) -> Self:
         """Open or create the store at ``path``, locked for this process and brought to today's version.
 
         Raises ``StoreLocked``, ``StoreTooNew``, ``StoreCorrupt``, ``StoreFull`` or ``StoreError``. Cancellation waits
@@ -163,7 +163,7 @@ class Store:
                     self._reading.release_on_behalf_of(place)
         log.info("store.closed", path=str(self.path))
 
-    async def __aenter__(self) -> "Store":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -134,6 +134,18 @@ def test_a_bad_flag_ends_every_verb_with_the_same_code(mesh, node, job, argument
     assert (said.code, said.out) == (2, "")
 
 
+TROUBLE = "no room to write to the store /h/node.db: its disk has 0 KiB left\n  try: make room: df -h /h"
+
+
+def test_a_node_without_room_says_so(mesh, node) -> None:
+    assert "IN TROUBLE" not in mesh("status").out
+    node.about = msgspec.structs.replace(node.about, trouble=TROUBLE)
+    said = mesh("status")
+    assert said.code == 0
+    assert TROUBLE in said.out
+    assert mesh("status", "-o", "json").json["trouble"] == TROUBLE
+
+
 def test_a_bad_flag_names_the_verbs_help(mesh, home) -> None:
     assert mesh("up", "--slots", "0").talk.endswith("  try: mesh up --help\n")
     assert mesh("chain", "deploy", "--network", "mars").talk.endswith("  try: mesh chain deploy --help\n")

@@ -5,14 +5,17 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from mesh.base.config import Config
 from mesh.base.config.schema import Chain, Network, Provider
+from mesh.base.config.schema import Store as config_store
 from mesh.base.keys import NodeKey
 from mesh.node import open_node
-from mesh.store import StoreLocked
+from mesh.store import Batch, Row, StoreLocked
+from protocols.events import DrainRequested
 from protocols.hashing import sha256
 
 KEY = NodeKey(sha256(b"node of the node tests"))
@@ -99,3 +102,27 @@ async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path, steps: i
             await trio.sleep(0.02)
     async with open_node(config(), KEY, tmp_path) as node:
         assert node.store.path.exists()
+
+
+async def test_a_node_without_room_lives_on_and_works_again_when_there_is_some(tmp_path: Path) -> None:
+    small = msgspec.structs.replace(config("client", "provider"), store=config_store(journal_quota_mib=4))
+    big = b"x" * (1 << 20)
+    with trio.fail_after(120):
+        async with open_node(small, KEY, tmp_path) as node, trio.open_nursery() as nursery:
+            for number in range(8):
+                rows = [Row("x", bytes([number]), 1, big)]
+                nursery.start_soon(node.store.commit, Batch(puts=rows))
+            trouble = await node.store.until_trouble()
+            assert "journal_quota_mib" in trouble.fix
+            posted = trio.Event()
+
+            async def drain() -> None:
+                await node.engine.post(DrainRequested(at=node.clock.monotonic_ms(), draining=True))
+                posted.set()
+
+            await node.store.commit(Batch(deletes=[("x", bytes([number])) for number in range(8)]))
+            nursery.start_soon(drain)
+            await posted.wait()
+            while (await node.store.load()).rows and node.store.trouble is not None:
+                await node.store.commit(Batch(deletes=[("x", bytes([number])) for number in range(8)]))
+            nursery.cancel_scope.cancel()
