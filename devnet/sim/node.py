@@ -264,7 +264,7 @@ class SimNode:
 
     def hear(self, number: int) -> None:
         """One round, if it has been made by now."""
-        if 0 < number <= self.env.params.beacon.round_at(self.wall):
+        if self.up and 0 < number <= self.env.params.beacon.round_at(self.wall):
             one = self.world.beacon_round(number)
             self.handle(ev.RoundArrived(at=self.world.now, beacon_round=one, gossiped=True, wall=self.wall))
 
@@ -272,7 +272,7 @@ class SimNode:
         """The newest round. A node with nothing at stake hears of it seldom, with its next event."""
         newest = self.env.params.beacon.round_at(self.wall)
         behind = newest - self.state.beacon.newest
-        if self.up and behind > (0 if self.state.durable.live else QUIET_ROUNDS):
+        if behind > (0 if self.state.durable.live else QUIET_ROUNDS):
             self.hear(newest)
 
     def _listen(self) -> None:
