@@ -120,7 +120,7 @@ def advance(state: DisputeState, input_: ins.DisputeInput, ctx: ins.Ctx) -> ins.
     Raises RemoteProtocolError where the contract reverts; its code names the contract's error (``wrong_phase`` for
     ``WrongPhase``, and so on).
     """
-    kind: type[DisputeState] = type(state)
+    kind: type[msgspec.Struct] = type(state)
     handler = TABLE[kind].get(type(input_))
     if handler is None:
         raise refuse("wrong_phase", f"{type(input_).__name__} is not possible while {PHASE[kind].name}")
@@ -136,4 +136,6 @@ def side_of(state: DisputeState) -> Side | None:
     """Who is right, so far or for good; None while that is open."""
     if isinstance(state, (st.Verdict, st.Appealed)):
         return winner_of(state.finding)
-    return {st.Settled: Side.PROVIDER, st.Slashed: Side.CLIENT}.get(type(state))
+    if isinstance(state, (st.Settled, st.Slashed)):
+        return Side.PROVIDER if isinstance(state, st.Settled) else Side.CLIENT
+    return None

@@ -271,7 +271,7 @@ Live: TypeAlias = Disputed | Drawn | Committing | Opening | Revealing | Matching
 Ended: TypeAlias = Settled | Slashed | Voided
 DisputeState: TypeAlias = Live | Ended
 
-PHASE: Final[dict[type[DisputeState], Phase]] = {
+PHASE: Final[dict[type[msgspec.Struct], Phase]] = {
     Disputed: Phase.DISPUTED,
     Drawn: Phase.DRAWN,
     Committing: Phase.COMMITTING,
