@@ -28,7 +28,7 @@ from protocols.units import UnixSeconds
 __all__ = ["RoundFeed"]
 
 CHECKS_PER_S: Final = 20
-"""Pairings that gossip may cost: 2 ms each on the loop, so 4 % of it. An honest network needs one per period."""
+"""Pairings that gossip may cost: 3 ms each on the loop, so 6 % of it. An honest network needs one per period."""
 SETTLE: Final = (0.1, 0.3)
 """How long after a round is due it is asked for, in periods: at least, and a random part on top. drand's relays have a round
 after 0.1 to 0.5 s."""

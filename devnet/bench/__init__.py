@@ -15,6 +15,7 @@ BENCHES: Final[dict[str, str]] = {
     "exec": "start overhead, tiny jobs per second, cancel, against native code",
     "store": "durable appends, restart",
     "transfer": "content ids, block verification, pulls",
+    "beacon": "checking a round of randomness, and how long the loop stands still for it",
     "sim": "deal events and gossip deliveries per CPU second, rounds per deal",
 }
 

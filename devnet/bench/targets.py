@@ -75,6 +75,10 @@ FLOORS: Final[dict[str, dict[str, Floor]]] = {
         "unixfs_cid_to_sha256_ratio": _least(0.7, decides=True),
         "verify_to_sha256_ratio": _least(0.7, decides=True),
     },
+    "beacon": {
+        "verify_ms": _most(5),
+        "stall_on_the_loop_ms": _most(5),
+    },
     "sim": {
         "events_per_cpu_s_200": _least(50_000),
         "gossip_deliveries_per_cpu_s": _least(15_000),

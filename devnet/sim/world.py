@@ -138,7 +138,7 @@ class World:
         self.now = Millis(until)
 
     def beacon_round(self, number: int) -> BeaconRound:
-        """A round of this world's beacon: bytes by seed in place of a signature, which costs 2 ms to check."""
+        """A round of this world's beacon: bytes by seed in place of a signature, which costs 3 ms to check."""
         drawn = sha256(self._seed, number.to_bytes(8, "big"))
         return BeaconRound(number, (drawn * 2)[:ROUND_SIGNATURE_BYTES])
 
