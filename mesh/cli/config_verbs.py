@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     config.command(name="set")(set_)
     app.add_typer(config, name="config", no_args_is_help=True)
     policy = typer.Typer(help="Which jobs this machine takes.")
-    policy.command()(test)
+    policy.command(name="test")(try_policy)
     app.add_typer(policy, name="policy", no_args_is_help=True)
 
 
@@ -70,10 +70,20 @@ def set_(
         say(f"but {origin} comes before it and still decides")
 
 
-def test(job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]) -> None:
-    """Say whether this machine's policy would take a job. Not supported by this version."""
-    raise UsageError(
-        f"cannot test {job} against a policy",
-        why="policies are not supported by this version: a provider takes every job that fits its offer",
-        fix=f"mesh quote {job} --explain",
-    )
+def try_policy(
+    job: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")],
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="FILE", help="Try this one instead of provider.policy_file.")
+    ] = None,
+    client: Annotated[
+        str | None, typer.Option("--client", metavar="PEER", help="As if this client asked; without it, anybody.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="As if it were then: 2026-12-01T18:00Z.")
+    ] = None,
+    output: Output = "table",
+) -> None:
+    """Say whether this machine, as it is configured, would take a job, and if not, why. Asks nobody, signs nothing."""
+    from mesh.cli import policing
+
+    policing.try_policy(load(), job, policy, client, at, output)

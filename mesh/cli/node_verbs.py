@@ -55,7 +55,7 @@ def up(
         provider__roles=role,
         provider__gpus=gpus,
         provider__slots=slots,
-        provider__policy_file=str(policy) if policy else None,
+        provider__policy_file=str(policy.absolute()) if policy else None,
         network__bootstrap=bootstrap,
         network__name=network,
         network__listen=listen,
@@ -64,6 +64,10 @@ def up(
     flags.update(price_flags(price or ()))
     loaded = load(flags)
     _refuse_unbuilt(loaded)
+    if loaded.config.provider.policy_file:
+        from mesh.base.config.policy import read_policy
+
+        read_policy(Path(loaded.config.provider.policy_file).expanduser())  # before anything is started
     if detach:
         from mesh.cli.detach import start_detached
 
@@ -79,7 +83,6 @@ def _refuse_unbuilt(loaded: LoadedConfig) -> None:
     """Settings that later versions will know what to do with. Raises ``UsageError``."""
     mine = loaded.config.provider
     asked = {
-        "--policy": mine.policy_file,
         "--gpus": "" if mine.gpus in ("all", "none") else mine.gpus,
         "--role": next((role for role in mine.roles if role in NOT_BUILT_ROLES), ""),
         "provider.executors": next((kind for kind in mine.executors if kind in NOT_BUILT_EXECUTORS), ""),

@@ -79,7 +79,6 @@ def test_down_with_a_wrong_duration(mesh, node) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--policy", "p.toml"], "--policy p.toml is not supported"),
         (["--gpus", "0,2"], "--gpus 0,2 is not supported"),
         (["--role", "mediator"], "--role mediator is not supported"),
         (["--role", "provider,relay"], "--role relay is not supported"),

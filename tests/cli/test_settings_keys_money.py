@@ -71,10 +71,6 @@ def test_a_broken_file_is_named_with_its_line(mesh, home) -> None:
         mesh(*verb).failed(3, "mesh.toml:2", "provider.slot", "did you mean provider.slots")
 
 
-def test_policy_test_is_refused_clearly(mesh) -> None:
-    mesh("policy", "test", "job.yaml").failed(2, "not supported by this version", "mesh quote job.yaml --explain")
-
-
 def test_key_new_and_show(mesh, home) -> None:
     made = mesh("key", "new", "-o", "json").json
     assert made["peer_id"].startswith("16Uiu2HA")

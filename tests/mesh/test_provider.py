@@ -13,6 +13,7 @@ from mesh.base.config.schema import Provider as ProviderConfig
 from mesh.exec.executor import Capability, ExecutorUnavailable, IsolationLevel
 from mesh.provider import Advertiser, addresses_of, offer_of
 from protocols import events as ev
+from protocols.offers.policy import Conditions, OwnUse, Policy
 
 if TYPE_CHECKING:
     from tests.mesh.conftest import Loop
@@ -101,3 +102,29 @@ def test_an_offer_names_at_most_four_addresses_and_none_too_long() -> None:
     many = [f"/ip4/10.0.0.{n}/tcp/{n}" for n in range(1, 9)]
     assert len(addresses_of(many)) == 4
     assert addresses_of(["/dns4/" + ("a" * 60 + ".") * 3 + "org/tcp/1"]) == ()
+
+
+async def test_the_owners_own_use_is_noticed_and_its_end_too(loop: "Loop", autojump_clock, tmp_path) -> None:
+    """A program of the name in the policy runs: the rules are told, and told again when it has ended."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text("max_wall = '10s'\n[own_use]\nprograms = ['mesh-owner-at-work']\nthen = 'stop'\n")
+    script = tmp_path / "mesh-owner-at-work"
+    script.symlink_to("/bin/sleep")
+    config = ProviderConfig(roles=("provider",), policy_file=str(policy))
+    mine = advertiser(loop, Moody("well"), provider=config)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(mine.run)
+        owner = await trio.lowlevel.open_process([str(script), "1000"])
+        try:
+            while not loop.script.of(ev.ProviderChanged)[-1].conditions.own_use:
+                await trio.sleep(1)
+        finally:
+            owner.kill()
+            await owner.wait()
+        while loop.script.of(ev.ProviderChanged)[-1].conditions.own_use:
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    first, busy, last = loop.script.of(ev.ProviderChanged)
+    assert busy.conditions.own_use == "mesh-owner-at-work"[:15] + " runs"
+    assert (first.conditions, last.conditions) == (Conditions(), Conditions())
+    assert {one.policy for one in (first, busy, last)} == {Policy(max_wall_s=10, own_use=OwnUse(stop=True))}
