@@ -102,6 +102,8 @@ class Durable:
 
     def drain_dirty(self) -> list[Row]:
         """The rows changed since the last call, for the store's transaction."""
+        if not self._dirty:
+            return []
         rows = [Row(kind, key, ROW_VERSION, self._bytes(kind, key)) for kind, key in self._dirty]
         self._dirty.clear()
         return rows
@@ -147,14 +149,15 @@ class Timers:
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, str]] = []
-        self._due: dict[str, tuple[int, int]] = {}
+        self._due: dict[str, tuple[int, int, str]] = {}
+        """The entry of the heap that counts for a name; any other is an old one."""
         self._count = 0
 
     def set(self, name: str, at: int) -> None:
         """Wake under ``name`` at ``at``."""
         self._count += 1
-        self._due[name] = (at, self._count)
-        heapq.heappush(self._heap, (at, self._count, name))
+        self._due[name] = entry = (at, self._count, name)
+        heapq.heappush(self._heap, entry)
 
     def clear(self, name: str) -> None:
         """Forget a wake-up, if there is one."""
@@ -162,9 +165,13 @@ class Timers:
 
     def next(self) -> int | None:
         """When the earliest wake-up is due."""
-        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][:2]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap, due = self._heap, self._due
+        while heap:
+            first = heap[0]
+            if due.get(first[2]) is first:
+                return first[0]
+            heapq.heappop(heap)
+        return None
 
     def pop_due(self, now: int) -> list[str]:
         """The names due at ``now``, removed."""

@@ -16,7 +16,6 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols import node as rules
 from protocols.env import Env
-from protocols.envelope import open_
 from protocols.errors import GossipIgnore, GossipReject
 from protocols.hashing import sha256
 from protocols.offers.records import ResourceOffer
@@ -91,6 +90,10 @@ class SimNode:
         self.die_at: tuple[int, str] | None = None
         """Kill this node at that durable step, ``before`` it is committed or ``after``, before its effects leave."""
         self._wake: int | None = None
+        self._next_head = 0
+        """Virtual time before which this node's endpoint has no newer block."""
+        self._next_round = 0
+        """Virtual time before which there can be no newer round: they come at whole seconds."""
         self._listening = 0
         """The life in which a wake-up for an awaited round is under way."""
 
@@ -99,6 +102,7 @@ class SimNode:
     def start(self) -> None:
         """Come up, or come back."""
         self.up, self.life, self._wake = True, self.life + 1, None
+        self._next_head = self._next_round = 0
         self.state = NodeState(self.env.params.name)
         rows, outbox = self.disk.load()
         for kind, key, data in rows:
@@ -159,8 +163,10 @@ class SimNode:
     def post(self, event: ev.Event, acks: tuple[str, ...] = ()) -> None:
         """One event through the shipped rules; first what the chain has told this node by now."""
         if self.up:
-            self.catch_up()
-            self._catch_round()
+            if self.world.now >= self._next_head or self.read < len(self.feed):
+                self.catch_up()
+            if self.world.now >= self._next_round:
+                self._catch_round()
         if self.up:
             self.handle(event, acks)
 
@@ -240,17 +246,11 @@ class SimNode:
         if not self.up:
             return
         try:
-            record = check_record(
-                self.state.market,
-                topic,
-                data,
-                self.wall,
-                self.world.now,
-                lambda envelope: open_(self.env.signer, self.env.params.name, envelope),
-            )
+            now = self.world.now
+            record = check_record(self.state.market, topic, data, self.wall, now, self.world.verify)
         except (GossipIgnore, GossipReject):
             return
-        self.post(ev.GossipArrived(at=self.world.now, record=record, data=data))
+        self.post(ev.GossipArrived(at=now, record=record, data=data))
 
     def _sync_offers(self) -> None:
         """Pull the live offer set from three peers, as a joining node does."""
@@ -270,6 +270,7 @@ class SimNode:
 
     def _catch_round(self) -> None:
         """The newest round. A node with nothing at stake hears of it seldom, with its next event."""
+        self._next_round = (self.world.now // 1000 + 1) * 1000
         newest = self.env.params.beacon.round_at(self.wall)
         behind = newest - self.state.beacon.newest
         if behind > (0 if self.state.durable.live else QUIET_ROUNDS):
@@ -300,6 +301,7 @@ class SimNode:
         if not self.rpc_up:
             return
         head = (self.world.now - self.feed_ms) // BLOCK_MS
+        self._next_head = (head + 1) * BLOCK_MS + self.feed_ms
         while self.up and self.read < len(self.feed) and self.feed[self.read][0] <= head:
             self.handle(msgspec.structs.replace(self.feed[self.read][1], at=self.world.now))
             # Like the follower's cursor: behind what was made durable, never before it.

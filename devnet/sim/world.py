@@ -7,6 +7,7 @@ event, so an hour costs what happens in it. The same seed gives the same history
 import hashlib
 import heapq
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from random import Random
 from typing import Final
 
@@ -20,11 +21,13 @@ from devnet.sim.signer import KeyRing
 from protocols import events as ev
 from protocols.deals.eip712 import DEVNET_BOUNDS, Domain
 from protocols.env import Env
+from protocols.envelope import Envelope, open_
 from protocols.hashing import sha256
 from protocols.limits import NetworkParams
 from protocols.messages.beacon import ROUND_SIGNATURE_BYTES, BeaconRound
+from protocols.offers.book import MAX_RECORDS
 from protocols.state import Row
-from protocols.units import Address, Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.units import PPM, Address, Millis, PeerId, Seconds, Tokens, UnixSeconds
 
 __all__ = ["SIM_PARAMS", "Network", "World"]
 
@@ -74,13 +77,16 @@ class World:
         disk: Callable[[], Disk] = MemoryDisk,
     ) -> None:
         self.rng = Random(seed)
+        self.verify = lru_cache(maxsize=MAX_RECORDS)(self._signer_of)
+        """Who signed an envelope of gossip; raises when nobody did. Asked once per envelope, however many hear it."""
         self._seed = sha256(b"sim-beacon", seed.to_bytes(32, "big", signed=True))
         self.start = START
         self.params = params
         self.network = network or Network()
         self.domain = Domain(params.chain_id, params.escrow)
         self.ring = KeyRing(seed)
-        self.escrow = Escrow(self.domain, params.token, DEVNET_BOUNDS, self.ring.signer())
+        self._checker = self.ring.signer()
+        self.escrow = Escrow(self.domain, params.token, DEVNET_BOUNDS, self._checker)
         self.now = Millis(0)
         self.nodes: dict[PeerId, SimNode] = {}
         self.addresses: dict[PeerId, Address] = {}
@@ -165,21 +171,30 @@ class World:
 
     def delay(self) -> int:
         """A one-way latency, in milliseconds."""
-        return self.rng.randint(self.network.least_ms, self.network.most_ms)
+        network = self.network
+        return network.least_ms + self._below(network.most_ms - network.least_ms + 1)
 
     def lost(self) -> bool:
         """Whether this message is lost."""
-        return self.rng.randrange(1_000_000) < self.network.loss_ppm
+        return self._below(PPM) < self.network.loss_ppm
 
     def doubled(self) -> bool:
         """Whether this message arrives twice."""
-        return self.rng.randrange(1_000_000) < self.network.double_ppm
+        return self._below(PPM) < self.network.double_ppm
+
+    def _below(self, count: int) -> int:
+        """``rng.randrange(count)``, number for number, at a fraction of its price."""
+        draw, bits = self.rng.getrandbits, count.bit_length()
+        number = draw(bits)
+        while number >= count:
+            number = draw(bits)
+        return number
 
     def reachable(self, one: SimNode, other: SimNode) -> bool:
         """Both up, no partition between them."""
         if not (one.up and other.up):
             return False
-        return all((one.me in side) == (other.me in side) for side in self.cuts.values())
+        return not self.cuts or all((one.me in side) == (other.me in side) for side in self.cuts.values())
 
     def connect(self, one: SimNode, other: SimNode) -> None:
         """A connection, if there can be one; both ends notice a new one."""
@@ -216,8 +231,12 @@ class World:
     def gossip(self, sender: SimNode, topic: str, data: bytes) -> None:
         """Each reachable node that listens gets the record once, after two to four hops, unless it is lost on the way."""
         offers = "/offers/" in topic
-        for node in self.nodes.values():
-            listens = node.up and (node.offer is None) is offers and node is not sender
-            if listens and self.reachable(sender, node) and not self.lost():
-                hops = self.delay() + self.delay()
-                self.after(hops, lambda node=node: node.gossip(topic, data))  # type: ignore[misc]
+        listeners = [
+            node for node in self.nodes.values() if node.up and (node.offer is None) is offers and node is not sender
+        ]
+        for node in listeners:
+            if self.reachable(sender, node) and not self.lost():
+                self.after(self.delay() + self.delay(), partial(node.gossip, topic, data))
+
+    def _signer_of(self, envelope: Envelope) -> PeerId:
+        return open_(self._checker, self.params.name, envelope)

@@ -6,6 +6,7 @@ and stay out; secrets never enter. JobId is the hash of these bytes, RunId one s
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Final, Literal
 
@@ -109,6 +110,10 @@ class CanonicalVerify(msgspec.Struct, frozen=True, array_like=True, forbid_unkno
     agree: Annotated[int, Meta(ge=0, le=9)] = 0
 
 
+_DECODED_JOBS: Final = 64
+"""Jobs kept decoded: one is asked about in every round of a search, then proposed, then run. 8 MiB at most."""
+
+
 class CanonicalJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A job, complete and in its one form: env by name, inputs and outputs by path."""
 
@@ -136,12 +141,17 @@ class CanonicalJob(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     @classmethod
     def decode(cls, data: bytes) -> "CanonicalJob":
         """The job in these bytes, from anybody. Raises ``RemoteProtocolError`` unless it is well formed throughout."""
-        job = decode_strict(cls, data, max_bytes=MAX_JOB_BYTES)
-        try:
-            _check(job)
-        except BadValue as error:
-            raise RemoteProtocolError(f"not a job: {error.message}", code="malformed") from error
-        return job
+        return _decoded(data)
+
+
+@lru_cache(maxsize=_DECODED_JOBS)
+def _decoded(data: bytes) -> CanonicalJob:
+    job = decode_strict(CanonicalJob, data, max_bytes=MAX_JOB_BYTES)
+    try:
+        _check(job)
+    except BadValue as error:
+        raise RemoteProtocolError(f"not a job: {error.message}", code="malformed") from error
+    return job
 
 
 class Resolved(msgspec.Struct, frozen=True):

@@ -49,13 +49,12 @@ class Change(Enum):
 class Entry(Generic[R]):
     """A live record with the signed envelope it came in, which is what peers are served."""
 
-    __slots__ = ("envelope", "id", "record")
+    __slots__ = ("envelope", "record")
     record: R
 
     def __init__(self, record: R, envelope: bytes) -> None:
         self.record = record
         self.envelope = envelope
-        self.id = _record_id(record.author, record.slot, record.sequence)
 
 
 class BookStatistics(msgspec.Struct, frozen=True):
@@ -80,7 +79,10 @@ class Book(Generic[R]):
         self._crowd: list[dict[PeerId, None]] = [{} for _ in range(MAX_SLOTS + 1)]
         """Authors by how many records they have, in the order they got there."""
         self._wheel: dict[UnixSeconds, dict[Key, None]] = {}
-        """What to look at when a second has passed."""
+        """What to look at when a second has passed. A heartbeat moves nothing here: looked at too early, a key is filed
+        again."""
+        self._filed: dict[Key, UnixSeconds] = {}
+        """Where in the wheel each key is, once: no later than anything of it ends."""
         self._earliest: int = 0
         """No second in the wheel lies before this one."""
         self._dead: dict[Key, None] = {}
@@ -88,6 +90,10 @@ class Book(Generic[R]):
         self._order: list[Key] | None = None
         """Keys of the live records, sorted; None when they have changed."""
         self._digest = [0] * BUCKETS
+        self._counted: dict[Key, int] = {}
+        """The ids that are in the digest."""
+        self._changed: dict[Key, None] = {}
+        """Keys whose id in the digest may be an old one: hashed when somebody asks, not at every heartbeat."""
         self._evicted = 0
         self._refused = 0
 
@@ -104,11 +110,14 @@ class Book(Generic[R]):
         key = (record.author, record.slot)
         if record.expires <= now:
             return Change.EXPIRED
-        if not self.newer(*key, record.sequence):
+        mark = self._marks.get(key)
+        if mark is not None and record.sequence <= mark[0]:
             return Change.STALE
-        known = self._entries.get(key)
-        if known is not None:
-            self._replace(key, known, Entry(record, envelope))
+        if key in self._entries:
+            # Nearly every record is a heartbeat: the keys stay, and so do their order and their author's crowd.
+            self._mark(key, record.sequence, record.expires)
+            self._entries[key] = Entry(record, envelope)
+            self._changed[key] = None
             return Change.REFRESHED
         if not self._make_room(key, now):
             self._refused += 1
@@ -137,13 +146,18 @@ class Book(Generic[R]):
         before = len(self._entries)
         for second in sorted(moment for moment in self._wheel if moment <= now):
             for key in self._wheel.pop(second):
+                del self._filed[key]
                 entry = self._entries.get(key)
-                if entry is not None and entry.record.expires <= now:
+                if entry is not None and entry.record.expires > now:
+                    self._file(key, entry.record.expires)
+                    continue
+                if entry is not None:
                     self._remove(key)
-                mark = self._marks.get(key)
-                if mark is not None and mark[1] <= now:
+                if self._marks[key][1] > now:
+                    self._file(key, self._marks[key][1])
+                else:
                     del self._marks[key]
-                    self._dead.pop(key, None)
+                    del self._dead[key]
         self._earliest = min(self._wheel, default=UnixSeconds(now + 1))
         return before - len(self._entries)
 
@@ -159,6 +173,14 @@ class Book(Generic[R]):
 
     def digest(self) -> tuple[bytes, ...]:
         """What two books compare: per bucket the exclusive-or of its records' ids, 16 bytes each."""
+        for key in self._changed:
+            entry = self._entries.get(key)
+            old = self._counted.pop(key, 0)
+            new = _record_id(key, entry.record.sequence) if entry is not None else 0
+            self._digest[_bucket(key)] ^= old ^ new
+            if entry is not None:
+                self._counted[key] = new
+        self._changed.clear()
         return tuple(value.to_bytes(16, "big") for value in self._digest)
 
     def differing(self, theirs: tuple[bytes, ...]) -> Iterator[tuple[Key, bytes]]:
@@ -191,32 +213,22 @@ class Book(Generic[R]):
             self._order = sorted(self._entries)
         return self._order
 
-    def _replace(self, key: Key, old: Entry[R], new: Entry[R]) -> None:
-        """Nearly every record is a heartbeat: the keys stay, and so does their order."""
-        if old.record.expires != self._marks[key][1]:
-            self._unwheel(key, old.record.expires)
-        self._mark(key, new.record.sequence, new.record.expires)
-        self._entries[key] = new
-        crowd = self._crowd[len(self._slots[key[0]])]
-        del crowd[key[0]]
-        crowd[key[0]] = None
-        self._digest[_bucket(key)] ^= old.id ^ new.id
-
     def _insert(self, key: Key, entry: Entry[R]) -> None:
         self._entries[key] = entry
         self._dead.pop(key, None)
         self._order = None
+        self._changed[key] = None
         self._recount(key[0], add=key[1])
-        self._digest[_bucket(key)] ^= entry.id
 
     def _remove(self, key: Key) -> None:
-        entry = self._entries.pop(key)
+        del self._entries[key]
         self._dead[key] = None
         self._order = None
-        if entry.record.expires != self._marks[key][1]:
-            self._unwheel(key, entry.record.expires)
+        if key in self._counted:
+            self._changed[key] = None
+        else:  # it came and went between two digests
+            self._changed.pop(key, None)
         self._recount(key[0], drop=key[1])
-        self._digest[_bucket(key)] ^= entry.id
 
     def _recount(self, author: PeerId, *, add: int | None = None, drop: int | None = None) -> None:
         slots = self._slots.setdefault(author, {})
@@ -235,24 +247,26 @@ class Book(Generic[R]):
         if old is None and len(self._marks) >= MARKS_PER_RECORD * self._max:
             forgotten = next(iter(self._dead))
             del self._dead[forgotten]
-            self._unwheel(forgotten, self._marks.pop(forgotten)[1])
-        until = expires
-        if old is not None:
-            if expires < old[1]:
-                until = old[1]
-            elif expires != old[1]:
-                self._unwheel(key, old[1])
+            del self._marks[forgotten]
+            self._unfile(forgotten)
+        until = expires if old is None or expires > old[1] else old[1]
         self._marks[key] = (sequence, until)
-        self._wheel.setdefault(until, {})[key] = None
-        if expires != until:
-            self._wheel.setdefault(expires, {})[key] = None
-        if expires < self._earliest:
-            self._earliest = expires
+        filed = self._filed.get(key)
+        if filed is None or expires < filed:
+            self._unfile(key)
+            self._file(key, expires)
 
-    def _unwheel(self, key: Key, second: UnixSeconds) -> None:
-        keys = self._wheel.get(second)
-        if keys is not None:
-            keys.pop(key, None)
+    def _file(self, key: Key, second: UnixSeconds) -> None:
+        self._filed[key] = second
+        self._wheel.setdefault(second, {})[key] = None
+        if second < self._earliest:
+            self._earliest = second
+
+    def _unfile(self, key: Key) -> None:
+        second = self._filed.pop(key, None)
+        if second is not None:
+            keys = self._wheel[second]
+            del keys[key]
             if not keys:
                 del self._wheel[second]
 
@@ -265,10 +279,10 @@ class JobBook(Book[JobOffer]):
     """Live job offers."""
 
 
-@lru_cache(maxsize=MAX_RECORDS)  # 1 MiB: a record's bucket is asked for at every heartbeat
+@lru_cache(maxsize=MAX_RECORDS)  # 1 MiB: the digest and every page of a sync ask again
 def _bucket(key: Key) -> int:
     return sha256(key[0], bytes([key[1]]))[0] % BUCKETS
 
 
-def _record_id(author: PeerId, slot: int, sequence: int) -> int:
-    return int.from_bytes(sha256(author, bytes([slot]), sequence.to_bytes(8, "big"))[:16], "big")
+def _record_id(key: Key, sequence: int) -> int:
+    return int.from_bytes(sha256(key[0], bytes([key[1]]), sequence.to_bytes(8, "big"))[:16], "big")

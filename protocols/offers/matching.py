@@ -89,7 +89,7 @@ def facts_of(offer: ResourceOffer, measured: Mapping[str, int] | None = None) ->
 def _machine(offer: ResourceOffer, job: CanonicalJob) -> list[Reason]:
     """Words are made for what fails alone: a search asks this of every offer in the book, and most of them fit."""
     found: list[Reason] = []
-    if all(one.kind != job.executor for one in offer.executors):
+    if job.executor not in [one.kind for one in offer.executors]:
         have = ", ".join(sorted(one.kind for one in offer.executors))
         found.append(Reason("executor", job.executor, have, f"needs executor {job.executor}, this node runs {have}"))
     needs = job.resources

@@ -7,11 +7,15 @@ sells the right to run that long; a client that knows better names a smaller wal
 that.
 """
 
+from typing import Final
+
 from protocols.job.canonical import CanonicalJob
 from protocols.offers.records import ResourceOffer
 from protocols.units import Seconds, Tokens
 
 __all__ = ["price_of"]
+
+_MOST: Final = (1 << 256) - 1
 
 
 def price_of(offer: ResourceOffer, job: CanonicalJob, expected: Seconds | None = None) -> Tokens:
@@ -19,7 +23,7 @@ def price_of(offer: ResourceOffer, job: CanonicalJob, expected: Seconds | None =
 
     Saturates at 2**256 - 1: an absurd ask is an absurd price, never an exception.
     """
-    seconds = job.limits.wall_s if expected is None else expected
+    seconds: int = job.limits.wall_s if expected is None else expected
     needs, ask = job.resources, offer.ask
     # Thousandths of a CPU and 1,024ths of a GiB over one denominator, so that nothing is rounded before the end.
     rate = (
@@ -27,4 +31,7 @@ def price_of(offer: ResourceOffer, job: CanonicalJob, expected: Seconds | None =
         + needs.memory_mib[0] * 1000 * ask.gib_second
         + needs.gpus.count * 1000 * 1024 * ask.gpu_second
     )
-    return Tokens(min(max(ask.minimum, -(-seconds * rate // (1000 * 1024))), (1 << 256) - 1))
+    price = -(-seconds * rate // (1000 * 1024))
+    if price <= ask.minimum:
+        return ask.minimum
+    return Tokens(price if price < _MOST else _MOST)
