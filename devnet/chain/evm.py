@@ -86,6 +86,7 @@ class SealedHeader:
     receipts_root: bytes
     bloom: int
     gas_used: int
+    extra: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,8 @@ class Evm:
             mix_hash=cast(Any, _PREVRANDAO),
             base_fee_per_gas=env.base_fee,
         )
-        return SealedHeader(bytes(header.hash), root, transactions_root, receipts_root, int(bloom), cumulative)
+        extra = bytes(header.extra_data)
+        return SealedHeader(bytes(header.hash), root, transactions_root, receipts_root, int(bloom), cumulative, extra)
 
     def call(self, root: bytes, env: BlockEnv, request: CallRequest) -> Executed:
         """Run a message without keeping its effects; gas is free. Raises ``BadTransaction``."""
