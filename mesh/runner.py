@@ -42,6 +42,15 @@ JOB_EPOCH: Final = 1_704_067_200
 _OUR_FAULT: Final = frozenset(("input_missing",))
 """Refusals that are about files which this node itself laid out."""
 
+_SAME_WORDS: Final = frozenset(("not_wasm", "module_too_large", "unknown_import", "no_entry", "no_memory"))
+"""Refusals whose words depend on the module and the pinned wasmtime alone: a result may hold them, audits find the same."""
+_PLAIN_WORDS: Final = {
+    "compile_limit": "compiling this module needs more time or memory than a job may take",
+    "bad_outputs": "the job gave its files names or shapes that no tree can hold: symbolic links, names that clash, too many",
+    "bad_request": "the job asks for what this executor cannot do",
+}
+"""What is said where the executor's own words name this machine's paths or limits."""
+
 log = get_log("runner")
 
 
@@ -144,8 +153,9 @@ class JobRunner:
         )
 
     async def _refused(self, deal_id: DealId, folder: Path, code: str, detail: str) -> LocalResult:
-        """The job's own fault, found before or after it ran: a trap without logs, the same on every machine."""
-        said = f"mesh: {code}\n".encode()
+        """The job's own fault, found before or after it ran: a trap whose only log says why, alike on every machine."""
+        reason = detail if code in _SAME_WORDS else _PLAIN_WORDS.get(code, "")
+        said = (f"mesh: {code}: {reason}" if reason else f"mesh: {code}").encode() + b"\n"
         await _remove(folder)
         await trio.to_thread.run_sync(partial(_write_empty, folder, said))
         root, size = await self._blobs.add(folder, deal_id)

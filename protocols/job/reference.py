@@ -24,7 +24,7 @@ Version 1. Generated from the schema: `mesh job schema` prints it for editors, `
 - Sizes have a unit (`512MiB`, `1GB`), durations too (`30s`, `5m`, `1h30m`), money its token (`2.50 MESH`, to the wei).
 - A constraint compares a published property: `region in [eu, us]`, `cpus >= 4 and measured.inet_down >= 200`.
   Operators are `< <= == != >= > in notin`, joined by `and`, `or` and parentheses. `measured.` refuses what is merely
-  declared; `reliability` and `latency_ms` are what your own node has seen.
+  declared; `reliability` is what your own node has seen.
 - A fixed price pays for `limits.wall` seconds of the low ends of `resources`, or the provider's minimum.
 """
 

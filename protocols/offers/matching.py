@@ -18,7 +18,7 @@ from protocols.units import PPM, Address, PeerId, Tokens
 
 __all__ = ["CLIENT_ONLY", "Reason", "Terms", "facts_of", "match"]
 
-CLIENT_ONLY = frozenset({"reliability", "latency_ms"})
+CLIENT_ONLY = frozenset({"reliability"})
 """Properties that the client's own node measures; no provider can state them about itself."""
 
 
@@ -48,7 +48,7 @@ def match(
 ) -> tuple[Reason, ...]:
     """Every reason why the offer does not fit; empty when it fits.
 
-    ``measured``: what the caller's node found out about the provider, in millionths (``reliability``, ``latency_ms``).
+    ``measured``: what the caller's node found out about the provider, in millionths (``reliability``).
     None means that the caller is the provider, and constraints on those properties are left to the client.
     """
     found = _machine(offer, job)

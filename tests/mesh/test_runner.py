@@ -152,13 +152,16 @@ async def test_inputs_are_readable_and_no_more(rig: Rig, tmp_path: Path, modules
     assert looking.modes == {"/in": 0o755, "/in/dir": 0o755, "/in/dir/f": 0o644, "/f": 0o644}
 
 
+NOT_WASM = b"mesh: not_wasm: this module cannot run here: the file is no WebAssembly\n"
+
+
 async def test_a_module_that_is_none_is_a_trap_with_one_name(rig: Rig, tmp_path: Path) -> None:
     job = await rig.job(b"no module at all")
     first, audit = await rig.run(job), await rig.run(job, audit=True)
     assert first.outcome == audit.outcome == OutcomeState.TRAPPED
     assert (first.root, first.log_head, first.exit_code, first.fuel) == (audit.root, audit.log_head, -1, 0)
     found = await rig.tree(first.root, tmp_path / "result")
-    assert found == {"exitCode": b"-1\n", "stderr": b"mesh: not_wasm\n", "stdout": b""}
+    assert found == {"exitCode": b"-1\n", "stderr": NOT_WASM, "stdout": b""}
 
 
 @pytest.mark.parametrize("names", [("A", "a"), ("e\u0301",)])
@@ -169,7 +172,7 @@ async def test_outputs_that_no_tree_can_hold_are_the_jobs_fault(
     first, audit = await rig.run(job), await rig.run(job, audit=True)
     assert first.outcome == audit.outcome == OutcomeState.TRAPPED
     assert first.root == audit.root
-    assert (await rig.tree(first.root, tmp_path / "result"))["stderr"] == b"mesh: bad_outputs\n"
+    assert (await rig.tree(first.root, tmp_path / "result"))["stderr"].startswith(b"mesh: bad_outputs: ")
     assert rig.left() == []
 
 
