@@ -115,7 +115,8 @@ async def open_node(
         artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link))
         runner = JobRunner(executor, artifacts, paths.runs)
         await runner.clear()
-        effector = Effector(engine, link, artifacts, runner, ledger, relays, clock)
+        rounds = RoundFeed(engine, link, clock, relays, jitter)
+        effector = Effector(engine, link, artifacts, runner, ledger, rounds, clock)
         engine.connect(effector.perform, effector.forget)
         serve_messages(engine, link, clock)
         serve_logs(link, engine, runner)
@@ -123,7 +124,7 @@ async def open_node(
         await nursery.start(partial(ledger.follow, engine))
         gossip = Gossip(engine, link, clock)
         await nursery.start(partial(gossip.run))
-        await nursery.start(partial(RoundFeed(engine, link, clock, relays, jitter).run))
+        await nursery.start(partial(rounds.run))
         await nursery.start(partial(watch_peers, engine, link, gossip, clock))
         advertiser = None
         if "provider" in config.provider.roles:

@@ -1,7 +1,7 @@
 """How do the beacon's rounds reach the rules? From relays, one poll per period at most, and from peers.
 
 A round that gossip has brought by the time the poll is due need not be asked for, so of many nodes a few ask and all know;
-a node that reaches no relay lives off gossip alone. Only verified rounds become events.
+a node that reaches no relay lives off gossip alone, and asks its peers for what it missed. Only verified rounds become events.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.beacon.relays import Relays
 from mesh.engine import Engine
-from mesh.net.link import Link, Verdict
+from mesh.net.link import CallRefused, Link, LinkError, Verdict
 from protocols.beacon.chain import BeaconChain
 from protocols.beacon.gossip import check_round
 from protocols.beacon.scheme import verify_round
-from protocols.canonical import decode_strict
-from protocols.errors import GossipIgnore, GossipReject
+from protocols.canonical import decode_strict, encode
+from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.events import RoundArrived
-from protocols.messages.beacon import MAX_ROUND_BYTES, BeaconRound, beacon_topic
+from protocols.messages.beacon import BEACON_PROTOCOL, MAX_ROUND_BYTES, BeaconRound, RoundPull, beacon_topic
 from protocols.state import NodeState
-from protocols.units import UnixSeconds
+from protocols.units import PeerId, UnixSeconds
 
 __all__ = ["RoundFeed"]
 
@@ -35,6 +35,9 @@ after 0.1 to 0.5 s."""
 PAUSE_FIRST_S: Final = 0.25
 PAUSE_MOST_S: Final = 30.0
 """Between polls while no relay has anything new; doubles with each."""
+PEERS_ASKED: Final = 3
+PEER_TIMEOUT_S: Final = 3.0
+"""For a round that no relay of ours has: what three peers do not know in nine seconds is asked for again at the next sweep."""
 
 log = get_log("rounds")
 
@@ -51,6 +54,7 @@ class RoundFeed:
         self._chain = engine.env.params.beacon
         self._second = -1
         self._checks = 0
+        link.serve(BEACON_PROTOCOL, self._answer, MAX_ROUND_BYTES)
 
     async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Follow relays and gossip until cancelled."""
@@ -93,7 +97,46 @@ class RoundFeed:
         least, more = SETTLE
         return min(max(due, period / 2), period) + period * (least + more * self._jitter())
 
+    async def fetch_round(self, number: int) -> BeaconRound | None:
+        """A verified round that has passed: from a relay, else from a few peers; None when nobody asked has it now."""
+        one = await self._relays.fetch_round(number)
+        if one is not None:
+            return one
+        peers = list(self._link.peers())
+        start = int(self._jitter() * len(peers))
+        for peer in (peers[start:] + peers[:start])[:PEERS_ASKED]:
+            one = await self._pull(peer, number)
+            if one is not None:
+                return one
+        return None
+
     # --- peers ---------------------------------------------------------------------------------------------------
+
+    async def _pull(self, peer: PeerId, number: int) -> BeaconRound | None:
+        try:
+            data = await self._link.call(peer, BEACON_PROTOCOL, encode(RoundPull(number)), PEER_TIMEOUT_S)
+            if not data:
+                return None
+            one = decode_strict(BeaconRound, data, max_bytes=MAX_ROUND_BYTES)
+            if one.number != number:
+                raise RemoteProtocolError(f"asked for round {number}, answered with {one.number}", code="bad_round")
+            verify_round(self._chain, one)
+        except LinkError as error:
+            log.debug("round.not_pulled", peer=peer.hex()[-8:], reason=str(error))
+            return None
+        except RemoteProtocolError as error:
+            log.info("round.forged", peer=peer.hex()[-8:], reason=str(error))
+            self._link.penalise(peer, error.penalty)
+            return None
+        return one
+
+    async def _answer(self, peer: PeerId, request: bytes) -> bytes:
+        try:
+            wanted = decode_strict(RoundPull, request, max_bytes=MAX_ROUND_BYTES)
+        except RemoteProtocolError as error:
+            raise CallRefused(str(error)) from error
+        one = self._engine.view(lambda state: state.beacon.known(wanted.number))
+        return b"" if one is None else encode(one)
 
     def _verdict(self, data: bytes) -> Verdict:
         try:

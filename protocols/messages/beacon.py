@@ -11,7 +11,18 @@ from msgspec import Meta
 from protocols.hashing import sha256
 from protocols.units import Hash32
 
-__all__ = ["MAX_ROUND", "MAX_ROUND_BYTES", "ROUND_SIGNATURE_BYTES", "BeaconRound", "beacon_topic"]
+__all__ = [
+    "BEACON_PROTOCOL",
+    "MAX_ROUND",
+    "MAX_ROUND_BYTES",
+    "ROUND_SIGNATURE_BYTES",
+    "BeaconRound",
+    "RoundPull",
+    "beacon_topic",
+]
+
+BEACON_PROTOCOL: Final = "/mesh/beacon/1"
+"""Asks a peer for one round: `RoundPull`, answered by `BeaconRound`, or by nothing when it is not there."""
 
 MAX_ROUND: Final = (1 << 63) - 1
 """Rounds are counted in 64 bits; three seconds each, this one lies beyond any clock."""
@@ -31,6 +42,12 @@ class BeaconRound(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     def randomness(self) -> Hash32:
         """The round's value, as drand defines it."""
         return sha256(self.signature)
+
+
+class RoundPull(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Which round is wanted."""
+
+    number: Annotated[int, Meta(ge=1, le=MAX_ROUND)]
 
 
 def beacon_topic(network: str) -> str:

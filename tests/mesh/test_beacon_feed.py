@@ -13,7 +13,7 @@ from devnet.beacon import BeaconServer, devnet_key
 from devnet.sim.memory_link import MemoryHub, MemoryLink
 from mesh.beacon.relays import Relays
 from mesh.engine import Engine
-from mesh.net.link import Verdict
+from mesh.net.link import CallRefused, Verdict
 from mesh.rounds import CHECKS_PER_S, RoundFeed
 from mesh.store import Store
 from protocols.beacon.chain import DEVNET_BEACON
@@ -22,9 +22,9 @@ from protocols.deals.eip712 import Domain
 from protocols.effects import Effect, Publish
 from protocols.env import Env
 from protocols.limits import DEVNET
-from protocols.messages.beacon import BeaconRound, beacon_topic
+from protocols.messages.beacon import BEACON_PROTOCOL, BeaconRound, beacon_topic
 from protocols.state import NodeState
-from protocols.units import Millis, UnixSeconds
+from protocols.units import Millis, PeerId, UnixSeconds
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing, SimSigner
@@ -185,6 +185,47 @@ async def test_what_gossip_brings_is_not_asked_for(
     assert node.newest == first + 59
     assert len(source.polls) - asked <= 2
     assert node.engine.statistics().effects - published <= 2, "and what gossip brought is not published again"
+
+
+async def test_a_missed_round_comes_from_a_peer_when_there_is_no_relay(follower: Make, nobody: Relays) -> None:
+    clock = LoopClock()
+    asking, knowing = await follower(nobody, clock), await follower(nobody, clock)
+    assert await asking.feed.fetch_round(N) is None
+    await knowing.feed._post(devnet_key().sign(N), gossiped=True)
+    assert await asking.feed.fetch_round(N) == devnet_key().sign(N)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        encode(BeaconRound(N, devnet_key().sign(N + 1).signature)),
+        encode(devnet_key().sign(N + 1)),
+        b"junk",
+    ],
+    ids=["forged", "another", "junk"],
+)
+async def test_a_peer_that_lies_about_a_round_pays(
+    follower: Make, nobody: Relays, hub: MemoryHub, ring: "KeyRing", answer: bytes
+) -> None:
+    asking = await follower(nobody, LoopClock())
+    liar = hub.link(ring.signer().peer_id)
+
+    async def lie(_: PeerId, request: bytes) -> bytes:
+        return answer
+
+    liar.serve(BEACON_PROTOCOL, lie, 64)
+    assert await asking.feed.fetch_round(N) is None
+    assert asking.link.peers()[liar.me].score < 0
+
+
+@pytest.mark.parametrize("request_", [b"", b"\x91\x00", b"\x91\xcd\x00\x05", bytes(64)])
+async def test_a_question_that_is_none_is_refused(
+    follower: Make, nobody: Relays, hub: MemoryHub, ring: "KeyRing", request_: bytes
+) -> None:
+    knowing = await follower(nobody, LoopClock())
+    asking = hub.link(ring.signer().peer_id)
+    with pytest.raises(CallRefused):
+        await asking.call(knowing.link.me, BEACON_PROTOCOL, request_, 5.0)
 
 
 async def test_the_verdict_on_a_record_is_the_validators(follower: Make, nobody: Relays) -> None:
