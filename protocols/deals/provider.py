@@ -341,8 +341,12 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
     match state:
         case Signed() | Ready():
             return UnixSeconds(deal.commit_by + 1)
-        case Resulted(claiming=False) | Delivered(claiming=False):
+        case Resulted(claiming=False):
             return UnixSeconds(min(state.at + params.silence_before_claim, _last_call(state, ctx)))
+        case Delivered(claiming=False):
+            # It holds the bytes, so it may be running the job again: an audit takes what the job may take.
+            audited = state.at + params.silence_before_claim + deal.exec_seconds
+            return UnixSeconds(min(audited, _last_call(state, ctx)))
         case Accepted(claiming=False):
             return _last_call(state, ctx)
         case Committed() | Running() | Resulted() | Delivered() | Accepted() | Rejected():

@@ -69,7 +69,7 @@ STATES: Final = (
         "both",
         _COMMITTED,
         "client: check, then sign off or refuse",
-        "provider: silence after the result, claim; client: exec + claim + 1, expire",
+        "provider: silence + exec after the result, claim; client: exec + claim + 1, expire",
         _LOCKED,
     ),
     StateRow(
