@@ -18,7 +18,7 @@ from mesh.chain.outcomes import Confirmed, FeeQuote, Outcome, Reverted
 from mesh.chain.submitter import Submitter
 from protocols.contracts import artifact
 from protocols.deals.eip712 import EscrowBounds
-from protocols.units import WEI_PER_TOKEN, Address, Tokens
+from protocols.units import WEI_PER_TOKEN, ZERO_ADDRESS, Address, Tokens
 
 __all__ = [
     "DeployPlan",
@@ -43,6 +43,8 @@ class DeployPlan(msgspec.Struct, frozen=True, kw_only=True):
     minter: Address
     token: Address | None = None
     token_burns: bool = True
+    panel: Address = ZERO_ADDRESS
+    """The MediatorPanel, usually one that this deployer creates next (``create_address``); zero: no panel deals."""
     name: str = "Mesh"
     symbol: str = "MESH"
     cap: Tokens = Tokens(1_000_000_000 * WEI_PER_TOKEN)
@@ -156,7 +158,8 @@ def _token_code(plan: DeployPlan) -> bytes:
 
 
 def _escrow_code(plan: DeployPlan, token: Address) -> bytes:
-    return _creation("MeshEscrow", "0x" + token.hex(), plan.token_burns, msgspec.structs.astuple(plan.bounds))
+    addresses = "0x" + token.hex(), "0x" + plan.panel.hex()
+    return _creation("MeshEscrow", addresses[0], plan.token_burns, addresses[1], msgspec.structs.astuple(plan.bounds))
 
 
 def _creation(name: str, *args: Any) -> bytes:

@@ -14,25 +14,34 @@ from eth_abi.exceptions import DecodingError
 from mesh.chain.wire import Log, Malformed
 from protocols.contracts import artifact
 from protocols.contracts.lock import Lock
+from protocols.deals.terms import OnChainState
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.units import Address, DealId, Hash32, Tokens, UnixSeconds
 
 __all__ = [
+    "ChannelClosed",
+    "ChannelClosing",
+    "ChannelFunded",
     "DealCancelled",
     "DealClaimed",
     "DealCommitted",
+    "DealDisputed",
     "DealExpired",
     "DealFinalized",
     "DealSettled",
+    "DealSlashed",
     "Deposited",
+    "DisputeClosed",
     "EscrowEvent",
     "FeesBurned",
     "OperatorSet",
+    "PanelFunded",
     "RunBurned",
     "Staked",
     "UnstakeRequested",
     "Unstaked",
+    "VoucherRedeemed",
     "WithdrawRequested",
     "Withdrawn",
     "read_event",
@@ -92,6 +101,75 @@ class RunBurned(msgspec.Struct, frozen=True):
     client: Address
     run_nonce: int
     index: int
+
+
+class DealDisputed(msgspec.Struct, frozen=True):
+    """The panel has taken the deal, which ``was`` COMMITTED or CLAIMED; the provider is bound to ``result_hash``."""
+
+    deal_id: DealId
+    result_hash: Hash32
+    was: OnChainState
+
+
+class DisputeClosed(msgspec.Struct, frozen=True):
+    """The panel has divided price and collateral. ``paid`` is the provider's part with the fee in it, as in ``burned``."""
+
+    deal_id: DealId
+    end: OnChainState
+    to_client: Tokens
+    paid: Tokens
+    to_stake: Tokens
+    to_panel: Tokens
+    burned: Tokens
+
+
+class DealSlashed(msgspec.Struct, frozen=True):
+    """Two results signed by the provider: the client has its price back and ``bounty`` out of the collateral."""
+
+    deal_id: DealId
+    bounty: Tokens
+    burned: Tokens
+
+
+class ChannelFunded(msgspec.Struct, frozen=True):
+    """``provider`` can redeem more: a channel was opened, or added to. ``ChannelWord.of(word)`` is its state now."""
+
+    client: Address
+    provider: Address
+    client_owner: Address
+    word: int
+
+
+class VoucherRedeemed(msgspec.Struct, frozen=True):
+    """``cumulative`` in all; ``deals_root`` covers all ``count`` deals of the channel."""
+
+    channel_id: Hash32
+    cumulative: Tokens
+    count: int
+    deals_root: Hash32
+
+
+class ChannelClosing(msgspec.Struct, frozen=True):
+    """The client wants its money back: anybody may close after ``until``, so redeem before."""
+
+    channel_id: Hash32
+    until: UnixSeconds
+
+
+class ChannelClosed(msgspec.Struct, frozen=True):
+    """``redeemed`` in all is the provider's, less the fee ``burned``; ``returned`` is the client's again."""
+
+    channel_id: Hash32
+    redeemed: Tokens
+    returned: Tokens
+    burned: Tokens
+
+
+class PanelFunded(msgspec.Struct, frozen=True):
+    """``amount`` of an owner's free balance went to its account at the panel."""
+
+    owner: Address
+    amount: Tokens
 
 
 class Deposited(msgspec.Struct, frozen=True):
@@ -160,6 +238,14 @@ EscrowEvent = (
     | DealCancelled
     | DealExpired
     | RunBurned
+    | DealDisputed
+    | DisputeClosed
+    | DealSlashed
+    | ChannelFunded
+    | VoucherRedeemed
+    | ChannelClosing
+    | ChannelClosed
+    | PanelFunded
     | Deposited
     | Staked
     | WithdrawRequested
@@ -224,7 +310,10 @@ def read_event(log: Log) -> EscrowEvent | None:
         raise Malformed(f"a log of {layout.kind.__name__} cannot be read: {error}") from error
     values = [next(hashed_values if hashed else plain) for hashed in layout.indexed]
     wanted = [field.type for field in msgspec.structs.fields(layout.kind)]
-    event: EscrowEvent = layout.kind(*map(_ours, wanted, values))
+    try:
+        event: EscrowEvent = layout.kind(*map(_ours, wanted, values))
+    except ValueError as error:
+        raise Malformed(f"a log of {layout.kind.__name__} names a state that does not exist: {error}") from error
     return event
 
 
@@ -233,7 +322,9 @@ def _indexed(layout: _Layout) -> list[str]:
 
 
 def _ours(wanted: object, value: object) -> object:
-    """eth_abi answers addresses as text and amounts as int."""
+    """eth_abi answers addresses as text, amounts and states as int."""
+    if wanted is OnChainState and isinstance(value, int):
+        return OnChainState(value)
     if wanted is Address:
         return Address(bytes.fromhex(str(value)[2:]))
     return Tokens(value) if wanted is Tokens and isinstance(value, int) else value

@@ -64,15 +64,22 @@ abstract contract DealTerms {
 
     uint8 private constant METERING_FIXED = 0;
     uint8 private constant METERING_FUEL = 2;
+    uint8 private constant LEVEL_EXACT = 1;
+    uint8 private constant LEVEL_PERCEPTUAL = 4;
     uint8 private constant LEVEL_REPLICATE = 5;
+    uint8 private constant ENFORCEMENT_PANEL = 1;
     uint256 private constant PPM = 1_000_000;
+    /// @dev Under a panel a cheat must expect to lose more than it saves: docs/protocol/escrow.md, "Panel deals".
+    uint256 private constant MIN_PANEL_COLLATERAL_FACTOR = 8;
+    /// @dev A seat that works must earn more than the work costs, 1.2 prices, and not enough to live on disputes.
+    uint256 private constant MAX_SEAT_FEE_FACTOR = 3;
     /// @dev More collateral than this many prices protects nobody and makes a slip of the keyboard ruinous.
     uint256 private constant MAX_COLLATERAL_FACTOR = 100;
     /// @dev Keeps every sum of amounts far below 2**120: a price and 100 times it, over any number of open deals that
     /// the deposits can back.
     uint256 private constant PRICE_CEILING = 1 << 96;
     /// @dev No bound of an escrow is longer than this, so a typing slip at deployment cannot lock money for decades.
-    uint256 private constant LONGEST = 365 days;
+    uint256 internal constant LONGEST = 365 days;
 
     uint128 private immutable MAX_PRICE;
     uint32 private immutable MAX_COMMIT_LEAD;
@@ -132,13 +139,14 @@ abstract contract DealTerms {
     }
 
     /// @dev Reverts with the first term out of range. Balances and signatures are checked by the caller.
-    function _checkTerms(Deal calldata d, address token) internal view {
+    /// @param panel Whether this escrow has one.
+    function _checkTerms(Deal calldata d, address token, bool panel) internal view {
         // Token and client have no range; the one value they may have, or must not have, stands in all three places.
         require(d.token == token, BadTerm("token", uint160(d.token), uint160(token), uint160(token)));
         require(d.client != d.provider, BadTerm("client", uint160(d.client), 0, 0));
         _within("runNonce", d.runNonce, 0, type(uint64).max);
         _within("index", d.index, 0, type(uint32).max);
-        _checkUnused(d);
+        _checkModes(d, panel);
         uint256 metering = d.metering;
         if (metering != METERING_FUEL) _within("metering", metering, METERING_FIXED, METERING_FIXED);
         _within("level", d.level, 0, LEVEL_REPLICATE);
@@ -151,18 +159,38 @@ abstract contract DealTerms {
         _within("execSeconds", execSeconds, 1, MAX_EXEC);
         _within("claimSeconds", d.claimSeconds, MIN_CLAIM, MAX_CLAIM);
         _within("windowSeconds", d.windowSeconds, WINDOW_BASE + WINDOW_EXEC_FACTOR * execSeconds, MAX_WINDOW);
+        if (d.enforcement == ENFORCEMENT_PANEL) _checkPanelTerms(d, price);
     }
 
-    /// @dev This escrow has neither channels nor a panel: their terms mean nothing here, and a term without a meaning
-    /// is refused, not ignored. All five are zero, so one look is enough in the common case.
-    function _checkUnused(Deal calldata d) private pure {
+    /// @dev A deal of a channel is never committed, and without a panel its terms mean nothing: a term without a meaning
+    /// is refused, not ignored. All five are zero in the common case, so one look is enough.
+    function _checkModes(Deal calldata d, bool panel) private pure {
         uint256 any = d.settlement | d.enforcement | d.seatFee | d.seatClass | d.seatSnapshot;
         if (any == 0) return;
         _within("settlement", d.settlement, 0, 0);
-        _within("enforcement", d.enforcement, 0, 0);
+        _within("enforcement", d.enforcement, 0, panel ? ENFORCEMENT_PANEL : 0);
+        if (d.enforcement == ENFORCEMENT_PANEL) return;
         _within("seatFee", d.seatFee, 0, 0);
         _within("seatClass", d.seatClass, 0, 0);
         _within("seatSnapshot", d.seatSnapshot, 0, 0);
+    }
+
+    /// @dev What a panel must be able to rely on. Price, window and times have passed already.
+    function _checkPanelTerms(Deal calldata d, uint256 price) private pure {
+        _within("level", d.level, LEVEL_EXACT, LEVEL_PERCEPTUAL);
+        _within(
+            "collateral", d.collateral, MIN_PANEL_COLLATERAL_FACTOR * price, MAX_COLLATERAL_FACTOR * price
+        );
+        // At least 1.2 prices, rounded up.
+        _within("seatFee", d.seatFee, (6 * price + 4) / 5, MAX_SEAT_FEE_FACTOR * price);
+        _within("seatClass", d.seatClass, 1, type(uint32).max);
+        _within("seatSnapshot", d.seatSnapshot, 1, type(uint64).max);
+        uint256 clients = uint256(d.clientSecretHash);
+        uint256 providers = uint256(d.providerSecretHash);
+        _within("clientSecretHash", clients, 1, type(uint256).max);
+        _within("providerSecretHash", providers, 1, type(uint256).max);
+        // A copied hash would leave the seed of the draw to one side; the value it must not have stands in all places.
+        require(clients != providers, BadTerm("providerSecretHash", providers, clients, clients));
     }
 
     /// @dev Hashes the calldata words as they stand: dirty upper bits give another hash, which nobody signed.
@@ -177,7 +205,7 @@ abstract contract DealTerms {
         }
     }
 
-    function _within(bytes32 field, uint256 given, uint256 least, uint256 most) private pure {
+    function _within(bytes32 field, uint256 given, uint256 least, uint256 most) internal pure {
         require(given >= least && given <= most, BadTerm(field, given, least, most));
     }
 

@@ -7,7 +7,9 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {Bounds, DealTerms} from "./DealTerms.sol";
+import {DealTerms} from "./DealTerms.sol";
+import {IMediatorPanel} from "./IMediatorPanel.sol";
+import {IMeshEscrow} from "./IMeshEscrow.sol";
 
 interface IBurnable {
     function burn(uint256 amount) external;
@@ -17,7 +19,7 @@ interface IBurnable {
 /// @notice One account per owner: a free balance, from which deals are paid, and a stake, from which collateral is
 /// locked. Both leave only to the owner and only after a delay. An owner names operators, the keys of its nodes; an
 /// address that has no owner is its own. Nobody else has any power over an account.
-abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient {
+abstract contract EscrowAccounts is IMeshEscrow, DealTerms, EIP712, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     /// @dev One slot. `open` is set for good by the first credit, so the slot never falls back to zero and no later
@@ -49,6 +51,8 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
     IERC20 public immutable TOKEN;
     /// @notice Whether fees are burned by the token's own `burn`, or sent where nobody can spend them.
     bool public immutable TOKEN_BURNS;
+    /// @notice The contract that may open and close disputes; zero: this escrow accepts no panel deals.
+    address public immutable PANEL;
 
     mapping(address owner => Account) private _accounts;
     mapping(address owner => Exit) private _withdrawals;
@@ -66,6 +70,7 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
     /// @notice `owner` is zero when the operator stands for itself again.
     event OperatorSet(address indexed operator, address indexed owner);
     event FeesBurned(uint256 amount);
+    event PanelFunded(address indexed owner, uint256 amount);
 
     error ZeroAddress();
     error ZeroAmount();
@@ -76,11 +81,14 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
     error NotReady(uint256 readyAt);
     error BadSignature(address wanted, address recovered);
     error NotOwnerNorOperator(address caller, address operator);
+    /// @notice This escrow was deployed without a panel.
+    error NoPanel();
 
-    constructor(IERC20 token, bool tokenBurns) {
+    constructor(IERC20 token, bool tokenBurns, address panel) {
         require(address(token) != address(0), ZeroAddress());
         TOKEN = token;
         TOKEN_BURNS = tokenBurns;
+        PANEL = panel;
     }
 
     // --- money in ----------------------------------------------------------------------------------------------------
@@ -106,11 +114,8 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
     /// @notice Move from the caller's free balance to its stake.
     function stake(uint120 amount) external {
         require(amount != 0, ZeroAmount());
-        Account storage account = _accounts[msg.sender];
-        uint128 free = account.free;
-        require(free >= amount, InsufficientFree(msg.sender, free, amount));
-        account.free = free - amount;
-        account.stake += amount;
+        _debit(msg.sender, amount);
+        _accounts[msg.sender].stake += amount;
         emit Staked(msg.sender, amount);
     }
 
@@ -120,10 +125,7 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
     /// it any more. A second request adds to the first and starts the delay again.
     function requestWithdraw(uint128 amount) external {
         require(amount != 0, ZeroAmount());
-        Account storage account = _accounts[msg.sender];
-        uint128 free = account.free;
-        require(free >= amount, InsufficientFree(msg.sender, free, amount));
-        account.free = free - amount;
+        _debit(msg.sender, amount);
         (uint256 total, uint256 readyAt) = _request(_withdrawals[msg.sender], amount, WITHDRAW_DELAY);
         emit WithdrawRequested(msg.sender, total, readyAt);
     }
@@ -152,6 +154,18 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
         uint256 amount = _release(_unstakes[msg.sender]);
         emit Unstaked(msg.sender, amount);
         TOKEN.safeTransfer(msg.sender, amount);
+    }
+
+    /// @notice Send `amount` of the free balance of the caller's owner to the panel, which counts it as that owner's: for
+    /// bonds and seats. It comes back by the panel's `depositFor`, so the exit delay still lies before it.
+    function fundPanel(uint128 amount) external nonReentrant {
+        require(PANEL != address(0), NoPanel());
+        require(amount != 0, ZeroAmount());
+        address owner = ownerOf(msg.sender);
+        _debit(owner, amount);
+        emit PanelFunded(owner, amount);
+        TOKEN.safeTransfer(PANEL, amount);
+        IMediatorPanel(PANEL).onFunded(owner, amount);
     }
 
     /// @notice Burn what has accumulated. Anyone may.
@@ -230,20 +244,29 @@ abstract contract EscrowAccounts is DealTerms, EIP712, ReentrancyGuardTransient 
         return _domainSeparatorV4();
     }
 
-    // --- for the deals -----------------------------------------------------------------------------------------------
+    // --- for deals and channels --------------------------------------------------------------------------------------
 
     /// @dev Take a price from one owner's free balance and a collateral from another's stake.
     function _lock(address clientOwner, uint256 price, address providerOwner, uint256 collateral) internal {
-        Account storage client = _accounts[clientOwner];
-        uint128 free = client.free;
-        require(free >= price, InsufficientFree(clientOwner, free, price));
-        // The comparisons bound the casts.
-        client.free = free - uint128(price);
+        _debit(clientOwner, price);
         if (collateral == 0) return;
         Account storage provider = _accounts[providerOwner];
         uint120 staked = provider.stake;
         require(staked >= collateral, InsufficientStake(providerOwner, staked, collateral));
+        // The comparison bounds the cast.
         provider.stake = staked - uint120(collateral);
+    }
+
+    /// @dev Take `amount` from an owner's free balance.
+    function _debit(address owner, uint256 amount) internal {
+        Account storage account = _accounts[owner];
+        uint128 free = account.free;
+        require(free >= amount, InsufficientFree(owner, free, amount));
+        // `free` lies in the lowest bits of the slot, and the comparison keeps the subtraction within it. The compiler would
+        // load the slot again.
+        assembly ("memory-safe") {
+            sstore(account.slot, sub(sload(account.slot), amount))
+        }
     }
 
     /// @dev Credit an account: one read and one write of its slot, none when there is nothing to credit.

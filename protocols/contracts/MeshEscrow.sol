@@ -4,24 +4,9 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Bounds, Deal, DealTerms} from "./DealTerms.sol";
+import {Disputes} from "./Disputes.sol";
 import {EscrowAccounts} from "./EscrowAccounts.sol";
-
-/// @notice What an escrow must know of a committed deal to end it. `commit` fixes it and emits every field; each later
-/// call brings it along, and the deal's slot holds its hash. Owners are those of the moment of the commit.
-/// Numbers have full width: the hash admits no other values than those that `commit` has checked.
-struct Lock {
-    bytes32 dealId;
-    address provider;
-    /// What the deal has consumed: client (20 bytes), runNonce (8), index (4). Also the key of its slot.
-    bytes32 run;
-    address clientOwner;
-    address providerOwner;
-    uint256 price;
-    uint256 collateral;
-    /// Seconds from the commit to the claim deadline: `execSeconds + claimSeconds`.
-    uint256 claimWithin;
-    uint256 windowSeconds;
-}
+import {Lock, State} from "./IMeshEscrow.sol";
 
 /// @title How does a deal's money move?
 /// @notice A provider commits a deal that both have signed: the client's price and the provider's collateral are locked.
@@ -31,30 +16,9 @@ struct Lock {
 /// is locked for ever. One percent of what a provider is paid is burned.
 /// @dev One storage slot per deal, keyed by (client, runNonce, index), which a deal consumes for good: state, since when,
 /// and 208 bits of the hash of its `Lock`; docs/adr/0004-one-slot-per-deal.md has the reasons and the bound.
-contract MeshEscrow is EscrowAccounts {
-    /// @dev DISPUTED, SLASHED and VOID belong to the panel and keep their numbers for it.
-    enum State {
-        NONE,
-        COMMITTED,
-        CLAIMED,
-        DISPUTED,
-        SETTLED,
-        CANCELLED,
-        EXPIRED,
-        SLASHED,
-        VOID,
-        BURNED
-    }
-
+contract MeshEscrow is Disputes {
     bytes32 private constant SETTLEMENT_TYPEHASH = keccak256("Settlement(bytes32 dealId,uint128 paid)");
     bytes32 private constant CANCELLATION_TYPEHASH = keccak256("Cancellation(bytes32 dealId,uint128 paid)");
-    uint256 private constant LOCK_BYTES = 9 * 32;
-    /// @dev One percent of each payment is burned.
-    uint256 private constant FEE_DIVISOR = 100;
-
-    /// @dev One word per deal, from the top: State (8 bits), block time since when (40), and the identity (208): the upper
-    /// bits of the Lock's hash, mixed with the result's once there is one.
-    mapping(bytes32 run => uint256 slot) private _slots;
 
     event DealCommitted(
         bytes32 indexed dealId,
@@ -79,24 +43,17 @@ contract MeshEscrow is EscrowAccounts {
     error NotProvider(address caller, address provider);
     error NotParty(address caller);
     error SelfDeal(address owner);
-    /// @notice (client, runNonce, index) has been used.
-    error AlreadyConsumed(State state);
-    /// @notice The call is not possible in the deal's state.
-    error WrongState(State state);
-    /// @notice No such deal: the Lock or the result hash is not what this escrow holds.
-    error UnknownDeal(bytes32 dealId);
     error Overpaid(uint256 paid, uint256 price);
-    error ZeroResult();
     error ClaimTooLate(uint256 deadline);
-    error TooEarly(uint256 notBefore);
 
     /// @param token The only token of this escrow.
     /// @param tokenBurns Whether it has `burn(uint256)`.
+    /// @param panel The contract that may open and close disputes, usually deployed next; zero: no panel deals.
     /// @param limits What this escrow accepts, for good.
-    constructor(IERC20 token, bool tokenBurns, Bounds memory limits)
+    constructor(IERC20 token, bool tokenBurns, address panel, Bounds memory limits)
         EIP712("MeshEscrow", "1")
         DealTerms(limits)
-        EscrowAccounts(token, tokenBurns)
+        EscrowAccounts(token, tokenBurns, panel)
     {}
 
     // --- a deal's life -----------------------------------------------------------------------------------------------
@@ -108,7 +65,7 @@ contract MeshEscrow is EscrowAccounts {
     /// @return dealId EIP-712 digest of the deal.
     function commit(Deal calldata deal, bytes32 r, bytes32 vs) external returns (bytes32 dealId) {
         require(msg.sender == deal.provider, NotProvider(msg.sender, deal.provider));
-        _checkTerms(deal, address(TOKEN));
+        _checkTerms(deal, address(TOKEN), PANEL != address(0));
         dealId = _hashTypedDataV4(_dealStructHash(deal));
         address client = deal.client;
         _requireSigned(client, dealId, r, vs);
@@ -140,7 +97,7 @@ contract MeshEscrow is EscrowAccounts {
         require(_stateOf(slot) == State.COMMITTED || _stateOf(slot) == State.CLAIMED, WrongState(_stateOf(slot)));
         bytes32 structHash = keccak256(abi.encode(SETTLEMENT_TYPEHASH, lock.dealId, paid));
         _requireSigned(_client(lock), _hashTypedDataV4(structHash), r, vs);
-        _close(lock, slot, State.SETTLED);
+        _move(lock, slot, State.SETTLED);
         emit DealSettled(lock.dealId, paid, _pay(lock, paid));
     }
 
@@ -157,7 +114,7 @@ contract MeshEscrow is EscrowAccounts {
         bytes32 structHash = keccak256(abi.encode(CANCELLATION_TYPEHASH, lock.dealId, paid));
         address other = msg.sender == lock.provider ? client : lock.provider;
         _requireSigned(other, _hashTypedDataV4(structHash), r, vs);
-        _close(lock, slot, State.CANCELLED);
+        _move(lock, slot, State.CANCELLED);
         emit DealCancelled(lock.dealId, paid, _pay(lock, paid));
     }
 
@@ -172,7 +129,7 @@ contract MeshEscrow is EscrowAccounts {
         require(_stateOf(slot) == State.COMMITTED, WrongState(_stateOf(slot)));
         uint256 deadline = _sinceOf(slot) + lock.claimWithin;
         require(block.timestamp <= deadline, ClaimTooLate(deadline));
-        _write(lock.run, State.CLAIMED, _identity(_hashLock(lock), resultHash));
+        _bind(lock, resultHash, State.CLAIMED);
         emit DealClaimed(lock.dealId, resultHash, block.timestamp + lock.windowSeconds);
     }
 
@@ -198,6 +155,7 @@ contract MeshEscrow is EscrowAccounts {
         State state = _stateOf(slot);
         if (state == State.COMMITTED) _expire(lock, slot);
         else if (state == State.CLAIMED) _finalize(lock, slot);
+        else if (state == State.DISPUTED) _void(lock, slot);
         else revert WrongState(state);
     }
 
@@ -209,16 +167,6 @@ contract MeshEscrow is EscrowAccounts {
 
     // --- views -------------------------------------------------------------------------------------------------------
 
-    /// @notice State of the deal that has consumed (client, runNonce, index), since when, and its identity.
-    function slotOf(address client, uint64 runNonce, uint32 index)
-        external
-        view
-        returns (State state, uint40 since, bytes26 identity)
-    {
-        uint256 slot = _slots[_run(client, runNonce, index)];
-        return (_stateOf(slot), uint40(_sinceOf(slot)), bytes26(uint208(slot)));
-    }
-
     /// @notice EIP-712 digest of a deal on this escrow: its DealId.
     function dealIdOf(Deal calldata deal) external view returns (bytes32) {
         return _hashTypedDataV4(_dealStructHash(deal));
@@ -226,47 +174,17 @@ contract MeshEscrow is EscrowAccounts {
 
     // --- inside ------------------------------------------------------------------------------------------------------
 
-    function _consume(bytes32 run, State state, bytes32 lockHash) private {
-        State was = _stateOf(_slots[run]);
-        require(was == State.NONE, AlreadyConsumed(was));
-        _write(run, state, _identity(lockHash, 0));
-    }
-
-    /// @dev The deal's slot, if `lock` and `resultHash` are what it holds.
-    function _open(Lock calldata lock, bytes32 resultHash) private view returns (uint256 slot) {
-        slot = _slots[lock.run];
-        require(uint208(slot) == _identity(_hashLock(lock), resultHash), UnknownDeal(lock.dealId));
-    }
-
-    /// @dev A final state keeps the identity of what it ended.
-    function _close(Lock calldata lock, uint256 slot, State state) private {
-        _write(lock.run, state, uint208(slot));
-    }
-
-    /// @dev The only write of a slot: one word, packed here because the compiler would write a struct field by field.
-    function _write(bytes32 run, State state, uint208 identity) private {
-        _slots[run] = (uint256(state) << 248) | (uint256(uint40(block.timestamp)) << 208) | identity;
-    }
-
-    function _stateOf(uint256 slot) private pure returns (State) {
-        return State(slot >> 248);
-    }
-
-    function _sinceOf(uint256 slot) private pure returns (uint256) {
-        return uint40(slot >> 208);
-    }
-
     function _finalize(Lock calldata lock, uint256 slot) private {
         uint256 ends = _sinceOf(slot) + lock.windowSeconds;
         require(block.timestamp > ends, TooEarly(ends + 1));
-        _close(lock, slot, State.SETTLED);
+        _move(lock, slot, State.SETTLED);
         emit DealFinalized(lock.dealId, lock.price, _pay(lock, lock.price));
     }
 
     function _expire(Lock calldata lock, uint256 slot) private {
         uint256 deadline = _sinceOf(slot) + lock.claimWithin;
         require(block.timestamp > deadline, TooEarly(deadline + 1));
-        _close(lock, slot, State.EXPIRED);
+        _move(lock, slot, State.EXPIRED);
         uint256 penalty = lock.price < lock.collateral ? lock.price : lock.collateral;
         uint256 toClient = penalty / 2;
         _credit(lock.clientOwner, lock.price + toClient, 0);
@@ -292,30 +210,6 @@ contract MeshEscrow is EscrowAccounts {
         assembly ("memory-safe") {
             lockHash := keccak256(lock, size)
             log4(add(lock, 64), sub(size, 64), topic, mload(lock), client, mload(add(lock, 32)))
-        }
-    }
-
-    /// @dev Both numbers are bounded by their callers: by the terms' checks, or by their types.
-    function _run(address client, uint256 runNonce, uint256 index) private pure returns (bytes32) {
-        return bytes32((uint256(uint160(client)) << 96) | (runNonce << 32) | index);
-    }
-
-    function _client(Lock calldata lock) private pure returns (address) {
-        return address(bytes20(lock.run));
-    }
-
-    function _identity(bytes32 lockHash, bytes32 resultHash) private pure returns (uint208) {
-        bytes32 whole = resultHash == 0 ? lockHash : keccak256(abi.encode(lockHash, resultHash));
-        return uint208(uint256(whole) >> 48);
-    }
-
-    /// @dev Equal to `keccak256(abi.encode(lock))`. Dirty upper bits give another hash, which no slot holds.
-    function _hashLock(Lock calldata lock) private pure returns (bytes32 lockHash) {
-        uint256 size = LOCK_BYTES;
-        assembly ("memory-safe") {
-            let words := mload(0x40)
-            calldatacopy(words, lock, size)
-            lockHash := keccak256(words, size)
         }
     }
 }

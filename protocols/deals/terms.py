@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DEVNET_BOUNDS",
     "MAX_COLLATERAL_FACTOR",
+    "MAX_SEAT_FEE_FACTOR",
+    "MIN_PANEL_COLLATERAL_FACTOR",
     "PUBLIC_BOUNDS",
     "Enforcement",
     "EscrowBounds",
@@ -80,7 +82,7 @@ class OutcomeCode(IntEnum):
 
 
 class OnChainState(IntEnum):
-    """``MeshEscrow.State``. ``DISPUTED``, ``SLASHED`` and ``VOID`` are the panel's and are not reached without one."""
+    """``State`` of a deal in ``MeshEscrow``. ``DISPUTED`` and ``VOID`` are not reached without a panel."""
 
     NONE = 0
     COMMITTED = 1
@@ -96,6 +98,13 @@ class OnChainState(IntEnum):
 
 MAX_COLLATERAL_FACTOR: Final = 100
 """Collateral is at most this many prices: more protects nobody and makes a slip of the keyboard ruinous."""
+
+
+MIN_PANEL_COLLATERAL_FACTOR: Final = 8
+"""Under a panel a cheat must expect to lose more than it saves, at the lowest rate of audits: PROTOCOL.md 6, numbers."""
+MAX_SEAT_FEE_FACTOR: Final = 3
+"""A seat's fee is 1.2 to 3 prices: more than the work of one re-execution, not enough to live on disputes."""
+_MAX_HASH: Final = (1 << 256) - 1
 
 
 class EscrowBounds(msgspec.Struct, frozen=True, array_like=True):
@@ -165,11 +174,12 @@ def _exactly(field: str, given: bytes, wanted: bytes) -> None:
         )
 
 
-def check_terms(deal: "Deal", bounds: EscrowBounds, *, token: Address, now: UnixSeconds) -> None:
+def check_terms(deal: "Deal", bounds: EscrowBounds, *, token: Address, now: UnixSeconds, panel: bool = False) -> None:
     """Refuse a deal that an escrow with these ``bounds`` and this ``token`` would refuse at block time ``now``.
 
-    Raises RemoteProtocolError(code="bad_terms") that names the first field out of range. Balances and signatures are
-    not looked at. A deal that is to be committed later passes if it passes now and is committed by ``commit_by``.
+    ``panel``: whether the escrow has one. Raises RemoteProtocolError(code="bad_terms") that names the first field out of
+    range. Balances and signatures are not looked at. A deal that is to be committed later passes if it passes now and is
+    committed by ``commit_by``.
     """
     _exactly("token", deal.token, token)
     if deal.client == deal.provider:
@@ -177,12 +187,7 @@ def check_terms(deal: "Deal", bounds: EscrowBounds, *, token: Address, now: Unix
             f"deal term client equals provider (0x{deal.client.hex()}); a node cannot make a deal with itself",
             code="bad_terms",
         )
-    # No escrow has channels or a panel yet: a term without a meaning is refused, not ignored.
-    _within("settlement", deal.settlement, SettlementMode.COMMIT, SettlementMode.COMMIT)
-    _within("enforcement", deal.enforcement, Enforcement.SELF, Enforcement.SELF)
-    _within("seat_fee", deal.seat_fee, 0, 0)
-    _within("seat_class", deal.seat_class, 0, 0)
-    _within("seat_snapshot", deal.seat_snapshot, 0, 0)
+    _check_modes(deal, panel=panel)
     if deal.metering != Metering.FUEL:
         _within("metering", deal.metering, Metering.FIXED, Metering.FIXED)
     _within("level", deal.level, Level.NONE, Level.REPLICATE)
@@ -194,3 +199,34 @@ def check_terms(deal: "Deal", bounds: EscrowBounds, *, token: Address, now: Unix
     _within("claim_seconds", deal.claim_seconds, bounds.min_claim, bounds.max_claim)
     shortest = bounds.window_base + bounds.window_exec_factor * deal.exec_seconds
     _within("window_seconds", deal.window_seconds, shortest, bounds.max_window)
+    if deal.enforcement == Enforcement.PANEL:
+        _check_panel_terms(deal)
+
+
+def _check_modes(deal: "Deal", *, panel: bool) -> None:
+    """A deal of a channel is never committed, and without a panel its terms mean nothing: refused, not ignored."""
+    _within("settlement", deal.settlement, SettlementMode.COMMIT, SettlementMode.COMMIT)
+    _within("enforcement", deal.enforcement, Enforcement.SELF, Enforcement.PANEL if panel else Enforcement.SELF)
+    if deal.enforcement == Enforcement.PANEL:
+        return
+    _within("seat_fee", deal.seat_fee, 0, 0)
+    _within("seat_class", deal.seat_class, 0, 0)
+    _within("seat_snapshot", deal.seat_snapshot, 0, 0)
+
+
+def _check_panel_terms(deal: "Deal") -> None:
+    """What a panel must be able to rely on."""
+    price = deal.price
+    _within("level", deal.level, Level.EXACT, Level.PERCEPTUAL)
+    _within("collateral", deal.collateral, MIN_PANEL_COLLATERAL_FACTOR * price, MAX_COLLATERAL_FACTOR * price)
+    _within("seat_fee", deal.seat_fee, (6 * price + 4) // 5, MAX_SEAT_FEE_FACTOR * price)
+    _within("seat_class", deal.seat_class, 1, (1 << 32) - 1)
+    _within("seat_snapshot", deal.seat_snapshot, 1, (1 << 64) - 1)
+    _within("client_secret_hash", int.from_bytes(deal.client_secret_hash), 1, _MAX_HASH)
+    _within("provider_secret_hash", int.from_bytes(deal.provider_secret_hash), 1, _MAX_HASH)
+    if deal.client_secret_hash == deal.provider_secret_hash:
+        raise RemoteProtocolError(
+            "deal term provider_secret_hash equals client_secret_hash, so one side alone would choose the seats; "
+            "ask for a deal with a secret of its own",
+            code="bad_terms",
+        )

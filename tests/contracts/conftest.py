@@ -35,7 +35,7 @@ from protocols.deals.eip712 import (
 )
 from protocols.hashing import keccak256
 from protocols.signing import address_of_key
-from protocols.units import Address, Hash32, JobId, Seconds, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_ADDRESS, Address, Hash32, JobId, Seconds, Signature, Tokens, UnixSeconds
 
 GENESIS: Final = 1_800_000_000
 CHAIN_ID: Final = 31_337
@@ -100,20 +100,26 @@ class Key:
 
 
 class World:
-    """A token and an escrow. ``client``, ``provider`` and ``stranger`` have tokens and an allowance each."""
+    """A token and an escrow, of which ``panel``, a plain key, is the panel. Every key has tokens and an allowance."""
 
     reverted = Reverted
 
     def __init__(
-        self, *, bounds: EscrowBounds = DEVNET_BOUNDS, chain_id: int = CHAIN_ID, token_burns: bool = True
+        self,
+        *,
+        bounds: EscrowBounds = DEVNET_BOUNDS,
+        chain_id: int = CHAIN_ID,
+        token_burns: bool = True,
+        with_panel: bool = True,
     ) -> None:
         self.bounds = bounds
         self.evm = EVM(env=Env(cfg=CfgEnv(chain_id=chain_id)), spec_id="CANCUN")
         self.now = UnixSeconds(0)
         self.warp_to(GENESIS)
         self.client, self.provider, self.stranger = Key("client"), Key("provider"), Key("stranger")
-        self.minter, self.owner = Key("minter"), Key("owner")
-        everyone = (self.client, self.provider, self.stranger, self.minter, self.owner)
+        self.minter, self.owner, self.panel = Key("minter"), Key("owner"), Key("panel")
+        self.panel_address = self.panel.address if with_panel else ZERO_ADDRESS
+        everyone = (self.client, self.provider, self.stranger, self.minter, self.owner, self.panel)
         for key in everyone:
             self.evm.set_balance(key.hex, 10**30)
         self.token = self.deploy_token(10**27)
@@ -131,9 +137,13 @@ class World:
         arguments = encode(["string", "string", "uint256", "address"], ["Mesh", "MESH", cap, self.minter.hex])
         return self.deploy_code(artifact("MeshToken").bytecode + arguments)
 
-    def deploy_escrow(self, *, token_burns: bool = True, bounds: EscrowBounds | None = None) -> Address:
+    def deploy_escrow(
+        self, *, token_burns: bool = True, bounds: EscrowBounds | None = None, panel: Address | None = None
+    ) -> Address:
         numbers = tuple(int(item) for item in msgspec.structs.astuple(bounds or self.bounds))
-        arguments = encode(["address", "bool", BOUNDS_ABI], ["0x" + self.token.hex(), token_burns, numbers])
+        panel = "0x" + (self.panel_address if panel is None else panel).hex()
+        kinds = ["address", "bool", "address", BOUNDS_ABI]
+        arguments = encode(kinds, ["0x" + self.token.hex(), token_burns, panel, numbers])
         return self.deploy_code(artifact("MeshEscrow").bytecode + arguments)
 
     def deploy_code(self, code: bytes) -> Address:

@@ -17,12 +17,14 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_tester import EthereumTester, PyEVMBackend
 
-from protocols.contracts import artifact, calls
+from protocols.contracts import artifact, calls, channels
+from protocols.contracts.channels import Channel, ChannelClose, ChannelWord, Voucher
 from protocols.contracts.lock import Lock
 from protocols.deals.eip712 import (
     DEVNET_BOUNDS,
     Cancellation,
     Domain,
+    Enforcement,
     OperatorConsent,
     Settlement,
     SignedStruct,
@@ -37,8 +39,21 @@ if TYPE_CHECKING:
 
     from tests.contracts.conftest import World
 
-CEILINGS: Final = {"commit": 80_000, "settle": 56_000, "settle_part": 56_000, "claim": 36_000, "finalize": 50_000}
+CEILINGS: Final = {
+    "commit": 80_000,
+    "commit_panel": 80_000,
+    "settle": 56_000,
+    "settle_part": 56_000,
+    "claim": 36_000,
+    "finalize": 50_000,
+    "open_channel": 54_000,
+    "redeem": 50_000,
+    "redeem_many_per_channel": 23_000,
+    "per_deal_of_a_hundred": 1_000,
+}
 COMMIT_AND_SETTLE: Final = 136_000
+CROWD: Final = tuple(f"client {at}" for at in range(18))
+"""Whose vouchers a provider redeems at once, after a day."""
 LILYPAD_V1: Final = 1_653_734
 """The predecessor's four transactions of one deal, measured in the same way."""
 TOLERANCE_PPM: Final = 5_000
@@ -46,17 +61,26 @@ SNAPSHOT: Final = Path(__file__).with_name("gas.json")
 MNEMONIC: Final = "test test test test test test test test test test test junk"
 RESULT: Final = Hash32(keccak256(b"result"))
 ETHER: Final = 10**18
+PRICE: Final = Tokens(1_234_567_891_234_567_891)
+PANEL_TERMS: Final = {
+    "enforcement": Enforcement.PANEL,
+    "seat_fee": Tokens(PRICE * 3 // 2),
+    "seat_class": 0x01010101,
+    "seat_snapshot": 0x01010101,
+    "client_secret_hash": RESULT,
+    "provider_secret_hash": Hash32(keccak256(b"secret")),
+}
 
 
 class Chain:
-    """py-evm behind eth-tester, six funded keys: client, provider, their owners, minter, stranger."""
+    """py-evm behind eth-tester, funded keys: client, provider, their owners, minter, stranger, panel and a crowd of clients."""
 
     def __init__(self) -> None:
         path = "m/44'/60'/0'/0"
-        self.tester = EthereumTester(PyEVMBackend.from_mnemonic(MNEMONIC, hd_path=path))
+        self.tester = EthereumTester(PyEVMBackend.from_mnemonic(MNEMONIC, num_accounts=30, hd_path=path))
         self.chain_id = int(self.tester.backend.chain.chain_id)
         Account.enable_unaudited_hdwallet_features()
-        names = ("client", "provider", "client_owner", "provider_owner", "minter", "stranger")
+        names = ("client", "provider", "client_owner", "provider_owner", "minter", "stranger", "panel", *CROWD)
         self.keys = {
             name: Account.from_mnemonic(MNEMONIC, account_path=f"{path}/{at}") for at, name in enumerate(names)
         }
@@ -110,7 +134,8 @@ class Meter:
         token = encode(["string", "string", "uint256", "address"], ["Mesh", "MESH", 10**9 * ETHER, minter])
         self.token = self._deploy(artifact("MeshToken").bytecode + token)
         bounds = [int(item).to_bytes(32) for item in msgspec.structs.astuple(DEVNET_BOUNDS)]
-        arguments = bytes(12) + self.token + (1).to_bytes(32) + b"".join(bounds)
+        panel = bytes(12) + chain.address("panel")  # a plain key
+        arguments = bytes(12) + self.token + (1).to_bytes(32) + panel + b"".join(bounds)
         self.escrow = self._deploy(artifact("MeshEscrow").bytecode + arguments)
         self.domain = Domain(chain.chain_id, self.escrow)
         self.nonce = 1 << 60
@@ -133,7 +158,7 @@ class Meter:
     def signed(self, who: str, value: SignedStruct) -> Signature:
         return self.chain.sign(who, digest(self.domain, value))
 
-    def commit(self) -> tuple[Lock, int]:
+    def commit(self, **changes: Any) -> tuple[Lock, int]:
         """A deal in which every hash and amount is full of nonzero bytes, the dearest calldata."""
         self.nonce += 0x0101010101010101
         deal = self.template.deal(
@@ -141,11 +166,12 @@ class Meter:
             provider=self.chain.address("provider"),
             token=self.token,
             run_nonce=self.nonce,
-            price=Tokens(1_234_567_891_234_567_891),
-            collateral=Tokens(8 * 1_234_567_891_234_567_891),
+            price=PRICE,
+            collateral=Tokens(8 * PRICE),
             commit_by=self.chain.now + 600,
             claim_seconds=172_800,
             window_seconds=115_200,
+            **changes,
         )
         receipt = self.chain.send(
             "provider", self.escrow, calls.commit(deal, self.chain.sign("client", deal_id(self.domain, deal)))
@@ -153,8 +179,7 @@ class Meter:
         owners = self.chain.address("client_owner"), self.chain.address("provider_owner")
         lock = Lock.of(self.domain, deal, client_owner=owners[0], provider_owner=owners[1])
         log = receipt["logs"][0]
-        data = log["data"] if isinstance(log["data"], bytes) else bytes.fromhex(log["data"].removeprefix("0x"))
-        assert Lock.from_log([bytes.fromhex(topic.removeprefix("0x")) for topic in log["topics"]], data) == lock
+        assert Lock.from_log([_bytes(topic) for topic in log["topics"]], _bytes(log["data"])) == lock
         return lock, int(receipt["gas_used"])
 
     def after_commit(self, who: str, packed: "Callable[[Lock], bytes]") -> int:
@@ -165,6 +190,51 @@ class Meter:
     def settle(self, lock: Lock, paid: int) -> bytes:
         return calls.settle(lock, Tokens(paid), self.signed("client", Settlement(lock.deal_id, Tokens(paid))))
 
+    def open_channel(self, client: str = "client") -> tuple[Channel, int]:
+        """A fresh channel of a client that trades for ``client_owner``."""
+        data = channels.fund(self.chain.address("provider"), PRICE)
+        receipt = self.chain.send(client, self.escrow, data)
+        word = ChannelWord.of(int.from_bytes(_bytes(receipt["logs"][0]["data"])[64:]))
+        addresses = [self.chain.address(name) for name in (client, "provider", "client_owner")]
+        return Channel(addresses[0], addresses[1], addresses[2], word.generation), int(receipt["gas_used"])
+
+    def voucher(self, channel: Channel, share: int, client: str = "client") -> channels.Redemption:
+        """For ``share`` hundredths of the deposit, and a hundred deals."""
+        voucher = Voucher(channel.channel_id, Tokens(PRICE * share // 100), 100, RESULT)
+        return channels.Redemption(channel, voucher, self.signed(client, voucher))
+
+    def adopt(self, operator: str) -> None:
+        """``operator`` trades for ``client_owner``."""
+        at = self.chain.address(operator)
+        consent = self.signed(operator, OperatorConsent(self.chain.address("client_owner"), at, 0))
+        self.chain.send("client_owner", self.escrow, calls.set_operator(at, consent))
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else bytes.fromhex(value.removeprefix("0x"))
+
+
+def channel_costs(meter: Meter) -> dict[str, int]:
+    """Gas of a channel's calls; the first redemption of a fresh channel, as in the common case."""
+    send = lambda who, data: int(meter.chain.send(who, meter.escrow, data)["gas_used"])  # noqa: E731
+    found: dict[str, int] = {}
+    first, found["open_channel"] = meter.open_channel()
+    one = meter.voucher(first, 40)
+    found["redeem"] = send("provider", channels.redeem(first, one.voucher, one.client_signature))
+    _, found["top_up"] = meter.open_channel()
+    found["request_close"] = send("client", channels.request_close(first))
+    found["close"] = send("provider", channels.close(first))
+    second, found["open_channel_again"] = meter.open_channel()
+    last = ChannelClose(second.channel_id, Tokens(PRICE // 2), 50, RESULT)
+    found["close_together"] = send("client", channels.close_together(second, last, meter.signed("provider", last)))
+    many = []
+    for client in CROWD:
+        meter.adopt(client)
+        many.append(meter.voucher(meter.open_channel(client)[0], 60, client))
+    found["redeem_many_per_channel"] = send("provider", channels.redeem_many(many)) // len(many)
+    found["per_deal_of_a_hundred"] = (found["open_channel"] + found["redeem"]) // 100
+    return found
+
 
 @pytest.fixture(scope="module")
 def gas(make_world: "Callable[[], World]") -> dict[str, int]:
@@ -173,6 +243,7 @@ def gas(make_world: "Callable[[], World]") -> dict[str, int]:
     chain, found = meter.chain, {}
     meter.after_commit("provider", lambda lock: meter.settle(lock, lock.price))
     _, found["commit"] = meter.commit()
+    _, found["commit_panel"] = meter.commit(**PANEL_TERMS)
     found["settle"] = meter.after_commit("provider", lambda lock: meter.settle(lock, lock.price))
     found["settle_part"] = meter.after_commit("provider", lambda lock: meter.settle(lock, lock.price // 3))
     refund = Tokens(1)
@@ -194,7 +265,7 @@ def gas(make_world: "Callable[[], World]") -> dict[str, int]:
     chain.warp(DEVNET_BOUNDS.withdraw_delay + 1)
     found["withdraw"] = chain.call("client_owner", meter.escrow, "withdraw()")
     found["burn_fees"] = chain.call("stranger", meter.escrow, "burnFees()")
-    return found
+    return found | channel_costs(meter)
 
 
 @pytest.mark.parametrize("path", CEILINGS)

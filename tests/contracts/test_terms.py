@@ -1,6 +1,6 @@
 """Does the contract refuse exactly the terms that `check_terms` refuses, and name the same field?"""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pytest
@@ -16,12 +16,13 @@ from protocols.deals.eip712 import (
     EscrowBounds,
     Level,
     Metering,
+    OnChainState,
     SettlementMode,
     check_terms,
     deal_id,
 )
 from protocols.errors import RemoteProtocolError
-from protocols.units import Address, Seconds, Tokens
+from protocols.units import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, Seconds, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,17 +47,20 @@ def amounts(*values: int) -> st.SearchStrategy[Tokens]:
 def hostile_changes(draw: st.DrawFn, now: int, bounds: EscrowBounds) -> dict[str, Any]:
     """One to three terms at or across a bound."""
     window = bounds.window_base + 60 * bounds.window_exec_factor
+    secrets = st.sampled_from([ZERO_HASH, Hash32(bytes(31) + b"\x01"), Hash32(b"\xff" * 32)])
     choices: dict[str, st.SearchStrategy[Any]] = {
         "price": amounts(1, bounds.max_price),
-        "collateral": amounts(100_000),
+        "collateral": amounts(8_000, 100_000),
         "metering": st.sampled_from(Metering),
         "level": st.sampled_from(Level),
         "enforcement": st.sampled_from(Enforcement),
         "settlement": st.sampled_from(SettlementMode),
         "audit_ppm": edges(1_000_000),
-        "seat_fee": amounts(1),
+        "seat_fee": amounts(1_200, 3_000),
         "seat_class": edges(1),
         "seat_snapshot": edges(1),
+        "client_secret_hash": secrets,
+        "provider_secret_hash": secrets,
         "commit_by": st.one_of(
             st.sampled_from([now - 1, now, now + bounds.max_commit_lead, now + bounds.max_commit_lead + 1, 2**64 - 1])
         ),
@@ -73,7 +77,7 @@ def hostile_changes(draw: st.DrawFn, now: int, bounds: EscrowBounds) -> dict[str
 
 def verdict_of_rules(world: "World", deal: Deal) -> str:
     try:
-        check_terms(deal, world.bounds, token=world.token, now=world.now)
+        check_terms(deal, world.bounds, token=world.token, now=world.now, panel=world.panel_address != ZERO_ADDRESS)
     except RemoteProtocolError as error:
         return str(error).split()[2]
     return "fair"
@@ -92,18 +96,75 @@ def verdict_of_contract(world: "World", deal: Deal) -> str:
     return "fair"
 
 
+PANEL_TERMS: Final = {
+    "enforcement": Enforcement.PANEL,
+    "seat_fee": Tokens(1_500),
+    "seat_class": 1,
+    "seat_snapshot": 40,
+    "client_secret_hash": Hash32(b"\x01" * 32),
+    "provider_secret_hash": Hash32(b"\x02" * 32),
+}
+
+
+@pytest.mark.parametrize("with_panel", [True, False], ids=["panel", "no-panel"])
 @pytest.mark.parametrize("bounds", [DEVNET_BOUNDS, PUBLIC_BOUNDS], ids=["devnet", "public"])
-def test_contract_and_rules_agree_on_hostile_terms(make_world: "Callable[..., World]", bounds: EscrowBounds) -> None:
-    world = make_world(bounds=bounds)
+def test_contract_and_rules_agree_on_hostile_terms(
+    make_world: "Callable[..., World]", bounds: EscrowBounds, with_panel: bool
+) -> None:
+    world = make_world(bounds=bounds, with_panel=with_panel)
     world.fund(free=10**6, stake=10**7)
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-    @given(hostile_changes(world.now, bounds))
-    def agree(changes: dict[str, Any]) -> None:
-        deal = world.deal(**changes)
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+    @given(hostile_changes(world.now, bounds), st.booleans())
+    def agree(changes: dict[str, Any], panel_deal: bool) -> None:
+        deal = world.deal(**(PANEL_TERMS if panel_deal else {}) | changes)
         assert verdict_of_contract(world, deal) == verdict_of_rules(world, deal)
 
     agree()
+
+
+def test_a_panel_deal_within_its_ranges_is_committed(world: "World") -> None:
+    lock = world.commit(world.deal(**PANEL_TERMS))
+    assert world.state(lock) is OnChainState.COMMITTED
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"collateral": Tokens(7_999)}, b"collateral"),
+        ({"collateral": Tokens(100_001)}, b"collateral"),
+        ({"seat_fee": Tokens(1_199)}, b"seatFee"),
+        ({"seat_fee": Tokens(3_001)}, b"seatFee"),
+        ({"price": Tokens(1_001), "collateral": Tokens(9_000), "seat_fee": Tokens(1_201)}, b"seatFee"),
+        ({"seat_class": 0}, b"seatClass"),
+        ({"seat_snapshot": 0}, b"seatSnapshot"),
+        ({"client_secret_hash": ZERO_HASH}, b"clientSecretHash"),
+        ({"provider_secret_hash": ZERO_HASH}, b"providerSecretHash"),
+        ({"provider_secret_hash": PANEL_TERMS["client_secret_hash"]}, b"providerSecretHash"),
+        ({"level": Level.NONE}, b"level"),
+        ({"level": Level.REPLICATE}, b"level"),
+        ({"settlement": SettlementMode.CHANNEL}, b"settlement"),
+    ],
+)
+def test_a_panel_deal_that_a_panel_could_not_rely_on(world: "World", changes: dict[str, Any], field: bytes) -> None:
+    deal = world.deal(**PANEL_TERMS | changes)
+    assert world.refused("BadTerm", lambda: world.commit(deal))[0].rstrip(b"\0") == field
+
+
+def test_a_public_panel_deal_has_thirty_hours_and_two_runs_to_check_it(make_world: "Callable[..., World]") -> None:
+    world = make_world(bounds=PUBLIC_BOUNDS)
+    world.fund(free=10_000, stake=100_000)
+    shortest = 30 * 3_600 + 2 * 60
+    deal = world.deal(**PANEL_TERMS, window_seconds=Seconds(shortest - 1))
+    assert world.refused("BadTerm", lambda: world.commit(deal))[0].rstrip(b"\0") == b"windowSeconds"
+    world.commit(world.deal(**PANEL_TERMS, window_seconds=Seconds(shortest)))
+
+
+def test_an_escrow_without_a_panel_takes_no_panel_deal(make_world: "Callable[..., World]") -> None:
+    world = make_world(with_panel=False)
+    world.fund(free=10_000, stake=100_000)
+    deal = world.deal(**PANEL_TERMS)
+    assert world.refused("BadTerm", lambda: world.commit(deal))[0].rstrip(b"\0") == b"enforcement"
 
 
 def test_a_deal_with_oneself_names_the_client(world: "World") -> None:

@@ -2,6 +2,8 @@
 //
 //   node protocols/contracts/toolchain/compile.mjs           write artifacts/*.json
 //   node protocols/contracts/toolchain/compile.mjs --check   compile and compare; exit 1 and say where they differ
+//   ... --only MeshEscrow,MeshToken                          not all of them
+//   ... --sources DIR --out DIR                              other sources than these, artifacts elsewhere (mutants)
 //
 // Same compiler, same settings, same sources: same bytes, on every machine. Nothing here is needed to run a node.
 
@@ -11,12 +13,15 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const CONTRACTS = ["MeshToken", "MeshEscrow"];
 const HERE = dirname(fileURLToPath(import.meta.url));
-const SOURCES = join(HERE, "..");
 const ROOT = join(HERE, "..", "..", "..");
+const SOURCES = option("--sources") ?? join(HERE, "..");
+const ARTIFACTS = option("--out") ?? join(HERE, "..", "artifacts");
 const LIBRARIES = join(ROOT, "node_modules");
 const OWN = "protocols/contracts/";
+const CONTRACTS = (option("--only") ?? "MeshToken,MeshEscrow,MediatorPanel,PanelScores")
+  .split(",")
+  .filter((name) => existsSync(join(SOURCES, `${name}.sol`)));
 
 const SETTINGS = {
   evmVersion: "cancun", // the newest that both Arbitrum and the development chains run
@@ -29,6 +34,11 @@ const SETTINGS = {
 function fail(message) {
   console.error(message);
   process.exit(1);
+}
+
+function option(name) {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? undefined : process.argv[at + 1];
 }
 
 function readSource(name) {
@@ -85,7 +95,7 @@ const solc = createRequire(import.meta.url)("solc");
 const output = compile(solc);
 let stale = 0;
 for (const name of CONTRACTS) {
-  const path = join(SOURCES, "artifacts", `${name}.json`);
+  const path = join(ARTIFACTS, `${name}.json`);
   const text = `${JSON.stringify(artifactOf(output, solc, name), null, 1)}\n`;
   const size = (JSON.parse(text).deployedBytecode.length - 2) / 2;
   if (!check) {
