@@ -20,7 +20,8 @@ __all__ = ["Relay", "RelayFailed", "RelayLied", "RelayState", "RelayStatistics",
 
 MAX_ANSWER_BYTES: Final = 16 * 1024
 """drand answers 300 bytes; fields that later versions may add have room."""
-_CONNECTIONS: Final = 4
+_CONNECTIONS: Final = 8
+"""More than are ever in use at once: the poll and the fetches."""
 _CONNECT_S: Final = 3.0
 _KEEPALIVE_S: Final = 60.0
 _MISSING: Final = frozenset({404, 425})

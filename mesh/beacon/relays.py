@@ -20,10 +20,12 @@ from protocols.beacon.scheme import verify_round
 from protocols.errors import RemoteProtocolError
 from protocols.messages.beacon import BeaconRound
 
-__all__ = ["MAX_RELAYS", "RelaySettings", "Relays", "open_relays"]
+__all__ = ["FETCHES", "MAX_RELAYS", "RelaySettings", "Relays", "open_relays"]
 
 MAX_RELAYS: Final = 16
 """Relays of one network: a round that all of them lack costs one call to each."""
+FETCHES: Final = 4
+"""Old rounds asked for at a time: what waits for a connection must not use up a relay's time to answer."""
 _EXPLORE: Final = 20
 """Every so many calls the relay that was left alone longest is asked first."""
 
@@ -68,6 +70,7 @@ class Relays:
         self._jitter = jitter
         self._set = settings or RelaySettings()
         self._asked = 0
+        self._fetching = trio.CapacityLimiter(FETCHES)
 
     def __len__(self) -> int:
         return len(self._relays)
@@ -87,10 +90,11 @@ class Relays:
 
     async def fetch_round(self, number: int) -> BeaconRound | None:
         """That round, verified, from the first relay that has it; None when none has it now. Never raises, as above."""
-        for relay in self._order():
-            one = await self._ask(relay, number, 0)
-            if one is not None:
-                return one
+        async with self._fetching:
+            for relay in self._order():
+                one = await self._ask(relay, number, 0)
+                if one is not None:
+                    return one
         return None
 
     def statistics(self) -> tuple[RelayStatistics, ...]:

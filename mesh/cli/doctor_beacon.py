@@ -3,6 +3,8 @@
 import random
 from typing import Final
 
+import trio
+
 from mesh.api.types import BeaconInfo
 from mesh.base.clock import SystemClock
 from mesh.beacon.presets import relays_of
@@ -15,7 +17,8 @@ from protocols.beacon.tracker import SILENT_ROUNDS
 
 __all__ = ["check_beacon"]
 
-PATIENCE: Final = RelaySettings(attempt_s=5.0, tries=16)
+PATIENCE: Final = RelaySettings(attempt_s=3.0, tries=16)
+GIVE_UP_S: Final = 8.0
 """A person waits for these answers; every relay may be the one that works."""
 _RELAYS: Final = "mesh config set beacon.relays URL"
 
@@ -31,7 +34,9 @@ async def check_beacon(patient: Patient) -> list[Check]:
     if not urls:
         return [weak("beacon", f"no relays of {config.network.name} are known: rounds come from peers", _RELAYS)]
     async with open_relays(urls, chain, jitter=random.random, settings=PATIENCE) as relays:
-        one = await relays.newest(0)
+        one = None
+        with trio.move_on_after(GIVE_UP_S):
+            one = await relays.newest(0)
         told = relays.statistics()
     if one is None:
         why = "; ".join(f"{relay.name}: {relay.last_error}" for relay in told if relay.last_error)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from devnet.beacon import BeaconServer, Habit
 from mesh.base.errors import ConfigError
 from mesh.beacon.presets import relays_of
-from mesh.beacon.relays import MAX_RELAYS, Relays, RelaySettings
+from mesh.beacon.relays import FETCHES, MAX_RELAYS, Relays, RelaySettings
 from protocols.beacon.chain import DEVNET_BEACON, QUICKNET
 from protocols.beacon.scheme import verify_round
 
@@ -173,6 +174,34 @@ async def test_the_fastest_is_asked_first_and_the_others_now_and_then(serve: Ser
         await relays.newest(0)
         fast.latency_s = 1e-9
     assert (one.asked, other.asked) == (2, 30)
+
+
+async def test_old_rounds_are_fetched_a_few_at_a_time(
+    serve: Serve, open_to: Open, nursery: trio.Nursery, eventually: Callable[..., Awaitable[None]]
+) -> None:
+    """Else what waits in line would be taken for a relay that does not answer."""
+    relays = open_to(await serve("hangs"), settings=RelaySettings(attempt_s=60.0))
+    for number in range(1, 3 * FETCHES):
+        nursery.start_soon(relays.fetch_round, number)
+    await eventually(lambda: relays.statistics()[0].calls == FETCHES)
+    await trio.testing.wait_all_tasks_blocked()
+    assert relays.statistics()[0].calls == FETCHES
+    nursery.cancel_scope.cancel()
+
+
+async def test_many_old_rounds_all_arrive(serve: Serve, open_to: Open) -> None:
+    relays = open_to(await serve())
+    found: list[int] = []
+
+    async def fetch(number: int) -> None:
+        one = await relays.fetch_round(number)
+        assert one is not None
+        found.append(one.number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 33):
+            nursery.start_soon(fetch, number)
+    assert sorted(found) == list(range(1, 33))
 
 
 async def test_without_relays_there_are_no_rounds(open_to: Open) -> None:
