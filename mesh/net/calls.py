@@ -73,13 +73,23 @@ class FrameReader:
         return True
 
 
+class _Waiting:
+    """A call under way: ``answer`` is set, or stays None because the stream broke, before ``done``."""
+
+    __slots__ = ("answer", "done")
+
+    def __init__(self) -> None:
+        self.answer: tuple[Kind, bytes] | None = None
+        self.done = trio.Event()
+
+
 class CallChannel:
     """Our side of one stream to one peer and protocol. ``run`` must run for as long as calls are made."""
 
     def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
         self._numbers = itertools.count()
-        self._waiting: dict[int, trio.MemorySendChannel[tuple[Kind, bytes]]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._sending = trio.StrictFIFOLock()
         self.broken = False
 
@@ -91,7 +101,8 @@ class CallChannel:
                 number, kind, body = got
                 waiting = self._waiting.pop(number, None)
                 if waiting is not None:  # else: its caller gave up
-                    waiting.send_nowait((kind, body))
+                    waiting.answer = kind, body
+                    waiting.done.set()
         except (FrameError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the callers are told below
         finally:
@@ -101,7 +112,7 @@ class CallChannel:
         """Ends the channel: whoever waits gets ``PeerUnreachable``."""
         self.broken = True
         for waiting in self._waiting.values():
-            waiting.close()
+            waiting.done.set()
         self._waiting.clear()
         await trio.aclose_forcefully(self._stream)
 
@@ -113,24 +124,37 @@ class CallChannel:
         if len(request) > CALL_MAX_BYTES:
             raise MessageTooLarge(f"a request is at most {CALL_MAX_BYTES} bytes, this one has {len(request)}")
         number = next(self._numbers) & 0xFFFFFFFF
-        send, receive = trio.open_memory_channel[tuple[Kind, bytes]](1)
-        self._waiting[number] = send
+        waiting = self._waiting[number] = _Waiting()
         try:
             await self._send(frame(number, Kind.REQUEST, request))
-            kind, body = await receive.receive()
-        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise PeerUnreachable("the stream to the peer broke before it answered") from error
+            await waiting.done.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise PeerUnreachable("the stream to the peer broke before it was asked") from error
         finally:
             self._waiting.pop(number, None)
+        if waiting.answer is None:
+            raise PeerUnreachable("the stream to the peer broke before it answered")
+        kind, body = waiting.answer
         if kind is Kind.ANSWER:
             return body
         raise CallRefused(body[:REASON_MAX_BYTES].decode(errors="replace") or "refused without a reason")
 
     async def _send(self, data: bytes) -> None:
         """Whole or not at all: half a frame would end all calls on the stream."""
-        async with self._sending:
+        await _take(self._sending)
+        try:
             with trio.CancelScope(shield=True):  # bounded: a stream that takes nothing breaks after 5 s
                 await self._stream.send_all(data)
+        finally:
+            self._sending.release()
+
+
+async def _take(lock: trio.StrictFIFOLock) -> None:
+    """Takes a lock, without a turn of the scheduler if it is free."""
+    try:
+        lock.acquire_nowait()
+    except trio.WouldBlock:
+        await lock.acquire()
 
 
 async def answer_calls(
@@ -148,8 +172,11 @@ async def answer_calls(
     async def answer(number: int, request: bytes) -> None:
         try:
             reply = await _answer(handler, number, request)
-            async with sending:
+            await _take(sending)
+            try:
                 await stream.send_all(reply)
+            finally:
+                sending.release()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the caller is gone; the reading side notices too
         finally:

@@ -54,6 +54,7 @@ FIXES: Final = {
     "accept-gate": "libp2p_host: silent sockets do not keep honest peers out",
     "no-auto-dial": "libp2p_host: the library does not dial remembered peers by itself",
     "stream-bound": "libp2p_host: streams per connection are bounded",
+    "eager-select": "libp2p_select: a protocol is agreed on in one round trip, not two",
     "buffered-rpc": "libp2p_pubsub: RPCs are read in blocks, not byte by byte",
     "inline-messages": "libp2p_pubsub: no task per message, so duplicates cost almost nothing",
     "no-sender-record": "libp2p_pubsub: no signed address record on every message",

@@ -31,6 +31,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
 from mesh.net.accept_gate import AcceptGate
+from mesh.net.libp2p_select import EagerSelect
 from mesh.net.libp2p_yamux import SturdyMuxers, SturdyYamux
 
 __all__ = [
@@ -124,6 +125,8 @@ def build_host(secret: bytes, on_contained: Callable[[ID, BaseException], None])
         muxer_transports_by_protocol={},
     )
     muxers = upgrader.muxer_multistream = SturdyMuxers({TProtocol(YAMUX): SturdyYamux}, int(NEGOTIATION_LIMIT_S))
+    for multistream in (upgrader.security_multistream, muxers):
+        multistream._selector.multiselect_client = EagerSelect()
     peers = PeerStore()
     peers.add_key_pair(me, keys)
     swarm = SturdySwarm(
@@ -147,6 +150,7 @@ def build_host(secret: bytes, on_contained: Callable[[ID, BaseException], None])
     swarm.auto_connector = _IdleConnector(swarm)
     swarm.live = muxers.live
     host = SturdyHost(swarm, negotiate_timeout=int(NEGOTIATION_LIMIT_S))
+    host.multiselect_client = EagerSelect()
     host.on_contained = on_contained
     return host
 

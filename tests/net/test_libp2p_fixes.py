@@ -61,6 +61,11 @@ PROOFS: dict[str, Proof] = {
         lambda stock: stock["overrun"]["held"] > 1024 * 1024 and not stock["overrun"]["closed"],
         lambda ours: ours["overrun"]["held"] <= 256 * 1024 and ours["overrun"]["closed"],
     ),
+    "eager-select": (
+        "wire",
+        lambda stock: stock["negotiation"]["eager"] == 0,
+        lambda ours: ours["negotiation"]["eager"] == 3,
+    ),
     "reset-frees": (
         "wire",
         lambda stock: stock["reset_streams"]["held"] >= 1024 * 1024,

@@ -16,9 +16,11 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig
 from libp2p.peer.peerinfo import PeerInfo
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.pubsub import pubsub
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.transport.tcp import tcp
+from libp2p.utils import encode_delim
 from multiaddr import Multiaddr
 
 STURDY = sys.argv[1] == "sturdy"
@@ -271,6 +273,38 @@ async def noise_messages() -> dict[str, object]:
         return {"messages": noise.cipher_state_encrypt.n - before}
 
 
+class Listener:
+    """The other end of a negotiation that agrees to everything; notes what it knew when it was first asked."""
+
+    def __init__(self, protocol: str) -> None:
+        self.heard, self.known_first = b"", b""
+        self.answer = encode_delim(b"/multistream/1.0.0") + encode_delim(protocol.encode())
+
+    async def write(self, data: bytes) -> None:
+        self.heard += data
+
+    async def read(self, n: int | None = None) -> bytes:
+        self.known_first = self.known_first or self.heard
+        chunk, self.answer = self.answer[:n], self.answer[n:]
+        return chunk
+
+
+async def negotiation() -> dict[str, object]:
+    """How many of the three kinds of negotiation name the protocol before they wait for an answer?"""
+    host = make_host()
+    upgrader = host.get_network().upgrader
+    eager = 0
+    for client in (
+        upgrader.security_multistream.multiselect_client,
+        upgrader.muxer_multistream.multiselect_client,
+        host.multiselect_client,
+    ):
+        listener = Listener(ECHO)
+        assert await client.select_one_of([ECHO], MultiselectCommunicator(listener)) == ECHO
+        eager += ECHO.encode() in listener.known_first
+    return {"eager": eager}
+
+
 async def reset_streams() -> dict[str, object]:
     """What does a listener hold of 20 streams on which a peer sent 100 KiB that nobody read, and which it then reset?"""
     async with pair() as (listener, dialler, info):
@@ -341,7 +375,7 @@ async def constants() -> dict[str, object]:
 
 CHECKS: list[Callable[[], Awaitable[dict[str, object]]]] = [
     window_updates, overrun, cancelled_writes, multiplexer, inbound_slots, silent_sockets, many_streams, socket_reads,
-    steps_per_echo, noise_messages, reset_streams, same_port, dial_time, auto_dial, constants,
+    steps_per_echo, noise_messages, negotiation, reset_streams, same_port, dial_time, auto_dial, constants,
 ]  # fmt: skip
 
 
