@@ -8,10 +8,10 @@ from typing import Final
 from mesh.base.config import tokens_text
 from mesh.base.errors import UsageError
 from protocols.job.problems import BadValue
-from protocols.job.units import duration_ms
+from protocols.job.units import duration_ms, moment
 from protocols.units import Tokens
 
-__all__ = ["duration_s", "price_flags", "wei_of"]
+__all__ = ["duration_s", "moment_s", "price_flags", "wei_of"]
 
 _AMOUNT: Final = re.compile(r"(\d{1,60})(?:\.(\d{1,18}))?(?: ?MESH)?", re.ASCII)
 _PRICES: Final = {
@@ -62,3 +62,19 @@ def duration_s(text: str) -> float:
         return float(Decimal(duration_ms(text)) / 1000)
     except BadValue as error:
         raise UsageError(f"{text!r} is no duration", why=str(error), fix="write 90s, 10m or 1h30m") from error
+
+
+def moment_s(text: str, now_s: int) -> int:
+    """Unix seconds of a time such as ``2026-12-01T18:00Z``, or of so long ago: ``90s``, ``10m``. Raises ``UsageError``."""
+    try:
+        return now_s - duration_ms(text) // 1000
+    except BadValue:
+        pass
+    try:
+        return moment(text)
+    except BadValue as error:
+        raise UsageError(
+            f"{text!r} is neither a time nor a duration",
+            why="it is 90s, 10m, 1h30m, or 2026-12-01T18:00Z",
+            fix="date -u",
+        ) from error

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import trio
 
 from mesh.api.port import NodeApi
+from mesh.api.reading import ReadApi
 from mesh.api.types import DealInfo, RunInfo, TraceInfo
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
@@ -20,6 +22,7 @@ from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_f
 from mesh.cli.watching import STREAMS, copy_logs, to_our_streams, watch_run
 
 __all__ = [
+    "LogOptions",
     "cancel_run",
     "describe_run",
     "get_result",
@@ -32,6 +35,7 @@ __all__ = [
 
 LAST_WORDS_S: Final = 10.0
 """A message to a provider takes milliseconds, a transaction a few blocks."""
+ENDS: Final = ("run.done", "run.settled", "run.failed", "run.cancelled")
 DETAIL_CHARS: Final = 60
 """A table's last column; `mesh describe` has all of it."""
 
@@ -141,9 +145,20 @@ def _event_line(one: TraceInfo) -> str:
     return plain(f"{one.seq:>6}  {when(one.at)}  {short(one.subject)}  {one.name:<20}  {fields}").rstrip()
 
 
-async def show_logs(loaded: LoadedConfig, name: str, stream: str, follow: bool, tail: int | None, output: Form) -> None:
+class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says; ``since`` in unix seconds."""
+
+    stream: str
+    follow: bool
+    tail: int | None
+    since: int | None
+    output: Form
+
+
+async def show_logs(loaded: LoadedConfig, name: str, options: LogOptions) -> None:
     """`mesh logs`: the bytes as they are, or JSON objects with their place in the stream."""
-    streams = STREAMS if stream == "both" else (stream,)
+    stream, follow, output, tail = options.stream, options.follow, options.output, options.tail
+    streams: tuple[str, ...] = STREAMS if stream == "both" else (stream,)
     parts: list[dict[str, object]] = []
 
     def collect(stream: str, offset: int, data: bytes) -> None:
@@ -156,10 +171,23 @@ async def show_logs(loaded: LoadedConfig, name: str, stream: str, follow: bool, 
     async with open_reading(loaded) as api:
         run_id = (await api.run(name)).run_id
         when_interrupted(run_id)
+        if options.since is not None:
+            ended = await _ended(api, run_id)
+            if ended is not None and ended < options.since:
+                say(f"the job ended before that, at {when(ended)} UTC   (mesh logs {run_id[:10]})")
+                streams = ()
+            elif ended is None and options.since >= SystemClock().unix_s():
+                tail = 0
         sink = to_our_streams if output == "table" else collect
         await copy_logs(api, run_id, streams=streams, following=follow, tail=tail, sink=sink)
     if output == "json" and not follow:
         emit(parts, output, str)
+
+
+async def _ended(api: ReadApi, run_id: str) -> int | None:
+    """When the run's result came, or it ended without one, in unix seconds; None while it goes on."""
+    ends = [one.at async for one in api.events(run_id) if one.name in ENDS]
+    return ends[0] if ends else None
 
 
 async def wait_for_run(loaded: LoadedConfig, name: str, output: Form) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from mesh.base.errors import UsageError
 from mesh.cli.options import Bootstrap, Network, Output, Rpc, RunName, node_flags
 from mesh.cli.session import load, run_async
 
@@ -68,7 +67,10 @@ def logs(
     tail: Annotated[
         int | None, typer.Option("--tail", min=0, metavar="LINES", help="Only the last lines of what is there.")
     ] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="10m", help="Not supported by this version.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Nothing of a job that ended before: 10m, or 2026-12-01T18:00Z."),
+    ] = None,
     stream: Annotated[
         Literal["both", "stdout", "stderr"], typer.Option("-s", "--stream", help="Which of the job's streams.")
     ] = "both",
@@ -77,16 +79,23 @@ def logs(
     rpc: Rpc = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """What a job wrote, byte for byte: while it runs from its provider, afterwards from the result."""
-    from mesh.cli.run_flow import show_logs
+    """What a job wrote, byte for byte: while it runs from its provider, afterwards from the result.
 
-    if since is not None:
-        raise UsageError(
-            f"--since {since} is not supported by this version",
-            why="a job's log is its bytes alone, without times",
-            fix=f"mesh logs {run} --tail 100",
-        )
-    run_async(show_logs, load(node_flags(network, rpc, bootstrap)), run, stream, follow, tail, output)
+    A log is the job's bytes alone, without times: --since leaves out a whole job that ended before, and with a time that
+    is now or to come only what is written from now on is shown (--since 0s -f).
+    """
+    from mesh.base.clock import SystemClock
+    from mesh.cli.amounts import moment_s
+    from mesh.cli.run_flow import LogOptions, show_logs
+
+    options = LogOptions(
+        stream=stream,
+        follow=follow,
+        tail=tail,
+        since=None if since is None else moment_s(since, SystemClock().unix_s()),
+        output=output,
+    )
+    run_async(show_logs, load(node_flags(network, rpc, bootstrap)), run, options)
 
 
 def wait(

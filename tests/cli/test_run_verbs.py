@@ -134,8 +134,28 @@ def test_logs_json(mesh, node) -> None:
     ]
 
 
-def test_logs_since_is_refused_clearly(mesh, node) -> None:
-    mesh("logs", RUN, "--since", "5m").failed(2, "not supported by this version", "--tail")
+@pytest.mark.parametrize("since", ["2027-01-15T08:00:01Z", "500000h", "2027-01-15T09:00:00+01:00"])
+def test_logs_since_a_time_at_which_the_job_still_ran(mesh, node, since) -> None:
+    assert mesh("logs", RUN, "--since", since).out == "3.14159\n"
+
+
+@pytest.mark.parametrize("since", ["2027-01-15T08:00:02Z", "2027-01-16T00:00Z"])
+def test_logs_since_a_time_after_the_jobs_end(mesh, node, since) -> None:
+    said = mesh("logs", RUN, "--since", since)
+    assert (said.code, said.out) == (0, "")
+    assert "the job ended before that, at 2027-01-15 08:00:01 UTC" in said.talk
+    assert mesh("logs", RUN, "--since", since, "-o", "json").json == []
+
+
+def test_logs_since_now_of_a_job_that_runs(mesh, node) -> None:
+    node.trace = node.trace[:1]
+    assert mesh("logs", RUN, "--since", "2099-01-01T00:00Z").out == ""
+    assert mesh("logs", RUN, "--since", "1h").out == "3.14159\n"
+
+
+@pytest.mark.parametrize("since", ["yesterday", "10", "2026-12-01"])
+def test_logs_since_what_is_no_time(mesh, node, since) -> None:
+    mesh("logs", RUN, "--since", since).failed(2, "neither a time nor a duration", "2026-12-01T18:00Z")
 
 
 def test_logs_that_cannot_be_had(mesh, node) -> None:
