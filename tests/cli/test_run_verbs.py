@@ -134,7 +134,7 @@ def test_logs_json(mesh, node) -> None:
     ]
 
 
-@pytest.mark.parametrize("since", ["2027-01-15T08:00:01Z", "500000h", "2027-01-15T09:00:00+01:00"])
+@pytest.mark.parametrize("since", ["2027-01-15T08:00:01Z", "1h", "2027-01-15T09:00:00+01:00"])
 def test_logs_since_a_time_at_which_the_job_still_ran(mesh, node, since) -> None:
     assert mesh("logs", RUN, "--since", since).out == "3.14159\n"
 
