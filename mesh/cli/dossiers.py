@@ -3,23 +3,26 @@
 import sys
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import ConfigError, MeshError, ResultRejected
+from mesh.cli.dossier_parts import completed
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs, table
 from mesh.cli.session import open_reading
-from protocols.deals.eip712 import Domain, deal_id
-from protocols.deals.evidence import MAX_DOSSIER_BYTES, Dossier, examine, read_dossier
+from protocols.deals.eip712 import deal_id
+from protocols.deals.evidence import MAX_DOSSIER_BYTES, Action, Dossier, Gap, actions, examine, gaps, read_dossier
 from protocols.errors import RemoteProtocolError
 
 __all__ = ["verify_dossier", "write_evidence"]
 
 
-async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, output: Form) -> None:
-    """`mesh deal evidence`. An existing file is left alone."""
+async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, secret: bool, output: Form) -> None:
+    """`mesh deal evidence`. An existing file is left alone; ``secret`` adds what opens a dispute."""
     async with open_reading(loaded) as api:
         deal = await api.deal(name)
-        data = await api.evidence(name)
+        data = await completed(loaded, await api.evidence(name), secret=secret)
     if to is not None and str(to) == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -42,9 +45,18 @@ def verify_dossier(path: Path, output: Form) -> None:
     """`mesh deal verify`. Raises ``ResultRejected`` when anything in it does not hold."""
     dossier = _read(path)
     findings = examine(dossier)
-    told = {**_facts(dossier), "findings": findings, "ok": all(one.ok for one in findings)}
+    left, possible = gaps(dossier), actions(dossier)
+    calls = [{**to_builtins(one), "to": f"0x{one.to.hex()}", "data": f"0x{one.data.hex()}"} for one in possible]
+    told = {
+        **_facts(dossier),
+        "findings": findings,
+        "missing": left,
+        "calls": calls,
+        "ok": all(one.ok for one in findings),
+    }
     rows = [[one.name, "ok" if one.ok else "WRONG", one.proves] for one in findings]
-    emit(told, output, lambda: f"{pairs(list(_facts(dossier).items()))}\n\n{table(['CHECK', 'HOLDS', 'PROVES'], rows)}")
+    facts = pairs(list(_facts(dossier).items()))
+    emit(told, output, lambda: f"{facts}\n\n{table(['CHECK', 'HOLDS', 'PROVES'], rows)}\n{_rest(left, possible)}")
     wrong = [one.name for one in findings if not one.ok]
     if wrong:
         raise ResultRejected(
@@ -52,8 +64,17 @@ def verify_dossier(path: Path, output: Form) -> None:
         )
 
 
+def _rest(left: tuple[Gap, ...], possible: tuple[Action, ...]) -> str:
+    """What the file does not tell, and what can be sent with it."""
+    missing = [[one.name, one.open] for one in left]
+    sendable = [[one.call, one.sender, one.when, f"{len(one.data)} bytes"] for one in possible]
+    parts = [("", table(["MISSING", "STAYS OPEN"], missing))] if missing else []
+    parts.append(("calldata: -o json", table(["CALL", "SENT BY", "WHEN", "DATA"], sendable)))
+    return "\n".join(f"\n{shown}{f'   ({note})' if note else ''}" for note, shown in parts)
+
+
 def _read(path: Path) -> Dossier:
-    fix = "mesh deal evidence DEAL   (writes one)"
+    fix = "mesh deals   (mesh deal evidence writes one, given the id of a deal)"
     try:
         with path.open("rb") as file:
             data = file.read(MAX_DOSSIER_BYTES + 1)
@@ -68,11 +89,12 @@ def _read(path: Path) -> Dossier:
 def _facts(dossier: Dossier) -> dict[str, str]:
     deal = dossier.deal
     return {
-        "deal": "0x" + deal_id(Domain(dossier.chain_id, dossier.escrow), deal).hex(),
+        "deal": "0x" + deal_id(dossier.domain, deal).hex(),
         "escrow": f"0x{dossier.escrow.hex()} on chain {dossier.chain_id}",
         "client": f"0x{deal.client.hex()}",
         "provider": f"0x{deal.provider.hex()}",
         "job": f"0x{deal.job_id.hex()}",
         "price": amount(str(int(deal.price))),
         "state": dossier.state,
+        "refused": f"{dossier.refused.code} {dossier.refused.detail}".strip() if dossier.refused else "",
     }

@@ -185,19 +185,22 @@ def deal_text(one: DealInfo) -> str:
 def evidence(
     deal: DealName,
     to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="File to write; - is stdout.")] = None,
+    secret: Annotated[
+        bool, typer.Option("--secret", help="Add what opens a dispute, for whoever is to fund one; for nobody else.")
+    ] = False,
     output: Output = "table",
 ) -> None:
     """Write everything that was signed about a deal into one file that anybody can check."""
     from mesh.cli.dossiers import write_evidence
 
-    run_async(write_evidence, load(), deal, to, output)
+    run_async(write_evidence, load(), deal, to, secret, output)
 
 
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file from `mesh deal evidence`.")],
     output: Output = "table",
 ) -> None:
-    """Check every signature and hash of a dossier, without node, network or chain."""
+    """Check every signature, hash and chain proof of a dossier, without node, network or chain."""
     from mesh.cli.dossiers import verify_dossier
 
     verify_dossier(file, output)

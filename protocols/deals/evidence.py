@@ -1,43 +1,54 @@
-"""What is everything that was signed about a deal, and does it hold together?
+"""What does a dossier prove, what does it lack, and what can be done with it?
 
-A dossier is one canonical file. `examine` re-checks every signature and hash in it without network, chain or store, and says
-what each proves.
+`examine` re-checks every signature, hash and chain proof without network, chain or store, and says what each proves. `gaps`
+says what a reader must not conclude. `actions` is the calldata of every escrow call that the dossier suffices for.
 """
 
 from typing import Final
 
 import msgspec
 
-from protocols.canonical import decode_strict, encode
+from protocols.contracts import calls
+from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals import eip712
-from protocols.deals.states import Commitment, DealState
+from protocols.deals.dossier import MAX_DOSSIER_BYTES, Dossier, dossier_of, read_dossier, with_parts
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
-from protocols.job.canonical import CanonicalJob, job_id_of
-from protocols.messages.deal import Delivered, ResultNotice, SignOff
+from protocols.job.canonical import CanonicalJob, job_id_of, level_params_of
+from protocols.messages.deal import ResultNotice
 from protocols.signing import address_of_key, recover_key
-from protocols.units import Address, DealId, Hash32, Signature
+from protocols.units import ZERO_HASH, Address, DealId, Hash32, Signature
+from protocols.verify.inclusion import LogProof, ProvenLog, verify_log
 
-__all__ = ["MAX_DOSSIER_BYTES", "Dossier", "Finding", "dossier_of", "examine", "read_dossier"]
+__all__ = [
+    "MAX_DOSSIER_BYTES",
+    "Action",
+    "Dossier",
+    "Finding",
+    "Gap",
+    "actions",
+    "dossier_of",
+    "examine",
+    "gaps",
+    "read_dossier",
+    "with_parts",
+]
 
-MAX_DOSSIER_BYTES: Final = 256 * 1024
+
+def _topic(signature: str) -> Hash32:
+    return keccak256(signature.encode())
 
 
-class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="dossier/1"):
-    """The evidence of one deal, as one party holds it. Missing parts are None: not every deal gets that far."""
-
-    chain_id: int
-    escrow: Address
-    deal: eip712.Deal
-    client_signature: Signature
-    provider_signature: Signature | None
-    job: bytes
-    commitment: Commitment | None
-    result: ResultNotice | None
-    delivered: Delivered | None
-    sign_off: SignOff | None
-    state: str
-    """Where the deal stood when this was written, in words."""
+_TOLD: Final[dict[Hash32, str]] = {
+    COMMITTED_TOPIC: "committed",
+    _topic("DealClaimed(bytes32,bytes32,uint256)"): "claimed",
+    _topic("DealSettled(bytes32,uint256,uint256)"): "settled",
+    _topic("DealFinalized(bytes32,uint256,uint256)"): "finalized",
+    _topic("DealCancelled(bytes32,uint256,uint256)"): "cancelled",
+    _topic("DealExpired(bytes32,uint256,uint256)"): "expired",
+}
+"""Logs of the escrow about one deal, by their first topic."""
+_LAST: Final = frozenset({"settled", "finalized", "cancelled", "expired"})
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -48,49 +59,78 @@ class Finding(msgspec.Struct, frozen=True):
     proves: str
 
 
-def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
-    """The canonical bytes of a deal's dossier."""
-    terms = state.terms
-    return encode(
-        Dossier(
-            chain_id=domain.chain_id,
-            escrow=domain.escrow,
-            deal=terms.deal,
-            client_signature=terms.client_signature,
-            provider_signature=terms.provider_signature,
-            job=job,
-            commitment=getattr(state, "commitment", None),
-            result=getattr(state, "result", None),
-            delivered=getattr(state, "receipt", None),
-            sign_off=getattr(state, "sign_off", None),
-            state=type(state).__name__.lower(),
-        )
-    )
+class Gap(msgspec.Struct, frozen=True):
+    """A part that is not there, and what therefore stays open."""
+
+    name: str
+    open: str
 
 
-def read_dossier(data: bytes) -> Dossier:
-    """The dossier in a file from anybody. Raises ``RemoteProtocolError``."""
-    return decode_strict(Dossier, data, max_bytes=MAX_DOSSIER_BYTES)
+class Action(msgspec.Struct, frozen=True):
+    """A transaction that the dossier suffices for: send ``data`` to ``to``."""
+
+    call: str
+    sender: str
+    """Who may send it."""
+    when: str
+    to: Address
+    data: bytes
 
 
 def examine(dossier: Dossier) -> tuple[Finding, ...]:
     """Every check that needs nothing but the file."""
-    domain = eip712.Domain(dossier.chain_id, dossier.escrow)
-    deal_id = eip712.deal_id(domain, dossier.deal)
-    client, provider = dossier.deal.client, dossier.deal.provider
-    found = [_signed("client", client, Hash32(deal_id), dossier.client_signature, "the client agreed to these terms")]
+    domain, deal = dossier.domain, dossier.deal
+    deal_id = eip712.deal_id(domain, deal)
+    terms = Hash32(deal_id)
+    found = [_signed("client", deal.client, terms, dossier.client_signature, "the client agreed to these terms")]
     if dossier.provider_signature is not None:
         proves = "the provider agreed to these terms"
-        found.append(_signed("provider", provider, Hash32(deal_id), dossier.provider_signature, proves))
-    found.append(_job(dossier))
+        found.append(_signed("provider", deal.provider, terms, dossier.provider_signature, proves))
+    found += _job(dossier)
     if dossier.result is not None:
-        found += _result(dossier.result, deal_id, provider, domain)
-    if dossier.delivered is not None:
-        digest = eip712.digest(domain, dossier.delivered.receipt)
-        found.append(_signed("delivery", client, digest, dossier.delivered.signature, "the client held every byte"))
+        found += _result(dossier.result, deal_id, deal.provider, domain)
+    found += [*_delivery(dossier, deal_id), *_acceptance(dossier, deal_id)]
+    if dossier.client_secret is not None:
+        ok = keccak256(dossier.client_secret) == deal.client_secret_hash
+        found.append(Finding("client secret", ok, "a dispute can be opened with it, by anybody"))
+    found += [_proof(dossier, proof) for proof in dossier.proofs]
+    return tuple(found)
+
+
+def gaps(dossier: Dossier) -> tuple[Gap, ...]:
+    """What is missing, and what a reader must therefore not conclude."""
+    proven = {_TOLD[log.topics[0]] for proof in dossier.proofs if (log := _about(dossier, proof)) is not None}
+    parts: tuple[tuple[str, bool, str], ...] = (
+        ("provider signature", dossier.provider_signature is not None, "whether the provider ever agreed"),
+        ("chain: committed", "committed" in proven, "whether price and collateral were ever locked; look it up"),
+        ("result", dossier.result is not None, "whether the provider committed to any result"),
+        ("delivery", dossier.delivered is not None, "whether the client ever held the bytes"),
+        ("acceptance", dossier.sign_off is not None, "whether the client agreed to pay"),
+        ("chain: end", bool(proven & _LAST), "whether and how it ended on chain; look it up"),
+        ("client secret", dossier.client_secret is not None, "a dispute: only the client can open one"),
+    )
+    return tuple(Gap(name, left_open) for name, there, left_open in parts if not there)
+
+
+def actions(dossier: Dossier) -> tuple[Action, ...]:
+    """Every call of the escrow that this dossier suffices for; calls about a locked deal need its proven commitment."""
+    to, deal = dossier.escrow, dossier.deal
+    found = [Action("commit", "the provider", "by commitBy", to, calls.commit(deal, dossier.client_signature))]
+    lock = next((held for proof in dossier.proofs if (held := _lock(dossier, proof)) is not None), None)
+    if lock is None:
+        return tuple(found)
+    claimed = dossier.claim.result_hash if dossier.claim else ZERO_HASH
     if dossier.sign_off is not None:
-        digest = eip712.digest(domain, dossier.sign_off.settlement)
-        found.append(_signed("settlement", client, digest, dossier.sign_off.signature, "the client agreed to pay"))
+        data = calls.settle(lock, dossier.sign_off.settlement.paid, dossier.sign_off.signature, result_hash=claimed)
+        found.append(Action("settle", "the provider", "until it has ended otherwise", to, data))
+    if claimed != ZERO_HASH:
+        data = calls.finalize(lock, claimed)
+        found.append(Action("finalize", "anybody", "when the window has passed", to, data))
+        return tuple(found)
+    if dossier.result is not None:
+        data = calls.claim(lock, eip712.digest(dossier.domain, dossier.result.commit))
+        found.append(Action("claim", "the provider", "by the claim deadline", to, data))
+    found.append(Action("expire", "anybody", "after the claim deadline", to, calls.expire(lock)))
     return tuple(found)
 
 
@@ -102,12 +142,18 @@ def _signed(name: str, who: Address, digest: Hash32, signature: Signature, prove
     return Finding(f"{name} signature", ok, proves)
 
 
-def _job(dossier: Dossier) -> Finding:
+def _job(dossier: Dossier) -> list[Finding]:
+    deal = dossier.deal
     try:
-        ok = job_id_of(CanonicalJob.decode(dossier.job)) == dossier.deal.job_id
+        job = CanonicalJob.decode(dossier.job)
     except RemoteProtocolError:
-        ok = False
-    return Finding("job id", ok, "this is the job they agreed on")
+        return [Finding("job id", False, "this is the job they agreed on")]
+    compared = deal.level == eip712.Level[job.verify.level.upper()] and deal.level_params == level_params_of(job.verify)
+    return [
+        Finding("job id", job_id_of(job) == deal.job_id, "this is the job they agreed on"),
+        Finding("job level", compared, "results are compared as the job says"),
+        Finding("job module", job.module[-32:] == deal.image, "the program they agreed on is the job's"),
+    ]
 
 
 def _result(result: ResultNotice, deal_id: DealId, provider: Address, domain: eip712.Domain) -> list[Finding]:
@@ -118,3 +164,90 @@ def _result(result: ResultNotice, deal_id: DealId, provider: Address, domain: ei
         Finding("result deal", result.commit.deal_id == deal_id, "the result belongs to this deal"),
         Finding("result root", opened, "the result's content is the one committed to"),
     ]
+
+
+def _names_result(dossier: Dossier, deal_id: DealId, named: DealId, result_hash: Hash32) -> bool:
+    """Whether a receipt is about this deal, and about the result in the dossier."""
+    result = dossier.result
+    return named == deal_id and result is not None and result_hash == eip712.digest(dossier.domain, result.commit)
+
+
+def _delivery(dossier: Dossier, deal_id: DealId) -> list[Finding]:
+    if dossier.delivered is None:
+        return []
+    receipt, signature = dossier.delivered.receipt, dossier.delivered.signature
+    digest = eip712.digest(dossier.domain, receipt)
+    named = _names_result(dossier, deal_id, receipt.deal_id, receipt.result_hash)
+    return [
+        _signed("delivery", dossier.deal.client, digest, signature, "the client held every byte"),
+        Finding("delivery result", named, "of the result in this file"),
+    ]
+
+
+def _acceptance(dossier: Dossier, deal_id: DealId) -> list[Finding]:
+    if dossier.sign_off is None:
+        return []
+    off, client, domain = dossier.sign_off, dossier.deal.client, dossier.domain
+    named = _names_result(dossier, deal_id, off.receipt.deal_id, off.receipt.result_hash)
+    settlement = off.settlement
+    pays = settlement.deal_id == deal_id and settlement.paid <= dossier.deal.price
+    receipt = eip712.digest(domain, off.receipt)
+    return [
+        _signed("receipt", client, receipt, off.receipt_signature, "the client had the result before the draw"),
+        Finding("receipt result", named, "of the result in this file"),
+        _signed("settlement", client, eip712.digest(domain, settlement), off.signature, "the client agreed to pay"),
+        Finding("settlement amount", pays, "for this deal, and no more than its price"),
+    ]
+
+
+# --- what the chain says ------------------------------------------------------------------------------------------
+
+
+def _proof(dossier: Dossier, proof: LogProof) -> Finding:
+    try:
+        log = verify_log(proof)
+    except RemoteProtocolError as error:
+        return Finding("chain proof", False, str(error))
+    block = f"if block {log.block} of chain {dossier.chain_id} is 0x{log.block_hash.hex()}"
+    if _about(dossier, proof) is None:
+        return Finding("chain proof", False, f"{block}: a log of another contract or deal")
+    name = _TOLD[log.topics[0]]
+    return Finding(f"chain: {name}", _fits(dossier, name, log), f"{block}: it was {name} at {log.at}")
+
+
+def _about(dossier: Dossier, proof: LogProof) -> ProvenLog | None:
+    """What the escrow said about this deal; None when the proof fails, or is about something else."""
+    try:
+        log = verify_log(proof)
+    except RemoteProtocolError:
+        return None
+    deal_id = Hash32(eip712.deal_id(dossier.domain, dossier.deal))
+    ours = log.address == dossier.escrow and len(log.topics) >= 2 and log.topics[1] == deal_id
+    return log if ours and log.topics[0] in _TOLD else None
+
+
+def _fits(dossier: Dossier, name: str, log: ProvenLog) -> bool:
+    """Whether the log says what the rest of the file says."""
+    match name:
+        case "committed":
+            in_time = dossier.commitment is None or dossier.commitment.at == log.at
+            return in_time and _lock_of(dossier, log) is not None
+        case "claimed":
+            return dossier.claim is None or log.data[:32] == dossier.claim.result_hash
+        case _:
+            return dossier.end is None or dossier.end.how == name
+
+
+def _lock(dossier: Dossier, proof: LogProof) -> Lock | None:
+    """The Lock that a proven commitment of this deal logged."""
+    log = _about(dossier, proof)
+    return _lock_of(dossier, log) if log is not None and log.topics[0] == COMMITTED_TOPIC else None
+
+
+def _lock_of(dossier: Dossier, log: ProvenLog) -> Lock | None:
+    try:
+        lock = Lock.from_log(log.topics, log.data)
+    except (RemoteProtocolError, ValueError):
+        return None
+    owners = {"client_owner": lock.client_owner, "provider_owner": lock.provider_owner}
+    return lock if lock == Lock.of(dossier.domain, dossier.deal, **owners) else None

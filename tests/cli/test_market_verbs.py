@@ -11,8 +11,9 @@ from mesh.cli.jobfile import parse_job_text
 from protocols.canonical import encode
 from protocols.deals.eip712 import Deal, Domain, deal_id
 from protocols.deals.evidence import MAX_DOSSIER_BYTES, Dossier
+from protocols.deals.states import Commitment
 from protocols.deals.terms import Enforcement, Level, Metering, SettlementMode
-from protocols.job.canonical import CanonicalJob, Resolved, canonical_job, job_id_of
+from protocols.job.canonical import CanonicalJob, Resolved, canonical_job, job_id_of, level_params_of
 from protocols.transfer.cid import raw_cid
 from protocols.units import Address, Hash32, Tokens
 
@@ -84,20 +85,21 @@ def a_job() -> bytes:
 
 def a_deal(**changes) -> Deal:
     zero = Hash32(bytes(32))
+    job = CanonicalJob.decode(a_job())
     terms = {
         "client": CLIENT.address,
         "provider": PROVIDER.address,
         "token": Address(b"\x03" * 20),
         "run_nonce": 5,
         "index": 0,
-        "job_id": job_id_of(CanonicalJob.decode(a_job())),
-        "image": zero,
+        "job_id": job_id_of(job),
+        "image": Hash32(job.module[-32:]),
         "gpus": (),
         "price": Tokens(TOKEN),
         "metering": Metering(0),
         "collateral": Tokens(0),
-        "level": Level(0),
-        "level_params": zero,
+        "level": Level.EXACT,
+        "level_params": level_params_of(job.verify),
         "numeric_class": zero,
         "enforcement": Enforcement(0),
         "audit_ppm": 0,
@@ -159,6 +161,38 @@ def test_verify(mesh, home) -> None:
     told = mesh("deal", "verify", "d", "-o", "json").json
     assert told["ok"] is True
     assert told["client"] == f"0x{CLIENT.address.hex()}"
+
+
+def test_verify_says_what_is_missing_and_what_can_be_sent(mesh, home) -> None:
+    Path("d").write_bytes(dossier())
+    lines = mesh("deal", "verify", "d").out.splitlines()
+    assert any(line.startswith("commit  the provider  by commitBy  900 bytes") for line in lines)
+    assert any(line.startswith("chain: committed") and "look it up" in line for line in lines)
+    told = mesh("deal", "verify", "d", "-o", "json").json
+    assert {one["name"] for one in told["missing"]} >= {"result", "client secret"}
+    (call,) = told["calls"]
+    assert call["call"] == "commit"
+    assert call["to"] == f"0x{DOMAIN.escrow.hex()}"
+    assert len(call["data"]) == 2 + 2 * (4 + 28 * 32)
+
+
+def test_evidence_with_the_secret_is_the_clients_alone_to_write(mesh, node) -> None:
+    node.dossier = dossier()
+    assert mesh("deal", "evidence", "0x77aa", "--to", "plain").code == 0
+    assert Path("plain").read_bytes() == dossier()
+    mesh("deal", "evidence", "0x77aa", "--secret", "--to", "d").failed(2, "cannot open a dispute", "mesh deal evidence")
+    mesh("key", "new")
+    mesh("deal", "evidence", "0x77aa", "--secret", "--to", "d").failed(2, "cannot open a dispute", "mesh deal evidence")
+    assert not Path("d").exists()
+
+
+def test_evidence_is_written_also_where_no_endpoint_answers(mesh, node) -> None:
+    tx = Commitment(tx=Hash32(b"\x01" * 32), block=1, at=1)
+    node.dossier = dossier(commitment=tx)
+    said = mesh("deal", "evidence", "0x77aa", "--to", "d")
+    assert said.code == 0
+    assert "chain proofs" in said.talk
+    assert Path("d").read_bytes() == node.dossier
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+"""What is in the file that holds the evidence of one deal?
+
+One canonical message of bounded size. It holds what one party has: terms, signatures, job, result, receipts, and proofs that
+the chain logged what it is said to have logged. `protocols.deals.evidence` says what it proves.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from protocols.canonical import decode_strict, encode
+from protocols.deals import eip712
+from protocols.deals.states import Claimed, Commitment, DealState, Expired, Rejected, Settled
+from protocols.limits import MAX_JOB_BYTES, MAX_REASON_CHARS
+from protocols.messages.deal import Delivered, ResultNotice, SignOff
+from protocols.units import ZERO_HASH, Address, Hash32, Signature, Tokens, UnixSeconds
+from protocols.verify.inclusion import LogProof
+
+__all__ = [
+    "MAX_DOSSIER_BYTES",
+    "MAX_PROOFS",
+    "ClaimSeen",
+    "Dossier",
+    "End",
+    "Refused",
+    "dossier_of",
+    "read_dossier",
+    "with_parts",
+]
+
+MAX_DOSSIER_BYTES: Final = 256 * 1024
+"""A job of 32 KiB, eight proofs of some 4 KiB each, and room."""
+MAX_PROOFS: Final = 8
+"""Logs of one deal: committed, claimed, disputed, ended; each may have been written twice by a reorganisation."""
+
+Word = Annotated[Hash32, Meta(min_length=32, max_length=32)]
+Signed = Annotated[Signature, Meta(min_length=65, max_length=65)]
+Time = Annotated[UnixSeconds, Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class ClaimSeen(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The provider's claim, as this party's node saw it."""
+
+    tx: Word
+    at: Time
+    result_hash: Word
+
+
+class End(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """How it ended on chain, as this party's node saw it."""
+
+    how: Annotated[str, Meta(pattern="^[a-z]{1,16}$")]
+    tx: Word
+    paid: Tokens
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Why this client did not sign the result off."""
+
+    code: Annotated[str, Meta(pattern="^[a-z-]{0,40}$")]
+    detail: Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
+
+
+class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="dossier/2"):
+    """The evidence of one deal, as one party holds it. Missing parts are None: not every deal gets that far."""
+
+    chain_id: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    escrow: Annotated[Address, Meta(min_length=20, max_length=20)]
+    deal: eip712.Deal
+    client_signature: Signed
+    provider_signature: Signed | None
+    job: Annotated[bytes, Meta(max_length=MAX_JOB_BYTES)]
+    commitment: Commitment | None
+    result: ResultNotice | None
+    delivered: Delivered | None
+    sign_off: SignOff | None
+    state: Annotated[str, Meta(pattern="^[a-z]{1,16}$")]
+    """Where the deal stood when this was written, in words."""
+    rfq_id: Word = ZERO_HASH
+    """What the client derives its secret from; worthless to others."""
+    claim: ClaimSeen | None = None
+    end: End | None = None
+    refused: Refused | None = None
+    client_secret: Word | None = None
+    """What opens a dispute. Only in a dossier that was written for whoever is to fund one."""
+    proofs: Annotated[tuple[LogProof, ...], Meta(max_length=MAX_PROOFS)] = ()
+
+    @property
+    def domain(self) -> eip712.Domain:
+        """Where its signatures count."""
+        return eip712.Domain(self.chain_id, self.escrow)
+
+    @property
+    def transactions(self) -> tuple[Hash32, ...]:
+        """Transactions of the escrow that concern this deal, oldest first: what proofs can be fetched for."""
+        found = [part.tx for part in (self.commitment, self.claim, self.end) if part is not None]
+        return tuple(dict.fromkeys(found))
+
+
+def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
+    """The canonical bytes of a deal's dossier, without secret and proofs (`with_parts` adds them)."""
+    terms = state.terms
+    claim = state if isinstance(state, Claimed) else state.claim if isinstance(state, Settled) else None
+    return encode(
+        Dossier(
+            chain_id=domain.chain_id,
+            escrow=domain.escrow,
+            deal=terms.deal,
+            client_signature=terms.client_signature,
+            provider_signature=terms.provider_signature,
+            job=job,
+            commitment=getattr(state, "commitment", None),
+            result=getattr(state, "result", None),
+            delivered=getattr(state, "receipt", None),
+            sign_off=getattr(state, "sign_off", None),
+            state=type(state).__name__.lower(),
+            rfq_id=terms.rfq_id,
+            claim=ClaimSeen(claim.tx, claim.at, claim.result_hash) if claim else None,
+            end=_end(state),
+            refused=_refused(state, claim),
+        )
+    )
+
+
+def with_parts(dossier: Dossier, *, client_secret: Hash32 | None = None, proofs: tuple[LogProof, ...] = ()) -> bytes:
+    """The canonical bytes of a dossier with these parts added; at most MAX_PROOFS proofs are kept."""
+    proofs = (*dossier.proofs, *proofs)[:MAX_PROOFS]
+    secret = client_secret or dossier.client_secret
+    return encode(msgspec.structs.replace(dossier, client_secret=secret, proofs=proofs))
+
+
+def read_dossier(data: bytes) -> Dossier:
+    """The dossier in a file from anybody. Raises ``RemoteProtocolError``."""
+    return decode_strict(Dossier, data, max_bytes=MAX_DOSSIER_BYTES)
+
+
+def _end(state: DealState) -> End | None:
+    match state:
+        case Settled():
+            return End(state.how, state.tx, state.paid)
+        case Expired():
+            return End("expired", state.tx, Tokens(0))
+        case _:
+            return None
+
+
+def _refused(state: DealState, claim: Claimed | None) -> Refused | None:
+    if isinstance(state, Rejected):
+        return Refused(state.code, state.detail)
+    return Refused("", claim.rejected) if claim is not None and claim.rejected else None
