@@ -5,7 +5,7 @@ pyrevm executes the committed bytecode, 13,000 calls a second, with pip alone. I
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,7 +14,8 @@ from coincurve import PrivateKey
 from eth_abi.abi import decode, encode
 from pyrevm import EVM, BlockEnv, CfgEnv, Env
 
-from protocols.contracts import artifact, calls
+from protocols.contracts import artifact, calls, channels
+from protocols.contracts.channels import Channel, ChannelClose, ChannelWord, Voucher
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals.eip712 import (
     DEVNET_BOUNDS,
@@ -27,6 +28,8 @@ from protocols.deals.eip712 import (
     Metering,
     OnChainState,
     OperatorConsent,
+    OutcomeCode,
+    ResultCommit,
     Settlement,
     SettlementMode,
     SignedStruct,
@@ -83,6 +86,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("0x"):
         return bytes.fromhex(value[2:])
     return value
+
+
+def as_abi(lock: Lock) -> tuple[Any, ...]:
+    """A Lock as the ABI's tuple."""
+    words = lock.words()
+    at = [words[start : start + 32] for start in range(0, len(words), 32)]
+    addresses = ["0x" + word[12:].hex() for word in (at[1], at[3], at[4])]
+    return (at[0], addresses[0], at[2], *addresses[1:], *(int.from_bytes(word) for word in at[5:]))
 
 
 class Key:
@@ -282,6 +293,47 @@ class World:
     def cancel(self, lock: Lock, paid: int, *, sender: Key, other: Key) -> None:
         consent = self.signed(other, Cancellation(lock.deal_id, Tokens(paid)))
         self.send(sender, calls.cancel(lock, Tokens(paid), consent))
+
+    # --- disputes ----------------------------------------------------------------------------------------------------
+
+    def result(self, lock: Lock, text: bytes = b"result") -> tuple[ResultCommit, Signature, Hash32]:
+        """A ResultCommit that the provider has signed, and its digest."""
+        made = ResultCommit(lock.deal_id, keccak256(text), OutcomeCode.FAILED, -1, 2**64 - 1, 3, keccak256(b"log"))
+        return made, self.signed(self.provider, made), digest(self.domain, made)
+
+    def dispute(self, lock: Lock, result_hash: Hash32, *, sender: Key | None = None) -> OnChainState:
+        """The panel takes the deal; what it was."""
+        return OnChainState(self.call(sender or self.panel, "openDispute", as_abi(lock), result_hash))
+
+    def close_dispute(
+        self, lock: Lock, result_hash: Hash32, end: OnChainState, payout: Sequence[int], *, sender: Key | None = None
+    ) -> None:
+        """``payout``: to the client, to the provider, to its stake, to the panel, burned."""
+        self.call(sender or self.panel, "closeDispute", as_abi(lock), result_hash, end, tuple(payout))
+
+    # --- channels ----------------------------------------------------------------------------------------------------
+
+    def open_channel(self, amount: int = 5_000) -> Channel:
+        """The client opens a channel to the provider, or adds to it."""
+        self.send(self.client, channels.fund(self.provider.address, Tokens(amount)))
+        parties = (self.client.address, self.provider.address, Address(self.read("ownerOf", self.client.hex)))
+        return Channel(*parties, self.channel(Channel(*parties, 0)).generation)
+
+    def channel(self, channel: Channel) -> ChannelWord:
+        """What the escrow holds of it."""
+        parties = (channel.client, channel.provider, channel.client_owner)
+        return ChannelWord(*self.read("channelOf", *("0x" + party.hex() for party in parties)))
+
+    def redeem(
+        self, channel: Channel, cumulative: int, *, sender: Key | None = None, signer: Key | None = None
+    ) -> None:
+        voucher = Voucher(channel.channel_id, Tokens(cumulative), 3, keccak256(b"deals"))
+        signature = self.signed(signer or self.client, voucher)
+        self.send(sender or self.provider, channels.redeem(channel, voucher, signature))
+
+    def close_together(self, channel: Channel, cumulative: int, *, sender: Key, other: Key) -> None:
+        last = ChannelClose(channel.channel_id, Tokens(cumulative), 3, keccak256(b"deals"))
+        self.send(sender, channels.close_together(channel, last, self.signed(other, last)))
 
     def state(self, lock: Lock) -> OnChainState:
         return OnChainState(self.read("slotOf", "0x" + lock.client.hex(), lock.run_nonce, lock.index)[0])
