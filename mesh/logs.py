@@ -68,5 +68,5 @@ class LogReader:
             raise NodeUnreachable(
                 "the provider does not tell its log",
                 why=str(error) or type(error).__name__,
-                fix="mesh wait RUN   (the result brings the whole log)",
+                fix="mesh ps   (the result brings the whole log)",
             ) from error

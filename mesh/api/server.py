@@ -96,7 +96,7 @@ async def _events(api: NodeApi, request: Request) -> Response:
     try:
         since = int(query.get("since", "0"))
     except ValueError:
-        return _failed(MeshError("since must be a number", why=query["since"], fix="mesh events RUN --since 0"))
+        return _failed(MeshError("since must be a number", why=query["since"], fix="mesh events --since 0"))
     return _EventLines(api.events(query.get("run", ""), since=since, follow=query.get("follow") == "1"))
 
 

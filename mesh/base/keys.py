@@ -218,7 +218,7 @@ def _decrypt(path: Path, content: bytes, passphrase: Passphrase | None) -> NodeK
         raise ConfigError(
             f"{path} is encrypted",
             why="no passphrase was given",
-            fix="set key.passphrase_file, or start mesh on a terminal",
+            fix="mesh config set key.passphrase_file FILE   (or use a terminal, where it is asked for)",
         )
     from eth_keyfile.keyfile import decode_keyfile_json
 

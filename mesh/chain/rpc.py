@@ -182,7 +182,7 @@ class Rpc:
                 endpoint.last_error = endpoint.refused
                 endpoint.failures += 1
             raise EndpointRefused(
-                endpoint.refused, fix="mesh config get rpc   (and remove or correct it)", endpoint=endpoint.name
+                endpoint.refused, fix="mesh config get chain.rpc   (and remove or correct it)", endpoint=endpoint.name
             )
 
     async def _told_chain_id(self, endpoint: Endpoint) -> int:

@@ -6,6 +6,7 @@ provably taken by another transaction. Transactions leave one after the other, b
 that comes before its turn. A call that would revert is found out by the gas estimate, at no cost.
 """
 
+import math
 from collections.abc import Collection
 from typing import Final
 
@@ -377,7 +378,7 @@ class Submitter:
         if base_fee > self._set.fee_cap:
             raise FeeAboveCap(
                 f"gas costs {base_fee / 1e9:g} gwei now, this node pays at most {self._set.fee_cap / 1e9:g}",
-                fix="mesh config set chain.max_fee_gwei GWEI   (or wait)",
+                fix=f"mesh config set chain.max_fee_gwei {math.ceil(base_fee / 1e9 * 2)}   (or wait)",
             )
         return max(1, min(2 * base_fee, self._set.fee_cap))
 

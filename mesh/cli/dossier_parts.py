@@ -46,7 +46,7 @@ def _secret(loaded: LoadedConfig, dossier: Dossier) -> Hash32:
         raise UsageError(
             "this node cannot open a dispute about that deal",
             why="the secret is derived from the key of the deal's client, and this is another",
-            fix="mesh deals   (mesh deal evidence works without --secret)",
+            fix="mesh deals   (write its evidence without --secret)",
         )
     return Hash32(made)
 

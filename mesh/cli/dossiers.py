@@ -74,7 +74,7 @@ def _rest(left: tuple[Gap, ...], possible: tuple[Action, ...]) -> str:
 
 
 def _read(path: Path) -> Dossier:
-    fix = "mesh deals   (mesh deal evidence writes one, given the id of a deal)"
+    fix = "mesh deals   (lists those whose evidence can be written)"
     try:
         with path.open("rb") as file:
             data = file.read(MAX_DOSSIER_BYTES + 1)

@@ -73,7 +73,9 @@ def read_job_file(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}", fix="ls, or write one: mesh job schema shows every key") from None
+        raise ConfigError(
+            f"there is no file {path}", fix=f"ls {path.parent}   (`mesh job schema` shows how to write one)"
+        ) from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a directory", fix=f"mesh submit {path}/job.yaml") from None
     except OSError as error:

@@ -93,7 +93,7 @@ def _refuse_unbuilt(loaded: LoadedConfig) -> None:
             raise UsageError(
                 f"{name} {value} is not supported by this version",
                 why="it comes with a later milestone",
-                fix="leave it out   (mesh config view --origins shows where a setting comes from)",
+                fix="mesh config view --origins   (shows where it comes from: leave it out there)",
             )
 
 

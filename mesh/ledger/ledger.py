@@ -44,7 +44,7 @@ def network_params(config: Config) -> NetworkParams:
         raise ConfigError(
             f"no escrow is known on {preset.name}",
             why="its contracts are not deployed, or their addresses are not in the configuration",
-            fix="mesh chain deploy --network NAME, or mesh config set chain.escrow 0x...",
+            fix=f"mesh chain deploy --network {preset.name}, or mesh config set chain.escrow 0x...",
         )
     return msgspec.structs.replace(
         preset,

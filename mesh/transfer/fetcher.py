@@ -95,10 +95,10 @@ def _error(root: Cid, failed: Failed) -> FetchError:
     what = f"{cid_text(root)} could not be fetched"
     match failed.code:
         case "refused":
-            return FetchRefused(what, why=failed.detail, fix="mesh describe RUN   (has the deal ended?)")
+            return FetchRefused(what, why=failed.detail, fix="mesh deals   (has the deal ended?)")
         case "too_large":
             return FetchTooLarge(what, why=failed.detail, fix="raise max_bytes or max_files of this input or output")
         case "unreachable":
             return FetchTimeout(what, why=failed.detail, fix="mesh peers   (what has arrived is kept)")
         case _:
-            return FetchFailed(what, why=f"{failed.code}: {failed.detail}", fix="mesh describe RUN")
+            return FetchFailed(what, why=f"{failed.code}: {failed.detail}", fix="mesh deals")

@@ -214,7 +214,7 @@ class BlobDisk:
                 raise QuotaExceeded(
                     "there is no room for more blobs",
                     why=f"{used} of {self._quota_bytes} bytes are in use and {cost} more are needed",
-                    fix="mesh config set store.quota SIZE   (or cancel runs whose results you do not need)",
+                    fix=f"mesh config set store.blob_quota_mib {2 * self._quota_bytes >> 20}   (then restart the node)",
                 )
             self._used = used + cost
 
