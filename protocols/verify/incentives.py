@@ -13,30 +13,23 @@ import msgspec
 
 from protocols.deals.eip712 import Deal
 from protocols.deals.terms import MAX_COLLATERAL_FACTOR, Enforcement, Level
+from protocols.disputes.params import BOUNTY_PRICES, FIRST_SEATS
 from protocols.errors import RemoteProtocolError
 from protocols.limits import COLLATERAL_PRICES
 from protocols.units import PPM, Tokens
 from protocols.verify.levels import LEVELS, LevelRule
 
 __all__ = [
-    "BOUNTY_PRICES",
-    "PANEL_SEATS",
     "Fault",
     "Stakes",
     "at_stake",
     "audit_ppm_for",
-    "bounty",
     "collateral_for",
-    "dispute_bond",
     "lint",
     "require_sound",
     "seat_fee_for",
 ]
 
-PANEL_SEATS: Final = 3
-"""k: seats of a first panel."""
-BOUNTY_PRICES: Final = 2
-"""Prices that a client gets on top of its own when its provider is convicted: more would pay for bribing seats."""
 FEE_LEAST_TENTHS: Final = 12
 """A seat's fee is at least 1.2 prices: it runs the job again and is paid late."""
 FEE_MOST_TENTHS: Final = 30
@@ -52,7 +45,7 @@ class Stakes(msgspec.Struct, frozen=True, kw_only=True):
     collateral: Tokens
     audit_ppm: int
     seat_fee: Tokens
-    seats: int = PANEL_SEATS
+    seats: int = FIRST_SEATS
 
     @classmethod
     def of(cls, deal: Deal) -> "Stakes":
@@ -198,7 +191,7 @@ def seat_fee_for(price: Tokens) -> Tokens:
     return Tokens(-(-FEE_LEAST_TENTHS * price // 10))
 
 
-def audit_ppm_for(level: Level, price: Tokens, seat_fee: Tokens, by_record_ppm: int, seats: int = PANEL_SEATS) -> int:
+def audit_ppm_for(level: Level, price: Tokens, seat_fee: Tokens, by_record_ppm: int, seats: int = FIRST_SEATS) -> int:
     """q: the rate that follows from the provider's record (``NetworkParams.audit_ppm``), raised where the level needs it.
 
     A tolerance level stakes 2P + kF whatever the collateral, so only checking more often can deter there:
@@ -213,7 +206,7 @@ def audit_ppm_for(level: Level, price: Tokens, seat_fee: Tokens, by_record_ppm: 
     return min(PPM, max(by_record_ppm, PPM * PPM * price // (rule.margin_ppm * stake) + 1))
 
 
-def collateral_for(level: Level, price: Tokens, seat_fee: Tokens, audit_ppm: int, seats: int = PANEL_SEATS) -> Tokens:
+def collateral_for(level: Level, price: Tokens, seat_fee: Tokens, audit_ppm: int, seats: int = FIRST_SEATS) -> Tokens:
     """C: ``max(8P, P / (q (d - f)))``, enough for bounty and fees, at most 100P."""
     rule = LEVELS[level]
     deterring = 0
@@ -221,13 +214,3 @@ def collateral_for(level: Level, price: Tokens, seat_fee: Tokens, audit_ppm: int
         deterring = -(-price * PPM * PPM // (audit_ppm * rule.margin_ppm))
     covering = BOUNTY_PRICES * price + seats * seat_fee
     return Tokens(min(max(COLLATERAL_PRICES * price, deterring, covering), MAX_COLLATERAL_FACTOR * price))
-
-
-def dispute_bond(price: Tokens, seat_fee: Tokens, seats: int = PANEL_SEATS) -> Tokens:
-    """What whoever opens a dispute puts up: ``kF + P/2``; lost when the provider is acquitted."""
-    return Tokens(seats * seat_fee + price // 2)
-
-
-def bounty(price: Tokens) -> Tokens:
-    """What a client whose provider is convicted gets on top of price and bond: exactly 2P."""
-    return Tokens(BOUNTY_PRICES * price)

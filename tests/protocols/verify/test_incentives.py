@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from devnet.sim.samples import Samples
 from protocols.deals.terms import Enforcement, Level
+from protocols.disputes.params import bond_of, fee_of
 from protocols.errors import RemoteProtocolError
 from protocols.limits import ARBITRUM_ONE
 from protocols.units import PPM, WEI_PER_TOKEN, Tokens
@@ -16,9 +17,7 @@ from protocols.verify.incentives import (
     Stakes,
     at_stake,
     audit_ppm_for,
-    bounty,
     collateral_for,
-    dispute_bond,
     lint,
     require_sound,
     seat_fee_for,
@@ -109,8 +108,10 @@ def test_the_defaults_in_prices() -> None:
     assert newcomer.collateral == 8 * price
     assert veteran.collateral * 20_000 * (999_000 - 100) == pytest.approx(price * PPM * PPM)
     assert newcomer.seat_fee * 10 == 12 * price
-    assert dispute_bond(price, newcomer.seat_fee) * 10 == 41 * price
-    assert bounty(price) == 2 * price
+    assert bond_of(newcomer.seat_fee, price) * 10 == 41 * price
+    assert fee_of(newcomer.seat_fee, price, newcomer.collateral) == newcomer.seat_fee, (
+        "C covers what seats are promised"
+    )
     image = defaults(Level.PERCEPTUAL, price, 1_000)
     assert 199_000 < image.audit_ppm < 200_000, "tolerance levels need one check in five"
 
