@@ -12,9 +12,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from protocols.contracts import calls
+from protocols.contracts import calls, channels
+from protocols.contracts.channels import Channel, ChannelWord
 from protocols.contracts.lock import Lock
-from protocols.deals.eip712 import Cancellation, Deal, OnChainState, OperatorConsent, Settlement, deal_id
+from protocols.deals.eip712 import (
+    Cancellation,
+    Deal,
+    OnChainState,
+    OperatorConsent,
+    OutcomeCode,
+    ResultCommit,
+    Settlement,
+    deal_id,
+)
 from protocols.hashing import keccak256
 from protocols.units import ZERO_HASH, Address, Hash32, Tokens
 
@@ -23,7 +33,10 @@ if TYPE_CHECKING:
 
     from tests.contracts.conftest import Key, World
 
-OPEN = (OnChainState.COMMITTED, OnChainState.CLAIMED)
+OPEN = (OnChainState.COMMITTED, OnChainState.CLAIMED, OnChainState.DISPUTED)
+ENDS = (OnChainState.SETTLED, OnChainState.SLASHED, OnChainState.VOID, OnChainState.EXPIRED)
+YEAR = 365 * 86_400
+DELAY = 2
 PARTIES = 3
 RESULTS = (keccak256(b"one"), keccak256(b"other"))
 who = st.integers(0, PARTIES - 1)
@@ -41,6 +54,20 @@ class Held:
 
 
 @dataclass
+class Pair:
+    """A channel as the model knows it."""
+
+    channel: Channel
+    until: int
+    deposit: int
+    redeemed: int = 0
+
+    def held(self) -> int:
+        """What was not redeemed, and the fee of what was, until the close burns it."""
+        return self.deposit - self.redeemed + self.redeemed // 100 if self.until else 0
+
+
+@dataclass
 class Books:
     """Everything the escrow should know."""
 
@@ -49,7 +76,10 @@ class Books:
     leaving: dict[tuple[Address, str], tuple[int, int]] = field(default_factory=dict)
     owners: dict[Address, Address] = field(default_factory=dict)
     deals: dict[tuple[Address, int], Held] = field(default_factory=dict)
+    pairs: dict[tuple[Address, Address, Address], Pair] = field(default_factory=dict)
     burnable: int = 0
+    seats: int = 0
+    """Tokens that verdicts have sent to the panel."""
 
     def owner(self, operator: Address) -> Address:
         return self.owners.get(operator, operator)
@@ -59,7 +89,8 @@ class Books:
 
     def total(self) -> int:
         outgoing = sum(amount for amount, _ in self.leaving.values())
-        return sum(self.free.values()) + sum(self.stake.values()) + outgoing + self.locked() + self.burnable
+        channels = sum(pair.held() for pair in self.pairs.values())
+        return sum(self.free.values()) + sum(self.stake.values()) + outgoing + self.locked() + channels + self.burnable
 
     def pay(self, held: Held, paid: int, state: OnChainState) -> None:
         lock, fee = held.lock, paid // 100
@@ -76,6 +107,32 @@ class Books:
         self.stake[lock.provider_owner] += lock.collateral - penalty
         self.burnable += penalty - penalty // 2
         held.state = OnChainState.EXPIRED
+
+    def slash(self, held: Held) -> None:
+        lock = held.lock
+        bounty = min(2 * lock.price, lock.collateral // 2)
+        self.free[lock.client_owner] += lock.price + bounty
+        self.burnable += lock.collateral - bounty
+        held.state = OnChainState.SLASHED
+
+    def divide(self, held: Held, end: OnChainState, payout: tuple[int, ...]) -> None:
+        lock, fee = held.lock, payout[1] // 100
+        self.free[lock.client_owner] += payout[0]
+        self.free[lock.provider_owner] += payout[1] - fee
+        self.stake[lock.provider_owner] += payout[2]
+        self.seats += payout[3]
+        self.burnable += payout[4] + fee
+        held.state = end
+
+    def redeem(self, pair: Pair, cumulative: int) -> None:
+        paid = (cumulative - cumulative // 100) - (pair.redeemed - pair.redeemed // 100)
+        self.free[self.owner(pair.channel.provider)] += paid
+        pair.redeemed = cumulative
+
+    def close(self, pair: Pair) -> None:
+        self.free[pair.channel.client_owner] += pair.deposit - pair.redeemed
+        self.burnable += pair.redeemed // 100
+        pair.until = 0
 
 
 class Machine(RuleBasedStateMachine):
@@ -94,6 +151,7 @@ class Machine(RuleBasedStateMachine):
         self.books = Books(
             free={key.address: 5_000 for key in self.keys}, stake={key.address: 5_000 for key in self.keys}
         )
+        self.panel_had = world.tokens(world.panel.address)
 
     def attempt(self, expected: str | None, act: "Callable[[], object]") -> bool:
         self.sound = False
@@ -165,7 +223,7 @@ class Machine(RuleBasedStateMachine):
         if self.attempt(None if may else "NotOwnerNorOperator", act):
             del self.books.owners[operator.address]
 
-    @rule(seconds=st.sampled_from([1, 3, 70, 200]))
+    @rule(seconds=st.sampled_from([1, 3, 70, 200, YEAR + 1]))
     def time_passes(self, seconds: int) -> None:
         self.world.warp(seconds)
 
@@ -228,6 +286,8 @@ class Machine(RuleBasedStateMachine):
         signer = self.key_of(lock.provider if forged else lock.client)
         consent = self.world.signed(signer, Settlement(lock.deal_id, Tokens(paid)))
         call = calls.settle(lock, Tokens(paid), consent, result_hash=held.result)
+        if held.state is OnChainState.DISPUTED:
+            expected = "WrongState"
         expected = expected or ("BadSignature" if forged else "Overpaid" if paid > lock.price else None)
         if self.attempt(expected, lambda: self.world.send(self.key_of(lock.provider), call)):
             self.books.pay(held, paid, OnChainState.SETTLED)
@@ -262,15 +322,157 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def poke(self, data: st.DataObject) -> None:
         held, expected = self.pick(data)
-        claimed = held.state is OnChainState.CLAIMED
-        wait = held.lock.window_seconds if claimed else held.lock.claim_within
+        waits = {OnChainState.CLAIMED: held.lock.window_seconds, OnChainState.DISPUTED: YEAR}
+        wait = waits.get(held.state, held.lock.claim_within)
         expected = expected or ("TooEarly" if self.world.now <= held.since + wait else None)
         call = calls.poke(held.lock, held.result)
         if self.attempt(expected, lambda: self.world.send(self.world.stranger, call)):
-            if claimed:
-                self.books.pay(held, held.lock.price, OnChainState.SETTLED)
+            self.poked(held)
+
+    def poked(self, held: Held) -> None:
+        lock = held.lock
+        if held.state is OnChainState.CLAIMED:
+            self.books.pay(held, lock.price, OnChainState.SETTLED)
+        elif held.state is OnChainState.DISPUTED:
+            self.books.divide(held, OnChainState.VOID, (lock.price, 0, lock.collateral, 0, 0))
+        else:
+            self.books.expire(held)
+
+    # --- disputes ----------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.books.deals)
+    @rule(data=st.data(), result=st.sampled_from(RESULTS), forged=st.integers(0, 4))
+    def dispute(self, data: st.DataObject, result: Hash32, forged: int) -> None:
+        held, expected = self.pick(data)
+        if held.state is OnChainState.DISPUTED:
+            expected = "WrongState"
+        if held.result not in (ZERO_HASH, result):
+            expected = "UnknownDeal"
+        late = held.state is OnChainState.CLAIMED and self.world.now > held.since + held.lock.window_seconds
+        expected = expected or ("TooLate" if late else None)
+        sender = self.world.stranger if not forged else self.world.panel
+        act = lambda: self.world.dispute(held.lock, result, sender=sender)  # noqa: E731
+        if self.attempt(expected if forged else "NotPanel", act):
+            held.state, held.since, held.result = OnChainState.DISPUTED, self.world.now, result
+
+    @precondition(lambda self: self.books.deals)
+    @rule(
+        data=st.data(),
+        cuts=st.lists(st.integers(0, 1_000), min_size=4, max_size=4),
+        end=st.sampled_from(ENDS),
+        off=st.sampled_from([0, 0, 0, 1, -1]),
+    )
+    def verdict(self, data: st.DataObject, cuts: list[int], end: OnChainState, off: int) -> None:
+        held, expected = self.pick(data)
+        left = held.lock.price + held.lock.collateral
+        payout = []
+        for cut in cuts:
+            payout.append(left * cut // 1_000)
+            left -= payout[-1]
+        payout.append(max(0, left + off))
+        if held.state in OPEN and held.state is not OnChainState.DISPUTED:
+            expected = "WrongState"
+        expected = "WrongState" if end is OnChainState.EXPIRED else expected
+        expected = expected or ("Unbalanced" if left + off != payout[-1] or off else None)
+        if self.attempt(expected, lambda: self.world.close_dispute(held.lock, held.result, end, payout)):
+            self.books.divide(held, end, tuple(payout))
+
+    @precondition(lambda self: self.books.deals)
+    @rule(data=st.data(), texts=st.permutations([b"one", b"two", b"two"]))
+    def prove(self, data: st.DataObject, texts: list[bytes]) -> None:
+        """Two signed results of any two texts; a claim of this machine is another result than either."""
+        held, expected = self.pick(data)
+        lock = held.lock
+        if held.state is OnChainState.DISPUTED:
+            expected = "WrongState"
+        made = []
+        for text in texts[:2]:
+            result = ResultCommit(lock.deal_id, keccak256(text), OutcomeCode.EXITED, 0, 0, 0, ZERO_HASH)
+            made.append((result, self.world.signed(self.key_of(lock.provider), result)))
+        same = texts[0] == texts[1] and held.result == ZERO_HASH
+        call = calls.prove_equivocation(lock, made[0], made[1], result_hash=held.result)
+        if self.attempt(
+            expected or ("NoEquivocation" if same else None), lambda: self.world.send(self.world.stranger, call)
+        ):
+            self.books.slash(held)
+
+    # --- channels ----------------------------------------------------------------------------------------------------
+
+    @rule(i=who, j=who, amount=some)
+    def fund(self, i: int, j: int, amount: int) -> None:
+        client, provider, books = self.keys[i].address, self.keys[j].address, self.books
+        owner = books.owner(client)
+        expected = "InsufficientFree" if books.free[owner] < amount else None
+        data = channels.fund(provider, Tokens(amount))
+        if self.attempt(expected, lambda: self.world.send(self.keys[i], data)):
+            books.free[owner] -= amount
+            found = books.pairs.get((client, provider, owner))
+            until = self.world.now + YEAR
+            if found is None or not found.until:
+                generation = 1 if found is None else found.channel.generation + 1
+                books.pairs[client, provider, owner] = Pair(Channel(client, provider, owner, generation), until, amount)
             else:
-                self.books.expire(held)
+                found.until, found.deposit = until, found.deposit + amount
+
+    def pick_pair(self, data: st.DataObject) -> tuple[Pair, str | None]:
+        pair = self.books.pairs[data.draw(st.sampled_from(sorted(self.books.pairs)), label="pair")]
+        return pair, None if pair.until else "ChannelNotOpen"
+
+    def earn_error(self, pair: Pair, cumulative: int) -> str | None:
+        """Why this amount cannot be earned, whoever has signed."""
+        if self.books.owner(pair.channel.provider) == pair.channel.client_owner:
+            return "SelfChannel"
+        return "Overdrawn" if cumulative > pair.deposit else None
+
+    @precondition(lambda self: self.books.pairs)
+    @rule(data=st.data(), cumulative=some, forged=st.integers(0, 5))
+    def redeem(self, data: st.DataObject, cumulative: int, forged: int) -> None:
+        pair, expected = self.pick_pair(data)
+        if not expected and cumulative <= pair.redeemed:
+            expected = "StaleVoucher"
+        expected = expected or ("BadSignature" if not forged else self.earn_error(pair, cumulative))
+        signer = self.world.stranger if not forged else self.key_of(pair.channel.client)
+        sender = self.key_of(pair.channel.provider)
+        act = lambda: self.world.redeem(pair.channel, cumulative, sender=sender, signer=signer)  # noqa: E731
+        if self.attempt(expected, act):
+            self.books.redeem(pair, cumulative)
+
+    @precondition(lambda self: self.books.pairs)
+    @rule(data=st.data(), cumulative=some, by_client=st.booleans())
+    def close_together(self, data: st.DataObject, cumulative: int, by_client: bool) -> None:
+        pair, expected = self.pick_pair(data)
+        if not expected and cumulative < pair.redeemed:
+            expected = "StaleVoucher"
+        if cumulative != pair.redeemed:
+            expected = expected or self.earn_error(pair, cumulative)
+        parties = [self.key_of(pair.channel.client), self.key_of(pair.channel.provider)]
+        sender, other = parties if by_client else parties[::-1]
+        act = lambda: self.world.close_together(pair.channel, cumulative, sender=sender, other=other)  # noqa: E731
+        if self.attempt(expected, act):
+            if cumulative != pair.redeemed:
+                self.books.redeem(pair, cumulative)
+            self.books.close(pair)
+
+    @precondition(lambda self: self.books.pairs)
+    @rule(data=st.data(), by=who)
+    def request_close(self, data: st.DataObject, by: int) -> None:
+        pair, expected = self.pick_pair(data)
+        sender, until = self.keys[by], self.world.now + DELAY
+        if sender.address not in (pair.channel.client, pair.channel.client_owner):
+            expected = "NotChannelClient"
+        expected = expected or ("AlreadyClosing" if until >= pair.until else None)
+        if self.attempt(expected, lambda: self.world.send(sender, channels.request_close(pair.channel))):
+            pair.until = until
+
+    @precondition(lambda self: self.books.pairs)
+    @rule(data=st.data(), by=who)
+    def close(self, data: st.DataObject, by: int) -> None:
+        pair, expected = self.pick_pair(data)
+        sender = self.keys[by]
+        early = self.world.now <= pair.until and sender.address != pair.channel.provider
+        expected = expected or ("ChannelStillOpen" if early else None)
+        if self.attempt(expected, lambda: self.world.send(sender, channels.close(pair.channel))):
+            self.books.close(pair)
 
     # --- what always holds -------------------------------------------------------------------------------------------
 
@@ -283,19 +485,26 @@ class Machine(RuleBasedStateMachine):
         assert self.world.read("burnable") == self.books.burnable
         for held in self.books.deals.values():
             assert self.world.state(held.lock) is held.state
+        for pair in self.books.pairs.values():
+            found = self.world.channel(pair.channel)
+            assert found == ChannelWord(pair.until, pair.channel.generation, pair.deposit, pair.redeemed)  # type: ignore[arg-type]
         assert self.books.total() == self.world.tokens(self.world.escrow)
+        assert self.world.tokens(self.world.panel.address) == self.panel_had + self.books.seats
         self.sound = True
 
     def teardown(self) -> None:
-        """Anyone and time end every deal, and then every owner gets out all it has."""
+        """Anyone and time end every deal and channel, and then every owner gets out all it has."""
         if not self.sound:
             return  # a step has failed already: one defect, one report
         world, books = self.world, self.books
-        world.warp(10**6)
+        world.warp(YEAR + 10**6)
         for held in books.deals.values():
             if held.state in OPEN:
                 world.send(world.stranger, calls.poke(held.lock, held.result))
                 assert world.state(held.lock) not in OPEN
+        for pair in books.pairs.values():
+            if pair.until:
+                world.send(world.stranger, channels.close(pair.channel))
         for key in self.keys:
             for request, amount in (("requestWithdraw", world.free(key)), ("requestUnstake", world.stake(key))):
                 if amount:
