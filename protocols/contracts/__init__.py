@@ -14,8 +14,8 @@ from protocols.errors import LocalProtocolError
 
 __all__ = ["CONTRACTS", "Artifact", "artifact"]
 
-CONTRACTS: Final = ("MeshToken", "MeshEscrow")
-"""What a network deploys: a token, and one escrow per token."""
+CONTRACTS: Final = ("MeshToken", "MeshEscrow", "MediatorPanel", "PanelScores")
+"""What a network deploys: a token, and per token an escrow and its panel, which deploys its scores itself."""
 
 
 class Artifact(msgspec.Struct, frozen=True):

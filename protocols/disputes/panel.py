@@ -44,11 +44,17 @@ class Panel:
         self.accounts[owner] = Tokens(self.accounts.get(owner, Tokens(0)) + amount)
 
     def take(self, owner: Address, amount: int) -> None:
-        """From an account, if it has as much: back to the escrow, into a seat, a bond or a deposit."""
+        """From an account, if it has as much: into a seat, a bond or a deposit."""
         has = self.accounts.get(owner, Tokens(0))
         if has < amount:
             raise refuse("insufficient_account", f"the account has {has}, {amount} are needed; use fundPanel")
         self.accounts[owner] = Tokens(has - amount)
+
+    def withdraw(self, owner: Address, amount: int) -> None:
+        """Back to the owner's free balance in the escrow, which refuses to take nothing."""
+        if not amount:
+            raise refuse("zero_amount", "nothing to withdraw")
+        self.take(owner, amount)
 
     def join(self, owner: Address, operator: Address, seat_class: int, now: UnixSeconds) -> int:
         """Put up a bond for one more seat of a class; returns its number."""
@@ -66,14 +72,14 @@ class Panel:
             raise refuse("no_seat", f"class {seat_class} has {len(members)} seats")
         return members[number]
 
-    def leave(self, sender: Address, seat_class: int, number: int, now: UnixSeconds) -> None:
+    def resign(self, sender: Address, seat_class: int, number: int, now: UnixSeconds) -> None:
         """Be called no more. What has begun goes on."""
         seat = self.seat(seat_class, number)
         if sender not in (seat.owner, seat.operator):
             raise refuse("not_your_seat", "only its owner or its operator can leave")
         if seat.out_at:
             raise refuse("already_leaving", f"it can be retired at {seat.out_at}")
-        self.classes[seat_class][number] = replace(seat, out_at=UnixSeconds(now + self.bounds.leave))
+        self.classes[seat_class][number] = replace(seat, out_at=UnixSeconds(now + self.bounds.resign))
 
     def retire(self, seat_class: int, number: int, now: UnixSeconds) -> None:
         """What is left of a seat that has left goes to its owner's account. Anyone may call."""
@@ -158,7 +164,7 @@ class Panel:
             case ins.UnlockSeat(seat=number):
                 members[number] = seats.unlock_seat(members[number], needs)
             case ins.LoseLock(seat=number):
-                out_at = UnixSeconds(now + self.bounds.leave)
+                out_at = UnixSeconds(now + self.bounds.resign)
                 members[number] = seats.lose_lock(members[number], needs, out_at)
                 self.burnable += needs
             case ins.PaySeat(seat=number, amount=amount):

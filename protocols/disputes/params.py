@@ -78,7 +78,7 @@ class PanelBounds(msgspec.Struct, frozen=True, array_like=True):
     """After a verdict, and again for the other side after the first deposit."""
     seat_age: Seconds
     """A seat younger than this when the dispute opens is not called."""
-    leave: Seconds
+    resign: Seconds
     """From leaving to having the bond: longer than any dispute with its appeal."""
     seat_bond: Tokens
     """The bond of every seat: equal, so that a draw by seats is a draw by money."""
@@ -97,7 +97,7 @@ PUBLIC_PANEL: Final = PanelBounds(
     match=_SAFE,
     appeal=_SAFE,
     seat_age=Seconds(24 * _HOUR),
-    leave=Seconds(30 * 24 * _HOUR),
+    resign=Seconds(30 * 24 * _HOUR),
     seat_bond=Tokens(1_000 * 10**18),
 )
 
@@ -110,7 +110,7 @@ DEVNET_PANEL: Final = PanelBounds(
     match=Seconds(20),
     appeal=Seconds(6),
     seat_age=Seconds(1),
-    leave=Seconds(4),
+    resign=Seconds(4),
     seat_bond=Tokens(1_000 * 10**18),
 )
 """A devnet waits seconds. What honest nodes do at once has time to spare; the appeal, which all wait for, is short."""
