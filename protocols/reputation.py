@@ -5,6 +5,7 @@ never a score that somebody gossips. It fades, so that a provider can better its
 integers, so that every node comes to the same number. Derivation: docs/protocol/reputation.md.
 """
 
+from collections.abc import Iterator, Mapping
 from math import isqrt
 from typing import Final
 
@@ -13,7 +14,7 @@ import msgspec
 from protocols.deals.states import Claimed, DealState, Expired, Rejected, Settled
 from protocols.hashing import keccak256
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
-from protocols.units import PPM, Address, Hash32, UnixSeconds
+from protocols.units import PPM, Address, Hash32, PeerId, UnixSeconds
 
 __all__ = [
     "HALF_LIFE_DAYS",
@@ -23,6 +24,8 @@ __all__ = [
     "Day",
     "Evidence",
     "Record",
+    "Standing",
+    "Standings",
     "Witnessed",
     "evidence_of",
     "lower_bound",
@@ -154,10 +157,42 @@ def _when(deal: DealState) -> UnixSeconds:
     return commitment.at if commitment else deal.terms.deal.commit_by
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What a record comes to on one day."""
+
+    bound: int | None
+    """One-sided 5 % lower bound of the share of kept deals, in ppm; None for a newcomer."""
+    shunned: bool
+
+
+class Standings:
+    """Everybody's standing, computed again only where the record or the day is another: a search looks at all of them, and
+    1,600 scores take longer than a node may think. As large as the records that it is asked about."""
+
+    def __init__(self) -> None:
+        self._known: dict[PeerId, tuple[Record, int, Standing]] = {}
+
+    def bounds(self, records: Mapping[PeerId, Record], now: UnixSeconds) -> dict[PeerId, int]:
+        """The lower bounds in ppm. Newcomers are not in it."""
+        return {peer: found.bound for peer, found in self._all(records, now) if found.bound is not None}
+
+    def shunned(self, records: Mapping[PeerId, Record], now: UnixSeconds) -> frozenset[PeerId]:
+        """Those who have failed too often to be asked while anybody else fits."""
+        return frozenset(peer for peer, found in self._all(records, now) if found.shunned)
+
+    def _all(self, records: Mapping[PeerId, Record], now: UnixSeconds) -> Iterator[tuple[PeerId, Standing]]:
+        today = now // _DAY_SECONDS
+        for peer, record in records.items():
+            known = self._known.get(peer)
+            if known is None or known[0] is not record or known[1] != today:
+                found = _standing(record, now)
+                known = self._known[peer] = (record, today, found)
+            yield peer, known[2]
+
+
 def lower_bound(record: Record, now: UnixSeconds) -> int | None:
     """One-sided 5 % lower bound of the share of kept deals, in ppm, at ``now``; None for a newcomer."""
-    kept, broken = _mass(record, now)
-    return None if kept + broken < _ENOUGH else _wilson(kept, broken)[0]
+    return _standing(record, now).bound
 
 
 def shunned(record: Record, now: UnixSeconds) -> bool:
@@ -166,8 +201,15 @@ def shunned(record: Record, now: UnixSeconds) -> bool:
     Two broken deals and no kept one are enough. It ends by itself as the evidence fades: after two broken deals in 24
     days, after ten in about three months.
     """
+    return _standing(record, now).shunned
+
+
+def _standing(record: Record, now: UnixSeconds) -> Standing:
     kept, broken = _mass(record, now)
-    return kept + broken >= _ENOUGH and _wilson(kept, broken)[1] < MIN_RELIABILITY_PPM
+    if kept + broken < _ENOUGH:
+        return Standing(None, False)
+    low, high = _wilson(kept, broken)
+    return Standing(low, high < MIN_RELIABILITY_PPM)
 
 
 def _mass(record: Record, now: UnixSeconds) -> tuple[int, int]:

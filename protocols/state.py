@@ -18,7 +18,7 @@ from protocols.errors import LocalProtocolError
 from protocols.offers.book import JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.validators import Market
-from protocols.reputation import Record
+from protocols.reputation import Record, Standings
 from protocols.runs import Candidate, Run
 from protocols.units import Address, DealId, Hash32, JobId, Millis, PeerId, RunId, Tokens, UnixSeconds
 
@@ -197,6 +197,7 @@ class NodeState:
         self.peers: set[PeerId] = set()
         self.accounts: dict[Address, Account] = {}
         self.records: dict[PeerId, Record] = {}
+        self.standings = Standings()
         self.hints: dict[DealId, tuple[str, int, int]] = {}
         """What the provider last said about a deal: phase, done, total."""
         self.timers = Timers()

@@ -22,7 +22,7 @@ from protocols.limits import MAX_CANDIDATES, MAX_QUOTES
 from protocols.messages.negotiation import Quote, Refusal, Rfq
 from protocols.offers.ranking import sample
 from protocols.offers.records import ResourceOffer
-from protocols.reputation import lower_bound, shunned, work_kind
+from protocols.reputation import work_kind
 from protocols.runs import Candidate, Dealing, Failed, Searching
 from protocols.state import CLIENT, NodeState
 from protocols.units import Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
@@ -95,13 +95,12 @@ def _ask(
 
 def _reliability(state: NodeState) -> dict[PeerId, int]:
     """What this client has seen of each provider: the lower bound in ppm. Newcomers are not in it."""
-    now = state.chain_now
-    return {peer: bound for peer, record in state.records.items() if (bound := lower_bound(record, now)) is not None}
+    return state.standings.bounds(state.records, state.chain_now)
 
 
 def _shunned(state: NodeState) -> frozenset[PeerId]:
     """Providers that have failed this client too often to be asked while anybody else fits."""
-    return frozenset(peer for peer, record in state.records.items() if shunned(record, state.chain_now))
+    return state.standings.shunned(state.records, state.chain_now)
 
 
 def _limit(state: NodeState, search: Search) -> Tokens:

@@ -25,6 +25,7 @@ from protocols.reputation import (
     Day,
     Evidence,
     Record,
+    Standings,
     evidence_of,
     lower_bound,
     shunned,
@@ -205,6 +206,16 @@ def test_two_failures_and_nothing_else_are_enough() -> None:
     assert ends == 24
     longer = next(day for day in range(200) if not shunned(record_of(0, 10), UnixSeconds(AT + day * DAY)))
     assert 90 <= longer <= 95
+
+
+def test_standings_are_what_the_functions_say_after_every_change() -> None:
+    standings, records = Standings(), {peer(1): record_of(3), peer(2): record_of(0, 2)}
+    for now in (AT, AT, UnixSeconds(AT + DAY), UnixSeconds(AT + 30 * DAY)):
+        records[peer(1)] = records[peer(1)].plus(Evidence(now, kept=False))
+        assert standings.bounds(records, now) == {who: lower_bound(one, now) for who, one in records.items()}
+        assert standings.shunned(records, now) == {who for who, one in records.items() if shunned(one, now)}
+    records[peer(3)] = Record()
+    assert peer(3) not in standings.bounds(records, AT)
 
 
 # --- what the chain shows of others -------------------------------------------------------------------------------
