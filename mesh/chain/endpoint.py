@@ -264,4 +264,4 @@ def _parse(url: str) -> tuple[str, str, list[tuple[bytes, bytes]]]:
     return (host if port is None else f"{host}:{port}"), bare, headers
 
 
-_FIX: Final = "mesh up --rpc https://HOST/PATH"
+_FIX: Final = "mesh config set chain.rpc https://HOST/PATH"

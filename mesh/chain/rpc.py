@@ -72,7 +72,7 @@ class Rpc:
         if not 0 < len(unique) <= MAX_ENDPOINTS:
             raise ConfigError(
                 f"a network needs 1 to {MAX_ENDPOINTS} RPC endpoints, {len(unique)} are set",
-                fix="mesh up --rpc https://HOST/PATH",
+                fix="mesh config set chain.rpc https://HOST/PATH",
             )
         self.chain_id = chain_id
         self._endpoints = [Endpoint(url) for url in unique]
@@ -237,7 +237,7 @@ class Rpc:
         return ChainUnreachable(
             f"no RPC endpoint of chain {self.chain_id} answers",
             why="; ".join(problems.values()),
-            fix="mesh up --rpc URL   (your own endpoint is tried before the public ones)",
+            fix="mesh config set chain.rpc URL   (your own endpoint is tried before the public ones)",
         )
 
 

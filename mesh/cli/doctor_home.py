@@ -93,7 +93,7 @@ async def check_ports(patient: Patient) -> list[Check]:
         fix = "mesh config set network.bootstrap MULTIADDR   (unless all peers are on this LAN)"
         found.append(weak("bootstrap", "no peer is named; mDNS looks on the local network alone", fix))
     else:
-        found.append(good("bootstrap", f"{len(network.bootstrap)} peers named"))
+        found.append(good("bootstrap", f"{len(network.bootstrap)} named"))
     return found
 
 

@@ -19,7 +19,7 @@ from protocols.limits import MAX_HOLDS, MAX_REASON_CHARS
 from protocols.messages.negotiation import DealProposal, InputRoot, Quote, Refusal, Rfq
 from protocols.offers.matching import match
 from protocols.offers.policy import Conditions, Policy, objections
-from protocols.offers.pricing import price_of
+from protocols.offers.pricing import price_of, tokens_text
 from protocols.offers.records import ResourceOffer
 from protocols.signing import address_of_peer
 from protocols.units import PPM, ZERO_HASH, Address, Hash32, JobId, Millis, PeerId, Seconds, Tokens, UnixSeconds
@@ -127,7 +127,7 @@ def judge(
         return _no(rfq, "busy", detail, max(free_in, 1))
     ask = price_of(desk.offer, job)
     if ask > rfq.max_price:
-        return _no(rfq, "price", f"asks {ask} wei for this job, your limit is {rfq.max_price} wei")
+        return _no(rfq, "price", f"asks {tokens_text(ask)} for this job, your limit is {tokens_text(rfq.max_price)}")
     return job
 
 
@@ -181,7 +181,7 @@ def quote_for(
         numeric_class=ZERO_HASH,
         detail=""
         if firm
-        else f"your free escrow holds {funds} wei, this job asks {price} wei: deposit, then ask again",
+        else f"your free escrow holds {tokens_text(funds)}, this job asks {tokens_text(price)}: deposit, then ask again",
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from protocols.job.canonical import CanonicalGpus, CanonicalJob
 from protocols.job.constraints import MICRO, Compare, Expression, Fact, parse_constraint, plain, why_not
 from protocols.job.peers import peer_to_text
-from protocols.offers.pricing import price_of
+from protocols.offers.pricing import price_of, tokens_text
 from protocols.offers.records import GpuOffer, ResourceOffer
 from protocols.units import PPM, Address, PeerId, Tokens
 
@@ -180,7 +180,7 @@ def _market(offer: ResourceOffer, job: CanonicalJob, terms: Terms) -> list[Reaso
         need, got = f"0x{terms.token.hex()}", f"0x{offer.token.hex()}"
         found.append(Reason("token", need, got, f"prices here are in token {got}"))
     elif terms.max_price is not None and (ask := price_of(offer, job)) > terms.max_price:
-        sentence = f"asks {_tokens(ask)}, the limit is {_tokens(terms.max_price)}"
+        sentence = f"asks {tokens_text(ask)}, the limit is {tokens_text(terms.max_price)}"
         found.append(Reason("price", str(terms.max_price), str(ask), sentence))
     known = terms.reliability_ppm
     if terms.min_reputation_ppm and (known is None or known < terms.min_reputation_ppm):
@@ -236,8 +236,3 @@ def _span(low: int, high: int, show: Callable[[int], str]) -> str:
 
 def _share(ppm: int) -> str:
     return plain(ppm * MICRO // PPM)
-
-
-def _tokens(wei: int) -> str:
-    whole, rest = divmod(wei, 10**18)
-    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + " tokens"

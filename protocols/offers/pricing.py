@@ -13,7 +13,7 @@ from protocols.job.canonical import CanonicalJob
 from protocols.offers.records import ResourceOffer
 from protocols.units import Seconds, Tokens
 
-__all__ = ["price_of"]
+__all__ = ["price_of", "tokens_text"]
 
 _MOST: Final = (1 << 256) - 1
 
@@ -35,3 +35,9 @@ def price_of(offer: ResourceOffer, job: CanonicalJob, expected: Seconds | None =
     if price <= ask.minimum:
         return ask.minimum
     return Tokens(price if price < _MOST else _MOST)
+
+
+def tokens_text(wei: int) -> str:
+    """An amount for people, exact: ``0.25 tokens``. Offers do not name their token's symbol."""
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + " tokens"

@@ -55,7 +55,7 @@ async def test_a_broken_endpoint_alone_ends_in_one_clear_error(mode: str, open_r
         with pytest.raises(ChainUnreachable) as caught:
             await Eth(rpc).head()
         assert bad.url.removeprefix("http://") in caught.value.why
-        assert caught.value.fix.startswith("mesh up --rpc")
+        assert caught.value.fix.startswith("mesh config set chain.rpc")
         assert caught.value.exit_code == 6
 
 
