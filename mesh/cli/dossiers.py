@@ -46,7 +46,10 @@ def verify_dossier(path: Path, output: Form) -> None:
     dossier = _read(path)
     findings = examine(dossier)
     left, possible = gaps(dossier), actions(dossier)
-    calls = [{**to_builtins(one), "to": f"0x{one.to.hex()}", "data": f"0x{one.data.hex()}"} for one in possible]
+    calls = [
+        {**to_builtins(one), "to": f"0x{one.to.hex()}" if one.to else "panel", "data": f"0x{one.data.hex()}"}
+        for one in possible
+    ]
     told = {
         **_facts(dossier),
         "findings": findings,

@@ -8,10 +8,12 @@ from typing import Final
 
 import msgspec
 
-from protocols.contracts import calls
+from protocols.contracts import calls, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals import eip712
 from protocols.deals.dossier import MAX_DOSSIER_BYTES, Dossier, dossier_of, read_dossier, with_parts
+from protocols.disputes.params import bond_of, fee_of
+from protocols.disputes.states import Reason
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob, job_id_of, level_params_of
@@ -21,6 +23,7 @@ from protocols.units import ZERO_HASH, Address, DealId, Hash32, Signature
 from protocols.verify.inclusion import LogProof, ProvenLog, verify_log
 
 __all__ = [
+    "EVENTS",
     "MAX_DOSSIER_BYTES",
     "Action",
     "Dossier",
@@ -35,20 +38,20 @@ __all__ = [
 ]
 
 
-def _topic(signature: str) -> Hash32:
-    return keccak256(signature.encode())
-
-
-_TOLD: Final[dict[Hash32, str]] = {
-    COMMITTED_TOPIC: "committed",
-    _topic("DealClaimed(bytes32,bytes32,uint256)"): "claimed",
-    _topic("DealSettled(bytes32,uint256,uint256)"): "settled",
-    _topic("DealFinalized(bytes32,uint256,uint256)"): "finalized",
-    _topic("DealCancelled(bytes32,uint256,uint256)"): "cancelled",
-    _topic("DealExpired(bytes32,uint256,uint256)"): "expired",
+EVENTS: Final = {
+    "committed": "DealCommitted(bytes32,address,address,bytes32,address,address,uint256,uint256,uint256,uint256)",
+    "claimed": "DealClaimed(bytes32,bytes32,uint256)",
+    "disputed": "DealDisputed(bytes32,bytes32,uint8)",
+    "settled": "DealSettled(bytes32,uint256,uint256)",
+    "finalized": "DealFinalized(bytes32,uint256,uint256)",
+    "cancelled": "DealCancelled(bytes32,uint256,uint256)",
+    "expired": "DealExpired(bytes32,uint256,uint256)",
+    "slashed": "DealSlashed(bytes32,uint256,uint256)",
+    "judged": "DisputeClosed(bytes32,uint8,uint256,uint256,uint256,uint256,uint256)",
 }
-"""Logs of the escrow about one deal, by their first topic."""
-_LAST: Final = frozenset({"settled", "finalized", "cancelled", "expired"})
+"""Logs of the escrow about one deal, by what they say."""
+_TOLD: Final[dict[Hash32, str]] = {keccak256(event.encode()): name for name, event in EVENTS.items()}
+_LAST: Final = frozenset(EVENTS) - {"committed", "claimed", "disputed"}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -73,7 +76,8 @@ class Action(msgspec.Struct, frozen=True):
     sender: str
     """Who may send it."""
     when: str
-    to: Address
+    to: Address | None
+    """None: to the panel, whose address the escrow tells (`panel()`)."""
     data: bytes
 
 
@@ -113,7 +117,7 @@ def gaps(dossier: Dossier) -> tuple[Gap, ...]:
 
 
 def actions(dossier: Dossier) -> tuple[Action, ...]:
-    """Every call of the escrow that this dossier suffices for; calls about a locked deal need its proven commitment."""
+    """Every call that this dossier suffices for; calls about a locked deal need its proven commitment."""
     to, deal = dossier.escrow, dossier.deal
     found = [Action("commit", "the provider", "by commitBy", to, calls.commit(deal, dossier.client_signature))]
     lock = next((held for proof in dossier.proofs if (held := _lock(dossier, proof)) is not None), None)
@@ -126,12 +130,31 @@ def actions(dossier: Dossier) -> tuple[Action, ...]:
     if claimed != ZERO_HASH:
         data = calls.finalize(lock, claimed)
         found.append(Action("finalize", "anybody", "when the window has passed", to, data))
-        return tuple(found)
-    if dossier.result is not None:
-        data = calls.claim(lock, eip712.digest(dossier.domain, dossier.result.commit))
-        found.append(Action("claim", "the provider", "by the claim deadline", to, data))
-    found.append(Action("expire", "anybody", "after the claim deadline", to, calls.expire(lock)))
-    return tuple(found)
+    else:
+        if dossier.result is not None:
+            data = calls.claim(lock, eip712.digest(dossier.domain, dossier.result.commit))
+            found.append(Action("claim", "the provider", "by the claim deadline", to, data))
+        found.append(Action("expire", "anybody", "after the claim deadline", to, calls.expire(lock)))
+    return (*found, *_disputes(dossier, lock, claimed))
+
+
+def _disputes(dossier: Dossier, lock: Lock, claimed: Hash32) -> list[Action]:
+    """To dispute the result, for either reason; whoever sends it puts up the bond."""
+    deal, secret, result = dossier.deal, dossier.client_secret, dossier.result
+    if deal.enforcement != eip712.Enforcement.PANEL or secret is None:
+        return []
+    bond = bond_of(fee_of(deal.seat_fee, deal.price, deal.collateral), deal.price)
+    when = f"inside the window; the sender's owner has {bond} wei at the panel (fundPanel)"
+    if claimed != ZERO_HASH:
+        data = [panel.dispute(deal, lock, claimed, secret, reason) for reason in Reason]
+    elif result is not None:
+        signed = (result.commit, result.signature)
+        data = [panel.dispute_unclaimed(deal, lock, *signed, secret, reason) for reason in Reason]
+    else:
+        return []
+    return [
+        Action(f"dispute, {reason.name}", "anybody", when, None, one) for reason, one in zip(Reason, data, strict=True)
+    ]
 
 
 def _signed(name: str, who: Address, digest: Hash32, signature: Signature, proves: str) -> Finding:

@@ -180,9 +180,9 @@ def test_evidence_with_the_secret_is_the_clients_alone_to_write(mesh, node) -> N
     node.dossier = dossier()
     assert mesh("deal", "evidence", "0x77aa", "--to", "plain").code == 0
     assert Path("plain").read_bytes() == dossier()
-    mesh("deal", "evidence", "0x77aa", "--secret", "--to", "d").failed(2, "cannot open a dispute", "mesh deal evidence")
+    mesh("deal", "evidence", "0x77aa", "--secret", "--to", "d").failed(2, "cannot open a dispute", "mesh deal")
     mesh("key", "new")
-    mesh("deal", "evidence", "0x77aa", "--secret", "--to", "d").failed(2, "cannot open a dispute", "mesh deal evidence")
+    mesh("deal", "evidence", "0x77aa", "--secret", "--to", "d").failed(2, "cannot open a dispute", "mesh deal")
     assert not Path("d").exists()
 
 
@@ -218,11 +218,11 @@ def test_verify_sees_what_does_not_hold(mesh, home, changes, wrong) -> None:
 @pytest.mark.parametrize("content", [b"", b"\xc1", b"x" * (MAX_DOSSIER_BYTES + 1), dossier()[:-1], dossier() + b"\0"])
 def test_a_file_that_is_no_dossier(mesh, home, content) -> None:
     Path("d").write_bytes(content)
-    mesh("deal", "verify", "d").failed(3, "d is no dossier", "mesh deal evidence")
+    mesh("deal", "verify", "d").failed(3, "d is no dossier", "mesh deals")
 
 
 def test_a_dossier_that_is_not_there(mesh, home) -> None:
-    mesh("deal", "verify", "d").failed(3, "cannot read d", "mesh deal evidence")
+    mesh("deal", "verify", "d").failed(3, "cannot read d", "mesh deals")
 
 
 def test_offers_show_when_they_were_last_heard_of(mesh, node) -> None:

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from devnet.sim.samples import Samples
 from protocols.canonical import encode
-from protocols.contracts import artifact, calls
+from protocols.contracts import artifact, calls, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals import eip712, states
 from protocols.deals.dossier import MAX_DOSSIER_BYTES, MAX_PROOFS, Dossier, dossier_of, read_dossier, with_parts
-from protocols.deals.evidence import _TOLD, Finding, actions, examine, gaps
+from protocols.deals.evidence import EVENTS, Finding, actions, examine, gaps
+from protocols.disputes.states import Reason
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.units import Address, Hash32, Tokens, UnixSeconds
@@ -67,8 +68,7 @@ def committed(lock: Lock = LOCK, **more: object) -> LogProof:
 
 
 def ended(how: str) -> LogProof:
-    topic = next(topic for topic, name in _TOLD.items() if name == how)
-    return proof_of([topic, DEAL_ID], SAMPLES.paid.to_bytes(32) + bytes(32))
+    return proof_of([keccak256(EVENTS[how].encode()), DEAL_ID], SAMPLES.paid.to_bytes(32) + bytes(32))
 
 
 # --- what holds ---------------------------------------------------------------------------------------------------
@@ -161,10 +161,14 @@ def test_the_secret_opens_the_hash_in_the_deal() -> None:
 
 
 def test_topics_are_those_of_the_contract() -> None:
-    events = {one["name"]: one for one in artifact("MeshEscrow").abi if one["type"] == "event"}
-    for topic, name in _TOLD.items():
-        event = events[f"Deal{name.capitalize()}"]
-        assert topic == keccak256(f"{event['name']}({','.join(i['type'] for i in event['inputs'])})".encode())
+    told = {
+        f"{one['name']}({','.join(i['type'] for i in one['inputs'])})"
+        for one in artifact("MeshEscrow").abi
+        if one["type"] == "event"
+    }
+    assert set(EVENTS.values()) <= told
+    about_deals = {one for one in told if one.startswith(("Deal", "Dispute"))}
+    assert about_deals == set(EVENTS.values()), "a log about deals that no dossier can hold"
 
 
 def test_a_proven_commitment_says_what_the_deal_says() -> None:
@@ -239,6 +243,45 @@ def test_calldata_of_everything_that_can_follow() -> None:
     claimed = doable(dossier("Claimed", **proven))
     assert claimed == {"commit": commit, "finalize": calls.finalize(LOCK, result_hash)}
     assert all(one.to == SAMPLES.domain.escrow for one in actions(dossier("Accepted", **proven)))
+
+
+def disputable(name: str, **changes: object) -> Dossier:
+    """A panel deal of the same parties, its commitment proven, with a secret."""
+    deal = msgspec.structs.replace(SAMPLES.deal(), enforcement=eip712.Enforcement.PANEL)
+    owners = {"client_owner": SAMPLES.client.address, "provider_owner": OWNER}
+    proofs = (committed(Lock.of(SAMPLES.domain, deal, **owners)),)
+    return dossier(name, deal=deal, proofs=proofs, client_secret=Hash32(bytes(32)), **changes)
+
+
+def test_anybody_can_fund_a_dispute_from_it() -> None:
+    claimed = disputable("Claimed")
+    lock = Lock.of(SAMPLES.domain, claimed.deal, client_owner=SAMPLES.client.address, provider_owner=OWNER)
+    assert claimed.claim is not None
+    assert claimed.client_secret is not None
+    found = {one.call: one for one in actions(claimed)}
+    for reason in Reason:
+        one = found[f"dispute, {reason.name}"]
+        expected = panel.dispute(claimed.deal, lock, claimed.claim.result_hash, claimed.client_secret, reason)
+        assert (one.to, one.sender, one.data) == (None, "anybody", expected)
+        assert "wei at the panel" in one.when
+    unclaimed = disputable("Rejected")
+    notice = SAMPLES.notice()
+    expected = panel.dispute_unclaimed(
+        unclaimed.deal, lock, notice.commit, notice.signature, Hash32(bytes(32)), Reason.WRONG
+    )
+    assert doable(unclaimed)["dispute, WRONG"] == expected
+
+
+@pytest.mark.parametrize("changes", [{"client_secret": None}, {"proofs": ()}, {"result": None}])
+def test_what_a_dispute_needs(changes: dict[str, object]) -> None:
+    assert not [
+        call for call in doable(msgspec.structs.replace(disputable("Rejected"), **changes)) if "dispute" in call
+    ]
+    assert not [
+        call
+        for call in doable(dossier("Rejected", proofs=(committed(),), client_secret=Hash32(bytes(32))))
+        if "dispute" in call
+    ]
 
 
 def test_a_lock_from_another_deal_makes_no_calldata() -> None:
