@@ -11,7 +11,7 @@ from mesh.effects import FetchGaveUp
 from mesh.store.blobs.errors import BlobAbsent, BlobStoreFailed, QuotaExceeded
 from mesh.store.blobs.importing import ImportRules
 from mesh.store.blobs.store import BlobStore
-from mesh.transfer import BlobFetcher, BlobServer, FetchError, FetchRefused, FetchTimeout
+from mesh.transfer import BlobFetcher, BlobServer, FetchError, FetchNoRoom, FetchRefused, FetchTimeout
 from protocols.messages.negotiation import InputRoot
 from protocols.transfer.cid import cid_text
 from protocols.transfer.dagpb import DirectoryNode, decode_node
@@ -25,8 +25,6 @@ MAX_LOCAL_BYTES: Final = 1 << 40
 REFUSALS: Final = 40
 """A peer that has just restarted refuses until it has loaded its grants: be patient for about 20 s."""
 PAUSE_S: Final = 0.5
-NO_ROOM: Final = "no_room:"
-"""How a pull says that not the peer but this node's disk or quota ended it."""
 ROOM_PAUSE_S: Final = 5.0
 """Between two looks whether this disk has room again."""
 
@@ -85,10 +83,10 @@ class Blobs(Held):
                 refused += 1
                 if refused > REFUSALS:
                     raise FetchGaveUp(error.code, str(error)) from error
-            except FetchError as error:
-                if not error.why.startswith(NO_ROOM):
-                    raise FetchGaveUp(error.code, str(error)) from error
+            except FetchNoRoom as error:
                 await _wait_for_disk(deal_id, error)
+            except FetchError as error:
+                raise FetchGaveUp(error.code, str(error)) from error
             await trio.sleep(PAUSE_S)
 
     async def _pull(

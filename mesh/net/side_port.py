@@ -76,9 +76,11 @@ class SideStream(trio.abc.HalfCloseableStream):
         if self._closed or self._sent_eof:
             raise trio.ClosedResourceError("this end was closed for sending")
         view = memoryview(data)
-        for offset in range(0, len(view), CHUNK_BYTES):
-            piece = view[offset : offset + CHUNK_BYTES]
-            await self._send(len(piece).to_bytes(4, "big") + piece)
+        offset = 0
+        while offset < len(view):
+            end = len(view) if len(view) - offset < 2 * CHUNK_BYTES else offset + CHUNK_BYTES  # no crumb at the end
+            await self._send((end - offset).to_bytes(4, "big") + view[offset:end])
+            offset = end
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the TLS stream's."""

@@ -1,6 +1,6 @@
 """How do blobs get from one node's store into another's? By pull, block by block, for a deal's parties alone."""
 
-from mesh.transfer.errors import FetchError, FetchFailed, FetchRefused, FetchTimeout, FetchTooLarge
+from mesh.transfer.errors import FetchError, FetchFailed, FetchNoRoom, FetchRefused, FetchTimeout, FetchTooLarge
 from mesh.transfer.fetcher import BlobFetcher, FetchStatistics, Progress
 from mesh.transfer.server import BlobServer, ServerStatistics
 from mesh.transfer.streams import Streams
@@ -10,6 +10,7 @@ __all__ = [
     "BlobServer",
     "FetchError",
     "FetchFailed",
+    "FetchNoRoom",
     "FetchRefused",
     "FetchStatistics",
     "FetchTimeout",

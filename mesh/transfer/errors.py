@@ -2,7 +2,7 @@
 
 from mesh.base.errors import MeshError
 
-__all__ = ["FetchError", "FetchFailed", "FetchRefused", "FetchTimeout", "FetchTooLarge"]
+__all__ = ["FetchError", "FetchFailed", "FetchNoRoom", "FetchRefused", "FetchTimeout", "FetchTooLarge"]
 
 
 class FetchError(MeshError):
@@ -21,7 +21,13 @@ class FetchRefused(FetchError):
 
 
 class FetchFailed(FetchError):
-    """The tree is malformed or lies about its sizes, no peer holds a block, or there is no room for it here."""
+    """The tree is malformed or lies about its sizes, or no peer holds a block."""
+
+
+class FetchNoRoom(FetchFailed):
+    """There is no room for it here. No fault of any peer's: the same fetch goes on once there is."""
+
+    code = "no_room"
 
 
 class FetchTooLarge(FetchError):

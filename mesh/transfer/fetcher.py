@@ -11,8 +11,8 @@ import trio
 from msgspec import Struct
 
 from mesh.store.blobs import BlobStore
-from mesh.transfer.errors import FetchError, FetchFailed, FetchRefused, FetchTimeout, FetchTooLarge
-from mesh.transfer.pull import Progress, Pull
+from mesh.transfer.errors import FetchError, FetchFailed, FetchNoRoom, FetchRefused, FetchTimeout, FetchTooLarge
+from mesh.transfer.pull import NO_ROOM, Progress, Pull
 from mesh.transfer.streams import Streams
 from protocols.transfer.cid import cid_text
 from protocols.transfer.steps import Failed
@@ -63,8 +63,8 @@ class BlobFetcher:
         """Returns when every block below ``root`` is durable here and verified; pinned under ``key`` from the start.
 
         What is here already is not asked for. Raises ``FetchRefused``, ``FetchFailed``, ``FetchTooLarge``,
-        ``FetchTimeout`` (also when peers could not be reached often enough). After an error or cancellation verified
-        blocks stay in the store, and the pin: ``BlobStore.unpin(key)`` lets them go.
+        ``FetchNoRoom``, ``FetchTimeout`` (also when peers could not be reached often enough). After an error or
+        cancellation verified blocks stay in the store, and the pin: ``BlobStore.unpin(key)`` lets them go.
         """
         with trio.move_on_after(timeout_s if timeout_s is not None else float("inf")) as clock:
             async with self._slots:
@@ -85,6 +85,7 @@ class BlobFetcher:
             failed = await Pull(
                 self._store, self._streams, lease, key, peers, root, limits, self._counts, progress
             ).run()
+            await self._store.settle()
         if failed is not None:
             self._counts["failed"] += 1
             raise _error(root, failed)
@@ -98,6 +99,8 @@ def _error(root: Cid, failed: Failed) -> FetchError:
             return FetchRefused(what, why=failed.detail, fix="mesh deals   (has the deal ended?)")
         case "too_large":
             return FetchTooLarge(what, why=failed.detail, fix="raise max_bytes or max_files of this input or output")
+        case code if code == NO_ROOM:
+            return FetchNoRoom(what, why=failed.detail, fix="mesh doctor")
         case "unreachable":
             return FetchTimeout(what, why=failed.detail, fix="mesh peers   (what has arrived is kept)")
         case _:

@@ -1,6 +1,6 @@
 """How is one want-list session carried out?
 
-A conversation per peer, and one task that looks blocks up and stores them. All of them feed the session and carry out
+A conversation per peer, a task that looks blocks up, and one that stores them. All of them feed the session and carry out
 its effects; it decides.
 """
 
@@ -32,7 +32,10 @@ from protocols.transfer.walk import Limits
 from protocols.transfer.wants import WantSession
 from protocols.units import Cid, DealId, PeerId
 
-__all__ = ["Progress", "Pull"]
+__all__ = ["NO_ROOM", "Progress", "Pull"]
+
+NO_ROOM: Final = "no_room"
+"""Code of a failure that is nobody's fault but this node's: its store is full."""
 
 Progress = Callable[[int, int | None], None]
 """``progress(done_bytes, total_bytes)``: file bytes; the total is None until the tree is surveyed. Called after every
@@ -67,7 +70,7 @@ class Pull:
         }
         self._to_store: deque[Block] = deque()
         self._to_look_up: deque[Want] = deque()
-        self._work = trio.Event()
+        self._more_to_look_up, self._more_to_store = trio.Event(), trio.Event()
         self._failed: Failed | None = None
         self._scope = trio.CancelScope()
         self._progress = progress
@@ -78,7 +81,8 @@ class Pull:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 self._carry(self._session.start())
-                nursery.start_soon(self._serve_session)
+                nursery.start_soon(self._look_up)
+                nursery.start_soon(self._keep)
                 for conversation in self._conversations.values():
                     nursery.start_soon(conversation.follow)
         return self._failed
@@ -95,12 +99,12 @@ class Pull:
             match effect:
                 case LookUp(wants):
                     self._to_look_up += wants
-                    self._work.set()
+                    self._more_to_look_up.set()
                 case AskPeer(peer, cids):
                     self._conversations[peer].ask(cids)
                 case StoreBlock(cid, block):
                     self._to_store.append((cid, block))
-                    self._work.set()
+                    self._more_to_store.set()
                 case Surveyed():
                     pass  # progress shows it
                 case Done():
@@ -114,16 +118,20 @@ class Pull:
         self._failed = failed
         self._scope.cancel()
 
-    async def _serve_session(self) -> None:
-        """Looks up and stores in turn, so that the disk serves one of them at a time."""
+    async def _look_up(self) -> None:
+        """Beside ``_keep``: what is wanted next is known before what came is on disk."""
         while True:
-            while self._to_look_up or self._to_store:
-                if self._to_look_up:
-                    self._tell(await self._store.look_up(self._next_wants(), self._lease))
-                if self._to_store:
-                    await self._store_some()
-            self._work = trio.Event()
-            await self._work.wait()
+            while self._to_look_up:
+                self._tell(await self._store.look_up(self._next_wants(), self._lease))
+            self._more_to_look_up = trio.Event()
+            await self._more_to_look_up.wait()
+
+    async def _keep(self) -> None:
+        while True:
+            while self._to_store:
+                await self._store_some()
+            self._more_to_store = trio.Event()
+            await self._more_to_store.wait()
 
     def _next_wants(self) -> list[Want]:
         wants: list[Want] = []
@@ -143,6 +151,6 @@ class Pull:
         try:
             await self._store.put(batch, self._lease)
         except QuotaExceeded as full:
-            self._end(Failed("no_room", full.why))
+            self._end(Failed(NO_ROOM, full.why))
             return
         self._tell(BlocksStored(tuple(cid for cid, _ in batch)))

@@ -43,6 +43,9 @@ _SEND_S: Final = 30.0
 _TURN_BYTES: Final = 1024 * 1024
 """Sent in a turn, and one block more at most: four leaves, or a frame's worth of small ones."""
 
+_SEND_BYTES: Final = 192 * 1024
+"""Gathered before it is sent: less than a leaf, so that a leaf goes at once."""
+
 
 class ServerStatistics(Struct, frozen=True, kw_only=True):
     """Counters since the start, except ``streams``, which is now."""
@@ -124,6 +127,8 @@ class _Serving:
         self._choke = choke
         self._counts = counts
         self._queue: deque[tuple[DealId, Cid]] = deque()
+        self._out: list[bytes] = []
+        self._out_bytes = 0
         self._changed = trio.Event()
         self._ended = False
 
@@ -174,27 +179,31 @@ class _Serving:
                 if cid in allowed and cid not in read:
                     break
                 self._queue.popleft()
-                block = read.get(cid)
-                if block is not None:
-                    await self._send_block(cid, block)
-                elif cid in allowed or cid in unknown:
-                    await self._send(encode_frame(Missing((cid,))))
-                    self._counts["blocks_missing"] += 1
-                else:
-                    await self._send(encode_frame(Denied((cid,))))
-                    self._counts["blocks_denied"] += 1
+                self._add(cid, read.get(cid), known=cid in allowed or cid in unknown)
+                if self._out_bytes >= _SEND_BYTES:
+                    await self._send()
+            await self._send()
 
-    async def _send_block(self, cid: Cid, block: bytes) -> None:
-        await self._send(block_header(cid, len(block)) + block)
-        self._counts["blocks_sent"] += 1
-        self._counts["bytes_sent"] += len(block)
-        await self._choke.sent(self._peer, len(block))
+    def _add(self, cid: Cid, block: bytes | None, *, known: bool) -> None:
+        """One more answer to be sent."""
+        if block is not None:
+            self._out += (block_header(cid, len(block)), block)
+            self._out_bytes += len(block)
+            self._counts["blocks_sent"] += 1
+            self._counts["bytes_sent"] += len(block)
+        else:
+            self._out.append(encode_frame(Missing((cid,)) if known else Denied((cid,))))
+            self._counts["blocks_missing" if known else "blocks_denied"] += 1
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self) -> None:
+        """Small answers travel together: each piece that is sent costs as much as 50 KiB of it."""
+        frames, size = self._out, self._out_bytes
+        self._out, self._out_bytes = [], 0
         with trio.move_on_after(_SEND_S) as slow:
-            await self._stream.send_all(frame)
+            await self._stream.send_all(b"".join(frames))
         if slow.cancelled_caught:
             raise trio.BrokenResourceError(f"the peer took no block for {_SEND_S:.0f} s")
+        await self._choke.sent(self._peer, size)
 
 
 def _leaves(group: BaseExceptionGroup[RemoteProtocolError]) -> list[RemoteProtocolError]:

@@ -1,5 +1,6 @@
 """What does a transfer need of the network, and how do frames travel on its streams?"""
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -39,32 +40,53 @@ class FrameReader:
     def __init__(self, stream: trio.abc.ReceiveStream, max_bytes: int) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
-        self._buffer = bytearray()
+        self._pieces: deque[bytes] = deque()
+        self._at = 0
+        self._held = 0
         self.received_bytes = 0
         """Bytes read so far, whole frames or not: tells a slow peer from a silent one."""
 
     async def next(self) -> bytes | None:
-        """The body of the next frame; None at a clean end.
+        """The body of the next frame; None at a clean end. Not a checkpoint while frames are at hand.
 
         Raises ``RemoteProtocolError`` for a length out of bounds, ``BrokenResourceError`` for an end inside a frame.
         Cancelled: what was read stays, and the next call goes on from it.
         """
         if not await self._fill(LENGTH_BYTES):
             return None
-        end = LENGTH_BYTES + frame_bytes(bytes(self._buffer[:LENGTH_BYTES]), self._max_bytes)
-        if not await self._fill(end):
+        if len(self._pieces[0]) - self._at < LENGTH_BYTES:
+            self._pieces = deque((b"".join(self._pieces)[self._at :],))
+            self._at = 0
+        length = self._pieces[0][self._at : self._at + LENGTH_BYTES]
+        body_bytes = frame_bytes(length, self._max_bytes)
+        if not await self._fill(LENGTH_BYTES + body_bytes):
             return None
-        body = bytes(memoryview(self._buffer)[LENGTH_BYTES:end])
-        del self._buffer[:end]
-        return body
+        self._at += LENGTH_BYTES
+        self._held -= LENGTH_BYTES + body_bytes
+        return self._cut(body_bytes)
+
+    def _cut(self, size: int) -> bytes:
+        """Takes the next bytes off, in one copy."""
+        parts: list[memoryview] = []
+        while size:
+            piece = self._pieces[0]
+            part = memoryview(piece)[self._at : self._at + size]
+            parts.append(part)
+            size -= len(part)
+            self._at += len(part)
+            if self._at == len(piece):
+                self._pieces.popleft()
+                self._at = 0
+        return b"".join(parts)
 
     async def _fill(self, size: int) -> bool:
-        while len(self._buffer) < size:
-            piece = await self._stream.receive_some(_READ_BYTES)
+        while self._held < size:
+            piece = bytes(await self._stream.receive_some(_READ_BYTES))
             if not piece:
-                if self._buffer:
+                if self._held:
                     raise trio.BrokenResourceError("the peer ended the stream inside a frame")
                 return False
             self.received_bytes += len(piece)
-            self._buffer += piece
+            self._held += len(piece)
+            self._pieces.append(piece)
         return True

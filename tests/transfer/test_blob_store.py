@@ -180,3 +180,32 @@ async def test_many_writers_of_the_same_blocks_agree(store: BlobStore) -> None:
             nursery.start_soon(store.put, list(blocks.items()))
     assert await store.used_bytes() == sum(-(-len(block) // 4096) * 4096 for block in blocks.values())
     assert [await store.get(cid) for cid in blocks] == list(blocks.values())
+
+
+async def test_names_are_settled_when_work_returns_and_after_a_process_was_killed_before(tmp_path: Path) -> None:
+    """Work under a lease syncs its directories once, at its end; what a killed process left is settled at the start."""
+    where = tmp_path / "s"
+    mark = where / "unsettled"
+    block = raw_cid(b"x"), b"x"
+    async with open_blobs(where, quota_bytes=1 << 30) as store:
+        await store.put([(raw_cid(b"y"), b"y")])
+        assert not mark.exists()
+        with store.lease() as lease:
+            await store.put([block], lease)
+            assert mark.exists()
+            await store.settle()
+        assert not mark.exists()
+        await store.add_bytes(bytes(3_000_000))
+        assert not mark.exists()
+    mark.touch()
+    async with open_blobs(where, quota_bytes=1 << 30) as store:
+        assert not mark.exists()
+        assert await store.get(block[0]) == b"x"
+
+
+async def test_whoever_relies_on_a_block_that_is_not_settled_settles_it(store: BlobStore, tmp_path: Path) -> None:
+    mark = tmp_path / "store" / "unsettled"
+    with store.lease() as lease:
+        await store.put([(raw_cid(b"x"), b"x")], lease)
+        await store.put([(raw_cid(b"x"), b"x")])  # held already, and yet its name may be lost in a crash
+        assert not mark.exists()

@@ -12,7 +12,7 @@ from devnet.sim.memory_link import MemoryHub, MemoryLink, open_hub
 from devnet.sim.trees import Blocks, Layout, pattern, plant
 from mesh.net.link import PeerUnreachable
 from mesh.store.blobs import BlobStore, open_blobs
-from mesh.transfer import BlobFetcher, BlobServer, FetchFailed, FetchRefused, FetchTimeout, FetchTooLarge
+from mesh.transfer import BlobFetcher, BlobServer, FetchFailed, FetchNoRoom, FetchRefused, FetchTimeout, FetchTooLarge
 from mesh.transfer.streams import FrameReader
 from protocols.transfer.cid import raw_cid
 from protocols.transfer.frames import (
@@ -117,7 +117,7 @@ async def pair(store: BlobStore) -> AsyncIterator[tuple[MemoryHub, BlobServer]]:
         yield hub, BlobServer(store, hub.link(ALICE))
 
 
-async def test_a_tree_arrives_whole_and_is_pinned(store: BlobStore, other: BlobStore) -> None:
+async def test_a_tree_arrives_whole_and_is_pinned(store: BlobStore, other: BlobStore, tmp_path: Path) -> None:
     root, blocks = await keep(store)
     shown: list[tuple[int, int | None]] = []
     async with pair(store) as (hub, server):
@@ -127,6 +127,7 @@ async def test_a_tree_arrives_whole_and_is_pinned(store: BlobStore, other: BlobS
     assert await holds(other, blocks)
     assert await other.pinned(DEAL) == (root,)
     assert shown[-1] == (150_001, 150_001)
+    assert not list(tmp_path.glob("*/unsettled")), "names are durable when the fetch returns"
     assert [done for done, _ in shown] == sorted(done for done, _ in shown)
     assert fetcher.statistics().blocks_received == server.statistics().blocks_sent == len(blocks)
     await other.collect(0)
@@ -314,7 +315,7 @@ async def test_no_room_is_an_error_and_keeps_what_fits(store: BlobStore, tmp_pat
     root, _ = await keep(store)
     async with open_blobs(tmp_path / "tiny", quota_bytes=100_000, sync=False) as tiny, pair(store) as (hub, server):
         server.grant(BOB, root, DEAL)
-        with pytest.raises(FetchFailed, match="no_room"):
+        with pytest.raises(FetchNoRoom, match="are in use"):
             await BlobFetcher(tiny, hub.link(BOB)).fetch(DEAL, [ALICE], root, LIMITS)
         assert await tiny.used_bytes() <= 100_000
 

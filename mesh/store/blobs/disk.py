@@ -1,14 +1,17 @@
 """How do blocks lie on a disk?
 
 ``blobs/<aa>/<cid text>``, ``aa`` the first byte of the digest in hex. A block appears under its name only when it is
-whole and durable: written to ``tmp``, synced in groups, renamed. Everything here blocks and is called in threads;
-every method may be called from several at once.
+whole and durable: written to ``tmp``, synced in groups, renamed. The name itself is durable after ``settle``: a crash
+before it may lose the block, never damage it. Everything here blocks and is called in threads; every method may be
+called from several at once.
 """
 
+import contextlib
 import fcntl
+import functools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -60,6 +63,7 @@ class BlobDisk:
 
     def __init__(self, path: Path, quota_bytes: int, *, sync: bool) -> None:
         self._path = path
+        self._blobs, self._tmp = str(path / "blobs"), str(path / "tmp")  # a Path costs more than the call it is for
         self._quota_bytes = quota_bytes
         self._sync = sync
         self._lock = threading.Lock()
@@ -67,6 +71,8 @@ class BlobDisk:
         self._used: int | None = None
         self._counter = 0
         self._lock_fd = -1
+        self._unsettled: set[str] = set()
+        self._settling = threading.Lock()
         self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blob-sync")
         self.damaged = 0
         """Blocks found with another hash than their name's, and removed."""
@@ -90,8 +96,11 @@ class BlobDisk:
                 why="another mesh process holds its lock",
                 fix="mesh status   (or `mesh down` first)",
             ) from None
-        for left in os.scandir(self._path / "tmp"):
+        for left in os.scandir(self._tmp):
             os.unlink(left.path)
+        if self._mark.exists():  # an earlier process was killed before it settled
+            self._unsettled = {shard.path for shard in os.scandir(self._blobs) if shard.is_dir()} | {self._blobs}
+            self.settle()
 
     def close(self) -> None:
         """Gives the lock back; no thread of ours is left."""
@@ -99,6 +108,26 @@ class BlobDisk:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+    @property
+    def _mark(self) -> Path:
+        """Exists while names are not settled. Not synced itself: a crash of the machine settles them one way or other."""
+        return self._path / "unsettled"
+
+    def settle(self) -> None:
+        """Makes the names of all blocks durable that were placed before the call, by whomever."""
+        with self._settling:  # whoever comes second waits for the first, which may hold names of both
+            with self._lock:
+                directories, self._unsettled = self._unsettled, set()
+            try:
+                self._sync_all(_sync_directory, list(directories))
+            except BaseException:
+                with self._lock:
+                    self._unsettled |= directories
+                raise
+            with self._lock:
+                if directories and not self._unsettled:
+                    self._mark.unlink(missing_ok=True)
 
     def size(self, cid: Cid, lease: Lease | None = None) -> int:
         """Bytes of a held block, or -1. With a lease the block stays until the lease ends."""
@@ -116,8 +145,7 @@ class BlobDisk:
         if self.size(cid, lease) < 0:
             return None
         try:
-            with open(self._file(cid), "rb", buffering=0) as file:
-                block = file.read(MAX_BLOCK_BYTES + 1)
+            block = _read_file(self._file(cid))
             verify_cid(cid, block)
         except FileNotFoundError:
             return None
@@ -128,31 +156,38 @@ class BlobDisk:
         return block
 
     def write(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
-        """Makes blocks durable: all of them are on disk when it returns, held ones are left as they are.
+        """Makes blocks durable, and their names, too, unless a lease says that ``settle`` follows at the end of its work.
 
-        The names are trusted: verify before. Raises ``QuotaExceeded`` before anything is written. After an error none,
-        some or all of the blocks are held, each of them whole.
+        Held ones are left as they are. The names are trusted: verify before. Raises ``QuotaExceeded`` before anything
+        is written. After an error none, some or all of the blocks are held, each of them whole.
         """
         fresh = {cid: block for cid, block in blocks if self.size(cid, lease) != len(block)}
-        if not fresh:
-            return
-        cost = sum(disk_bytes(len(block)) for block in fresh.values())
-        self._reserve(cost)
-        pending: dict[Cid, Path] = {}
+        if fresh:
+            self._write_fresh(fresh, lease)
+        if lease is None:
+            self.settle()
+
+    def _write_fresh(self, fresh: dict[Cid, bytes], lease: Lease | None) -> None:
+        self._reserve(sum(disk_bytes(len(block)) for block in fresh.values()))
+        pending: dict[Cid, str] = {}
         try:
             for cid, block in fresh.items():
                 pending[cid] = self._stage(block)
-            if self._sync:
-                list(self._syncers.map(_sync_file, pending.values()))  # together: the journal commits them as one
+            self._sync_all(_sync_file, list(pending.values()))
             for cid, staged in pending.items():
                 self._place(cid, staged, lease)
-            if self._sync:
-                list(self._syncers.map(_sync_directory, {self._file(cid).parent for cid in fresh}))
         except BaseException:
             for staged in pending.values():
-                staged.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(staged)
             self._forget_usage()
             raise
+
+    def _sync_all(self, sync: Callable[[str], None], paths: list[str]) -> None:
+        """Syncs in a few threads at once: a journal commits together what waits for it together."""
+        if self._sync and paths:
+            slices = [paths[first::_SYNCERS] for first in range(min(_SYNCERS, len(paths)))]
+            list(self._syncers.map(functools.partial(_each, sync), slices))
 
     def remove(self, cid: Cid, *, unless_leased: bool = False) -> bool:
         """Deletes a block; False if it was absent, or leased and ``unless_leased``."""
@@ -222,28 +257,34 @@ class BlobDisk:
         with self._lock:
             self._used = None
 
-    def _file(self, cid: Cid) -> Path:
-        return self._path / "blobs" / f"{digest_of(cid)[0]:02x}" / cid_text(cid)
+    def _shard(self, cid: Cid) -> str:
+        return f"{self._blobs}/{digest_of(cid)[0]:02x}"
 
-    def _place(self, cid: Cid, staged: Path, lease: Lease | None) -> None:
-        target = self._file(cid)
+    def _file(self, cid: Cid) -> str:
+        return f"{self._shard(cid)}/{cid_text(cid)}"
+
+    def _place(self, cid: Cid, staged: str, lease: Lease | None) -> None:
+        shard, target = self._shard(cid), self._file(cid)
         with self._lock:
-            if target.exists() and self._used is not None:  # another thread was quicker, or it was damaged
-                self._used -= disk_bytes(target.stat().st_size)
+            if not self._unsettled:
+                self._mark.touch(mode=0o600)
+            self._unsettled.add(shard)
+            with contextlib.suppress(FileNotFoundError):
+                held = os.stat(target).st_size  # another thread was quicker, or it was damaged
+                self._used = None if self._used is None else self._used - disk_bytes(held)
             try:
                 os.rename(staged, target)
             except FileNotFoundError:
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-                if self._sync:
-                    _sync_directory(self._path / "blobs")
+                os.makedirs(shard, mode=0o700, exist_ok=True)
+                self._unsettled.add(self._blobs)
                 os.rename(staged, target)
             if lease is not None:
                 lease.touch(cid)
 
-    def _stage(self, block: bytes) -> Path:
+    def _stage(self, block: bytes) -> str:
         with self._lock:
             self._counter += 1
-            path = self._path / "tmp" / str(self._counter)
+            path = f"{self._tmp}/{self._counter}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             view = memoryview(block)
@@ -257,7 +298,21 @@ class BlobDisk:
         return path
 
 
-def _sync_file(path: Path) -> None:
+def _read_file(path: str) -> bytes:
+    """Up to one byte more than a block may have. Raises ``FileNotFoundError``."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, min(os.fstat(fd).st_size, MAX_BLOCK_BYTES) + 1)
+    finally:
+        os.close(fd)
+
+
+def _each(sync: Callable[[str], None], paths: list[str]) -> None:
+    for path in paths:
+        sync(path)
+
+
+def _sync_file(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fdatasync(fd)
@@ -265,7 +320,7 @@ def _sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def _sync_directory(path: Path) -> None:
+def _sync_directory(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

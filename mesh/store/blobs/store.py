@@ -97,6 +97,7 @@ class BlobStore:
     async def put(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
         """Makes verified blocks durable, collecting garbage if there is no room. Raises ``QuotaExceeded``.
 
+        With a lease their names are durable only after ``settle``: one sync of a directory then serves many batches.
         Cancelled: the write that is under way is completed; nothing half-written stays.
         """
         try:
@@ -107,6 +108,10 @@ class BlobStore:
             await self._run(lambda: self._disk.write(blocks, lease))
         self._counts["blocks_written"] += len(blocks)
         self._counts["bytes_written"] += sum(len(block) for _, block in blocks)
+
+    async def settle(self) -> None:
+        """Ends work under a lease: what was put is durable, names too, also what others put and this work relied on."""
+        await self._run(self._disk.settle)
 
     async def look_up(self, wants: Sequence[Want], lease: Lease) -> LookedUp:
         """Answers a want-list session: which of these are here. Nodes are read and verified, leaves measured."""
@@ -130,6 +135,7 @@ class BlobStore:
             importer = Importer()
             blocks = importer.feed(content) + importer.finish()
             await self.put(blocks, lease)
+            await self.settle()
             if key is not None:
                 await self.pin(key, importer.root.cid)
         return importer.root
@@ -149,6 +155,7 @@ class BlobStore:
                     await self.put(batch, lease)
             finally:
                 steps.close()
+            await self.settle()
             if key is not None:
                 await self.pin(key, root.cid)
         return root
