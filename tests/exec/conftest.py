@@ -13,6 +13,7 @@ from wasmtime import wat2wasm
 
 from mesh.exec.executor import JobRequest, Limits, Outcome, OutputRule, ignore_log
 from mesh.exec.wasm.executor import WasmExecutor, open_wasm_executor
+from mesh.exec.wasm.wire import ZYGOTE_NAME
 
 LIMITS: Final = Limits(wall_ms=60_000, fuel=10**12, memory_mib=64, disk_mib=8, stdout_bytes=64 * 1024, max_files=100)
 OUT = OutputRule("/out", "out", 8 << 20, 100)
@@ -92,11 +93,15 @@ async def rig(executor: WasmExecutor, tmp_path: Path) -> Rig:
 
 
 def descendants(root: int) -> set[int]:
-    """Pids below ``root`` that are not zombies."""
+    """Pids below ``root`` that are not zombies, without the one child that a zygote holds ready for the next job."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             parents.update(_living(entry))
+    ready = [pid for pid, parent in parents.items() if _name(pid) == _name(parent) == ZYGOTE_NAME]
+    assert len({parents[pid] for pid in ready}) == len(ready), "a zygote holds more than one child ready"
+    for pid in ready:
+        del parents[pid]
     found: set[int] = set()
     frontier = {root}
     while frontier:
@@ -112,6 +117,14 @@ def _living(entry: Path) -> Iterator[tuple[int, int]]:
         return
     if state != "Z":
         yield int(entry.name), int(parent)
+
+
+def _name(pid: int) -> str:
+    """What `ps` calls a process; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ import trio
 
 from mesh.exec.executor import ExecutorUnavailable, JobRequest, LogChunk, OutcomeState
 from mesh.exec.wasm.executor import MAX_RUNNING, open_wasm_executor
+from mesh.exec.wasm.wire import ZYGOTE_NAME
 
 if TYPE_CHECKING:
     from tests.exec.conftest import Rig
@@ -77,6 +78,43 @@ async def test_a_killed_zygote_takes_its_jobs_and_is_replaced(
     assert states == [OutcomeState.INFRA_ERROR]
     await until(lambda: not before & descendants(1))
     assert (await rig.run(rig.program("(call $exit (i32.const 5))"))).exit_code == 5
+
+
+async def test_a_child_waits_for_the_next_job_and_a_dead_one_is_no_loss(rig: "Rig", until: Until) -> None:
+    module = rig.program("(call $exit (i32.const 5))")
+    for _ in range(3):
+        await until(lambda: len(ready()) == 1)
+        (waiting,) = ready()
+        os.kill(waiting, signal.SIGKILL)
+        await until(lambda: not ready())
+        assert (await rig.run(module)).exit_code == 5
+
+
+async def test_jobs_that_start_at_once_each_have_a_process_of_their_own(rig: "Rig") -> None:
+    module = rig.program("(call $exit (i32.const 5))")
+    codes: list[int] = []
+
+    async def run() -> None:
+        codes.append((await rig.run(module)).exit_code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(12):
+            nursery.start_soon(run)
+    assert codes == [5] * 12
+
+
+def ready() -> list[int]:
+    """The living children that zygotes of this process hold ready: not named like a job yet."""
+    found = []
+    for pid in [child for zygote in _children(os.getpid()) for child in _children(zygote)]:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        if name == ZYGOTE_NAME and rest.split()[0] != "Z":
+            found.append(pid)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 LATE_CHILD = """

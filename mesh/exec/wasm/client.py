@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from mesh.exec.executor import ExecutorUnavailable
+from mesh.exec.wasm.pin import check_installed
 from mesh.exec.wasm.wire import (
     FRAME_HEADER,
     KILL,
@@ -152,6 +153,9 @@ class Zygote:
         Raises:
             ExecutorUnavailable: it did not come up; the message holds its reason.
         """
+        wrong = check_installed()
+        if wrong:
+            raise ExecutorUnavailable(wrong)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [entry for entry in sys.path if entry]
         boot = _BOOT.format(path=path, fd=theirs.fileno(), pid=os.getpid())
@@ -174,13 +178,11 @@ class Zygote:
                 data = ours.recv(MAX_DATAGRAM_BYTES)
                 ready = msgspec.msgpack.decode(data, type=Ready) if data else None
         finally:
-            if ready is None or ready.error:
+            if ready is None:
                 zygote.kill()
                 ours.close()
         if ready is None:
             raise ExecutorUnavailable("the wasm zygote did not start: run `mesh doctor` to see what is missing")
-        if ready.error:
-            raise ExecutorUnavailable(ready.error)
         return zygote
 
     @property

@@ -1,14 +1,10 @@
 """Which wasmtime runs the jobs, with which switches, and what is that class of results called?
 
 Everything here enters the key of the compile cache, and the version names the determinism class: two nodes of one class
-give equal bytes and equal fuel. Nothing here imports wasmtime, so the node may.
+give equal bytes and equal fuel. Nothing here imports wasmtime, so the node may. The zygote wants the switches alone: what
+else is needed is imported where it is used, because every job's fork pays for the modules that the zygote has loaded.
 """
 
-import hashlib
-import importlib.metadata
-import json
-import platform
-from pathlib import Path
 from typing import Final
 
 __all__ = [
@@ -52,6 +48,8 @@ SWITCHES: Final[tuple[tuple[str, bool | int | str], ...]] = (
 
 def check_installed() -> str:
     """An empty string when the pinned wasmtime is installed, else a sentence that says what to do."""
+    import importlib.metadata
+
     try:
         found = importlib.metadata.version("wasmtime")
     except importlib.metadata.PackageNotFoundError:
@@ -66,12 +64,18 @@ def check_installed() -> str:
 
 def artifact_salt() -> bytes:
     """What besides the module decides the machine code: version, switches and this CPU. 32 bytes."""
+    import hashlib
+    import json
+    import platform
+
     parts = [PINNED_VERSION, json.dumps(SWITCHES), platform.machine(), _cpu_features()]
     return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 def _cpu_features() -> str:
     """The kernel's list of CPU features; empty where it publishes none (then wasmtime's own check at load decides)."""
+    from pathlib import Path
+
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from mesh.exec.wasm.kernel import Arch, this_arch
 
-__all__ = ["NOBODY", "Confinement", "SandboxBroken", "confine", "die_with_parent", "landlock_abi"]
+__all__ = ["NOBODY", "Confinement", "SandboxBroken", "confine", "die_with_parent", "landlock_abi", "name_process"]
 
 NOBODY: Final = 65534
 """The uid and gid that a job gets where we are root: it owns nothing."""
@@ -28,6 +28,7 @@ none.
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
+_PR_SET_NAME: Final = 15
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_MODE_FILTER: Final = 2
@@ -75,6 +76,11 @@ def die_with_parent(parent_pid: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def name_process(name: str) -> None:
+    """What `ps` and `top` call this process: at most 15 ASCII characters."""
+    _libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def confine(limits: Confinement, parent_pid: int) -> tuple[int, int, bool]:

@@ -14,10 +14,12 @@ from msgspec import Struct
 
 __all__ = [
     "FRAME_HEADER",
+    "JOB_NAME",
     "KILL",
     "MAX_DATAGRAM_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_PASSED_FDS",
+    "ZYGOTE_NAME",
     "CheckSpec",
     "CompileResult",
     "CompileSpec",
@@ -31,6 +33,11 @@ __all__ = [
     "SandboxReport",
     "Start",
 ]
+
+ZYGOTE_NAME: Final = "mesh-zygote"
+"""What `ps` calls the zygote, and the one child that it holds ready: that is named like a job when it becomes one."""
+
+JOB_NAME: Final = "mesh-job"
 
 KILL: Final = b"K"
 
@@ -107,7 +114,6 @@ class Ready(Struct, frozen=True):
     """The zygote's first word."""
 
     pid: int
-    error: str = ""
 
 
 class EndReason(enum.IntEnum):

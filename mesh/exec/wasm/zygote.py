@@ -1,8 +1,8 @@
 """Which process forks the jobs?  One thread, no keys, no environment, wasmtime loaded once.
 
-The node starts it early, so that a job costs a fork and not an interpreter. It answers to one control socket; when that
-closes, however the node ended, it kills every child and ends. It never reads a byte of a job: only children do,
-locked in.
+The node starts it early, so that a job costs a fork and not an interpreter; one child is forked ahead and waits, so that
+the next job does not even wait for that. It answers to one control socket; when that closes, however the node ended, it
+kills every child and ends. It never reads a byte of a job: only children do, locked in, and each only of one job.
 """
 
 import contextlib
@@ -21,14 +21,15 @@ from mesh.exec.wasm.check_child import check_sandbox
 from mesh.exec.wasm.compile_child import compile_module
 from mesh.exec.wasm.engine import build_engine
 from mesh.exec.wasm.job_child import run_job
-from mesh.exec.wasm.pin import check_installed
 from mesh.exec.wasm.report import Reporter
-from mesh.exec.wasm.sandbox import die_with_parent
+from mesh.exec.wasm.sandbox import die_with_parent, name_process
 from mesh.exec.wasm.wasi.preview1 import Preview1
 from mesh.exec.wasm.wire import (
+    JOB_NAME,
     KILL,
     MAX_DATAGRAM_BYTES,
     MAX_PASSED_FDS,
+    ZYGOTE_NAME,
     CheckSpec,
     CompileSpec,
     Ended,
@@ -56,9 +57,9 @@ _START: Final = msgspec.msgpack.Decoder(Start)
 class _Child:
     """One forked child and what the node is still owed about it."""
 
-    def __init__(self, pid: int, status: socket.socket, wall_ms: int) -> None:
+    def __init__(self, pid: int, pidfd: int, status: socket.socket, wall_ms: int) -> None:
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = pidfd
         self.status = status
         self.started = time.monotonic()
         self.deadline = self.started + wall_ms / 1000
@@ -71,8 +72,34 @@ class _Child:
             os.kill(self.pid, signal.SIGKILL)
 
 
+class _Spare:
+    """A child that was forked ahead and waits for its one start."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self._channel = channel
+
+    def take(self, data: bytes, fds: list[int]) -> bool:
+        """Hand it a start. False when it is dead: then it is reaped."""
+        try:
+            socket.send_fds(self._channel, [data], fds)
+        except OSError:
+            self.discard()
+            return False
+        self._channel.close()
+        return True
+
+    def discard(self) -> None:
+        """End and reap it."""
+        self._channel.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
+
+
 class Zygote:
-    """The loop: take starts, watch children, report ends."""
+    """The loop: take starts, watch children, report ends, and keep one child in hand when there is nothing to do."""
 
     def __init__(self, control: socket.socket, engine: Engine) -> None:
         self._pid = os.getpid()
@@ -83,11 +110,17 @@ class Zygote:
         self._poll.register(control, select.POLLIN)
         self._children: dict[int, _Child] = {}
         """By status descriptor and again by pidfd."""
+        self._spare: _Spare | None = None
+        self._wants_spare = True
+        """False after a fork ahead that failed, until the next start: a machine without room is not asked in a circle."""
 
     def serve(self) -> None:
         """Until the node closes the control socket."""
         while True:
-            for fd, _ in self._poll.poll(self._timeout_ms()):
+            news = self._poll.poll(0 if self._wants_spare else self._timeout_ms())
+            if not news and self._wants_spare:
+                self._fork_ahead()
+            for fd, _ in news:
                 if fd == self._control.fileno():
                     if not self._take_start():
                         return
@@ -100,6 +133,9 @@ class Zygote:
 
     def kill_all(self) -> None:
         """SIGKILL to every child, then reap them."""
+        if self._spare:
+            self._spare.discard()
+            self._spare = None
         for child in list(self._children.values()):
             child.kill(EndReason.KILLED)
         for child in {item.pid: item for item in self._children.values()}.values():
@@ -115,19 +151,52 @@ class Zygote:
             return False
         spec = _START.decode(data)
         status = socket.socket(fileno=fds[0])
+        spare, self._spare, self._wants_spare = self._spare, None, True
+        if spare and spare.take(data, fds[1:]):
+            self._watch(_Child(spare.pid, spare.pidfd, status, spec.wall_ms))
+        else:
+            self._fork(spec, status, fds)
+        for fd in fds[1:]:
+            os.close(fd)
+        return True
+
+    def _fork(self, spec: Start, status: socket.socket, fds: list[int]) -> None:
+        """A child that was not forked ahead: the second of two jobs that start at once."""
         try:
             pid = os.fork()
         except OSError as error:
             detail = f"cannot fork: {error}"
             status.send(msgspec.msgpack.encode(Ended(0, EndReason.NOT_STARTED, 0, 0, 0, detail)))
             status.close()
+            return
+        if pid == 0:
+            self.become_child(spec, fds)
+        self._watch(_Child(pid, os.pidfd_open(pid), status, spec.wall_ms))
+
+    def _fork_ahead(self) -> None:
+        """The next job's child. A machine that has no room for it now will say so when there is a job."""
+        self._wants_spare = False
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
         else:
             if pid == 0:
-                self.become_child(spec, fds)
-            self._watch(_Child(pid, status, spec.wall_ms))
-        for fd in fds[1:]:
-            os.close(fd)
-        return True
+                self._await_start(theirs)
+            self._spare = _Spare(pid, ours)
+        theirs.close()
+
+    def _await_start(self, channel: socket.socket) -> NoReturn:
+        """In a fork ahead of its job: all that does not depend on the job, then wait for it. No start is an end."""
+        try:
+            _detach(self._pid, [channel.fileno()])
+            data, fds, _, _ = socket.recv_fds(channel, MAX_DATAGRAM_BYTES, MAX_PASSED_FDS)
+            channel.close()
+            if data:
+                self._do(_START.decode(data), fds)
+        finally:
+            os._exit(_ERROR_EXIT)
 
     def _watch(self, child: _Child) -> None:
         for fd in (child.status.fileno(), child.pidfd):
@@ -163,20 +232,32 @@ class Zygote:
 
         ``fds``: status socket (the zygote's), report pipe, then what the start names.
         """
-        code = _ERROR_EXIT
         try:
-            os.setsid()
-            os.nice(_NICENESS)
-            die_with_parent(self._pid)
-            _close_all_but(fds[1:])
-            try:
-                _child_main(spec, fds[1], fds[2:], self._engine, self._preview, self._pid)
-                code = 0
-            except Exception as error:  # our own fault, whatever it is: the node hears it and calls it infra_error
-                text = f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
-                Reporter(fds[1]).send(FrameType.ERROR, text.encode())
+            _detach(self._pid, fds[1:])
+            self._do(spec, fds[1:])
+        finally:
+            os._exit(_ERROR_EXIT)
+
+    def _do(self, spec: Start, fds: list[int]) -> NoReturn:
+        """The one thing that this child is for. ``fds``: report pipe, then what the start names."""
+        code = _ERROR_EXIT
+        name_process(JOB_NAME)
+        try:
+            _child_main(spec, fds[0], fds[1:], self._engine, self._preview, self._pid)
+            code = 0
+        except Exception as error:  # our own fault, whatever it is: the node hears it and calls it infra_error
+            text = f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
+            Reporter(fds[0]).send(FrameType.ERROR, text.encode())
         finally:
             os._exit(code)
+
+
+def _detach(parent_pid: int, keep: list[int]) -> None:
+    """A session of its own, less urgent than the zygote, dead when that dies, holding ``keep`` and nothing else."""
+    os.setsid()
+    os.nice(_NICENESS)
+    die_with_parent(parent_pid)
+    _close_all_but(keep)
 
 
 def _child_main(
@@ -202,14 +283,11 @@ def _close_all_but(keep: list[int]) -> None:
 
 def main(control_fd: int, node_pid: int) -> None:
     """Serve the control socket with this number until it closes."""
+    name_process(ZYGOTE_NAME)
     die_with_parent(node_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     control = socket.socket(fileno=control_fd)
-    wrong = check_installed()
-    if wrong:
-        control.send(msgspec.msgpack.encode(Ready(os.getpid(), wrong)))
-        return
     zygote = Zygote(control, build_engine())
     gc.collect()
     gc.freeze()  # so that a collection in a child does not copy every page of ours

@@ -1,6 +1,6 @@
 """What time is it for a job, and what does its dice show?  Both follow from the job's epoch and seed alone."""
 
-import hashlib
+from _blake2 import blake2b  # what hashlib.blake2b is; hashlib itself brings OpenSSL, which every fork would pay for
 from typing import Final
 
 from mesh.exec.wasm.wasi.abi import ClockId, Errno, WasiError
@@ -64,7 +64,7 @@ class SeededRandom:
         parts = [self._left]
         have = len(self._left)
         while have < length:
-            parts.append(hashlib.blake2b(self._key + self._counter.to_bytes(8, "little")).digest())
+            parts.append(blake2b(self._key + self._counter.to_bytes(8, "little")).digest())
             self._counter += 1
             have += 64
         joined = b"".join(parts)
