@@ -250,6 +250,7 @@ class SimNode:
             record = check_record(self.state.market, topic, data, self.wall, now, self.world.verify)
         except (GossipIgnore, GossipReject):
             return
+        self.world.heard += 1
         self.post(ev.GossipArrived(at=now, record=record, data=data))
 
     def _sync_offers(self) -> None:

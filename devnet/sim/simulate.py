@@ -1,10 +1,12 @@
 """How do N nodes trade for M minutes under faults? `mesh devnet sim` in one function."""
 
 import gc
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from devnet.sim.disk import Disk, MemoryDisk
 from devnet.sim.faults import FAULTS, Faults, plan
 from devnet.sim.invariants import INVARIANTS, violations
 from devnet.sim.node import SimNode
@@ -32,6 +34,9 @@ class SimReport(msgspec.Struct, frozen=True, kw_only=True):
     faults: str
     hash: str
     events: int
+    """Calls of `protocols.node.handle`."""
+    gossip: int
+    """Of these, records of gossip."""
     blocks: int
     reorgs: int
     transactions: dict[str, int]
@@ -57,10 +62,17 @@ class SimReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(
-    nodes: int, seed: int, *, minutes: int, faults: Faults, runs_per_client: int, clients: int | None = None
+    nodes: int,
+    seed: int,
+    *,
+    minutes: int,
+    faults: Faults,
+    runs_per_client: int,
+    clients: int | None = None,
+    disk: Callable[[], Disk] = MemoryDisk,
 ) -> tuple[World, list[SimNode]]:
     """A world whose faults and submissions are planned, and its clients."""
-    world = World(seed, network=NO_NOISE if faults == FAULTS["none"] else None)
+    world = World(seed, network=NO_NOISE if faults == FAULTS["none"] else None, disk=disk)
     count = clients if clients is not None else max(nodes // 5, 1)
     everyone = [world.add(free=FUNDS, stake=FUNDS) for _ in range(nodes)]
     buyers, sellers = everyone[:count], everyone[count:]
@@ -152,6 +164,7 @@ def _report(
         faults=faults,
         hash=world.history(),
         events=world.events,
+        gossip=world.heard,
         blocks=world.chain.block,
         reorgs=world.chain.reorgs,
         transactions=dict(sorted(world.chain.done.items())),

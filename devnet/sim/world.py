@@ -96,6 +96,8 @@ class World:
         self.tap: list[tuple[PeerId, PeerId, bytes]] | None = None
         """Every message that was sent (from, to, envelope), for those who want to replay them."""
         self.events = 0
+        self.heard = 0
+        """Of these, records of gossip that reached a node."""
         self._disk = disk
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
