@@ -30,7 +30,10 @@ DIALS_PER_ROUND: Final = 4
 """Dials started at once; the next round follows when they end."""
 ROUND_MAX_S: Final = 5.0
 """Look again at least this often, when nothing else woke us."""
-SAVE_EVERY_S: Final = 60.0
+SAVE_PAUSE_FIRST_S: Final = 0.5
+"""After the first peer is saved, at once: a node without a bootstrap list that is killed young must find it again."""
+SAVE_PAUSE_MAX_S: Final = 60.0
+"""Between two saves later on: pauses double, so that no peer makes the disk work."""
 YIELD_S: Final = 0.5
 """Of two peers that hear of each other at the same time the one with the larger id waits, so that one dial is made."""
 
@@ -69,6 +72,7 @@ class Discovery:
     def __init__(self, link: Ports, book: PeerBook, target: int, cache: Path | None) -> None:
         self._link, self._book, self._target, self._cache = link, book, target, cache
         self._wake = trio.Event()
+        self._news = trio.Event()
 
     def wake(self) -> None:
         """Something was learned or lost: look again now."""
@@ -113,6 +117,7 @@ class Discovery:
 
     async def _greet(self, events: PeerWatch, nursery: trio.Nursery) -> None:
         async for event in events:
+            self._news.set()
             if isinstance(event, PeerUp):
                 nursery.start_soon(self._exchange, event.peer)
             else:
@@ -146,6 +151,7 @@ class Discovery:
         for other, texts in told.others:
             yield_until = now + YIELD_S if self._link.me > other else now
             self._book.learn(PeerId(other), texts, delay_until=yield_until)
+        self._news.set()
         self.wake()
 
     def _mine_for(self, peer: PeerId) -> list[str]:
@@ -154,9 +160,14 @@ class Discovery:
         return [str(a) for a in mine if near or not is_loopback(a.host)][:ADDRESSES_PER_PEER]
 
     async def _save_now_and_then(self) -> None:
+        pause_s = SAVE_PAUSE_FIRST_S
         while True:
-            await trio.sleep(SAVE_EVERY_S)
-            await self.save()
+            await self._news.wait()
+            self._news = trio.Event()
+            if self._cache is not None and self._book.changed:
+                await self.save()
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, SAVE_PAUSE_MAX_S)
 
     async def save(self) -> None:
         """Writes the cache if something changed. A disk that refuses costs a log line: the cache is only a cache."""

@@ -12,6 +12,7 @@ import trio
 from mesh.net.addresses import peer_text
 from mesh.net.libp2p_link import Libp2pLink, LinkConfig
 from mesh.net.link import LinkError
+from protocols.units import PeerId
 
 StartLink = Callable[..., Awaitable[Libp2pLink]]
 LIMIT_S = 30.0
@@ -40,6 +41,29 @@ async def test_the_cache_replaces_the_bootstrap_node(
     again = Libp2pLink(b"k" * 32, LinkConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False, cache=cache))
     await nursery.start(again.run)
     await until(lambda: friend.me in again.peers())
+
+
+async def test_a_node_that_is_killed_young_has_saved_whoever_dialled_it(tmp_path: Path, start_link: StartLink) -> None:
+    """On port 0 and without a bootstrap list nobody finds it again: it must remember who did."""
+    cache = tmp_path / "peers.json"
+    young = await start_link("young", cache=cache)
+    friend = await start_link("friend", bootstrap=young.addresses)
+    await until(lambda: cache.exists() and peer_text(friend.me) in cache.read_text())
+    assert friend.me in young.peers(), "it is running still: nothing was saved because it ended"
+    later = await start_link("later", bootstrap=young.addresses)
+    await until(lambda: peer_text(later.me) in cache.read_text())
+
+
+async def test_the_round_trip_to_a_peer_is_measured_on_both_sides(start_link: StartLink) -> None:
+    one = await start_link("one")
+    other = await start_link("other", bootstrap=one.addresses)
+    for link, peer in ((one, other.me), (other, one.me)):
+        await until(lambda link=link, peer=peer: _round_trip_ms(link, peer) > 0)  # type: ignore[misc]
+
+
+def _round_trip_ms(link: Libp2pLink, peer: PeerId) -> float:
+    state = link.peers().get(peer)
+    return 0 if state is None else state.round_trip_ms or 0
 
 
 async def test_a_port_in_use_is_refused_with_the_way_out(start_link: StartLink) -> None:
