@@ -64,10 +64,7 @@ def up(
     flags.update(price_flags(price or ()))
     loaded = load(flags)
     _refuse_unbuilt(loaded)
-    if loaded.config.provider.policy_file:
-        from mesh.base.config.policy import read_policy
-
-        read_policy(Path(loaded.config.provider.policy_file).expanduser())  # before anything is started
+    _read_policy(loaded)
     if detach:
         from mesh.cli.detach import start_detached
 
@@ -77,6 +74,14 @@ def up(
     from mesh.cli.daemon import run_daemon
 
     run_async(run_daemon, loaded, ready_file, log_file_only)
+
+
+def _read_policy(loaded: LoadedConfig) -> None:
+    """A policy that cannot be used is said before anything is started. Raises ``ConfigError``."""
+    from mesh.base.config.policy import read_policy
+
+    if loaded.config.provider.policy_file:
+        read_policy(Path(loaded.config.provider.policy_file).expanduser())
 
 
 def _refuse_unbuilt(loaded: LoadedConfig) -> None:
