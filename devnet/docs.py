@@ -1,8 +1,9 @@
-"""How do the reference pages get onto the disk? ``python -m devnet.docs docs/reference`` (`make docs`)."""
+"""How do the generated pages get onto the disk? ``python -m devnet.docs docs/reference`` (`make docs`)."""
 
 import sys
 from pathlib import Path
 
+from devnet.pages import write_pages as write_protocol_pages
 from mesh.cli.reference import pages
 
 __all__ = ["write_pages"]
@@ -17,3 +18,4 @@ def write_pages(folder: Path) -> None:
 
 if __name__ == "__main__":
     write_pages(Path(sys.argv[1]))
+    write_protocol_pages()
