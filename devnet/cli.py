@@ -1,5 +1,6 @@
 """What does a person type to have a whole network on one machine? The verbs of `mesh devnet`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +19,21 @@ Seed = Annotated[int, typer.Option("--seed", help="Replays a run.")]
 
 def _finish(report: Any, output: str) -> None:
     """Print the report; a report that is not ok ends the command with 1."""
+    _show(report, output)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _show(report: Any, output: str) -> None:
+    """Print a report: one line of JSON, or a table."""
     import msgspec
 
     if output == "json":
-        print(msgspec.json.encode(report).decode())
+        print(msgspec.json.encode(report).decode(), flush=True)
     else:
         from devnet.show import show_report
 
-        print(show_report(report))
-    if not report.ok:
-        raise typer.Exit(1)
+        print(show_report(report), flush=True)
 
 
 @app.command()
@@ -41,7 +47,7 @@ def demo(
     from devnet.cluster import ClusterPlan
     from devnet.demo import run_demo
     from devnet.layout import devnet_home
-    from devnet.running import reported
+    from devnet.reporting import reported
 
     plan = ClusterPlan(providers=providers, clients=1, chain=chain)  # type: ignore[arg-type]
     place = home or devnet_home() / "demo"
@@ -127,25 +133,32 @@ def down() -> None:
 
 @app.command()
 def scenario(
-    name: Annotated[str, typer.Argument(help="Which one; --list shows them.")] = "",
+    names: Annotated[list[str] | None, typer.Argument(help="Which ones; --list shows them.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that run in this world.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Show the scenarios.")] = False,
     world: Annotated[str, typer.Option("--world", help="processes or sim.")] = "processes",
     seed: Seed = 7,
     chain: ChainKind = "auto",
     output: Output = "table",
 ) -> None:
-    """Run a scenario and judge it. The last line with -o json is the report."""
-    from devnet.running import run_scenario
+    """Run scenarios and judge them, several in one warm network. The last line with -o json is the report."""
+    from devnet.running import run_scenario, run_scenarios
     from devnet.scenarios import NAMES, load_scenario
     from mesh.base.errors import UsageError
 
-    if listing or not name:
-        for one in map(load_scenario, NAMES):
+    known = [load_scenario(name) for name in NAMES]
+    if listing or not (names or everything):
+        for one in known:
             print(f"{one.name:<26} {one.about}  [{', '.join(one.worlds)}]")
         return
-    if name not in NAMES:
-        raise UsageError(f"there is no scenario {name!r}", fix="mesh devnet scenario --list")
-    _finish(run_async(run_scenario, load_scenario(name), world, seed, chain), output)
+    for name in names or ():
+        if name not in NAMES:
+            raise UsageError(f"there is no scenario {name!r}", fix="mesh devnet scenario --list")
+    chosen = [one for one in known if one.name in names] if names else [one for one in known if world in one.worlds]
+    if len(chosen) == 1:
+        _finish(run_async(run_scenario, chosen[0], world, seed, chain), output)
+    else:
+        _finish(run_async(run_scenarios, chosen, world, seed, chain, partial(_show, output=output)), output)
 
 
 @app.command()

@@ -48,7 +48,8 @@ class ProcessCluster:
         self.members: dict[str, Member] = {}
         self.beacon = BeaconServer()
         self._spawner = spawner
-        self._accounts = 1  # the first one is the purse's
+        self.accounts_used = 1
+        """Of the chain's accounts; the first one is the purse's."""
 
     def __getitem__(self, name: str) -> Member:
         return self.members[name]
@@ -83,8 +84,8 @@ class ProcessCluster:
         return member
 
     def _next_account(self) -> DevAccount:
-        self._accounts += 1
-        return self.chain.accounts[self._accounts - 1]
+        self.accounts_used += 1
+        return self.chain.accounts[self.accounts_used - 1]
 
     async def add(
         self, name: str, roles: tuple[str, ...], slots: int = 1, *, program: str = "mesh", **extra: dict[str, object]

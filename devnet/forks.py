@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Final, NoReturn
 
 __all__ = ["PROGRAMS", "serve"]
@@ -22,6 +23,7 @@ PROGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "chain": ("devnet.chain.server", ()),
     "purse": ("devnet.purse", ("mesh.chain.provider", "eth_account", "web3")),
     "mesh": ("mesh.cli.app", ("mesh.cli.daemon", "mesh.chain.provider", "eth_account")),
+    "liar": ("devnet.scenarios.hostile.liar", ("mesh.cli.daemon",)),
 }
 """Name of a program -> the module whose ``main`` it is, and what else it will import."""
 _DIE_WITH_PARENT: Final = 1
@@ -48,7 +50,10 @@ def _become(order: dict[str, object]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         log = os.open(str(order["log"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (log, 1), (log, 2)):
+        talk = os.dup(log)
+        if "talk" in order:
+            talk = os.open(str(order["talk"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        for source, target in ((null, 0), (log, 1), (talk, 2)):
             os.dup2(source, target)
         os.closerange(3, 256)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
@@ -67,6 +72,8 @@ def _become(order: dict[str, object]) -> NoReturn:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        if "ended" in order:
+            Path(str(order["ended"])).write_text(str(code))
         os._exit(code)
 
 

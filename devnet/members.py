@@ -138,6 +138,12 @@ class Member:
         last = self.log.read_text(errors="replace")[-2_000:]
         raise NodeDidNotStart(f"node {self.name} is not ready", why=last, fix=f"less {self.log}")
 
+    async def spawn(self, *arguments: str) -> Forked:
+        """Run ``mesh ARGUMENTS`` as this node's owner would and let it run; what it says is in ``FIRST-WORD.log``."""
+        assert self._spawner is not None
+        log = self.home / f"{arguments[0]}.log"
+        return await self._spawner.fork("mesh", list(arguments), cwd=self.home, environment=self.environment, log=log)
+
     def _launch(self, arguments: list[str]) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as out:
             return subprocess.Popen(  # our own interpreter and module
@@ -196,6 +202,11 @@ class Member:
     async def command(self, *arguments: str, timeout_s: float = 120.0) -> "Ended":
         """Run ``mesh ARGUMENTS`` as this node's owner would, in a process of its own."""
         with trio.fail_after(timeout_s):
+            if self._spawner is not None:
+                code, out, talk = await self._spawner.run(
+                    "mesh", list(arguments), cwd=self.home, environment=self.environment
+                )
+                return Ended(code, out.decode(errors="replace"), talk.decode(errors="replace"))
             done = await trio.run_process(
                 [sys.executable, "-m", "mesh.cli.app", *arguments],
                 cwd=self.home,

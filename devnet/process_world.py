@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from devnet.chain.control import pass_time
 from devnet.cluster import ProcessCluster
 from devnet.scenario import JOBS, Failed, JobChoice
 from mesh.api.types import BalanceInfo, DealInfo, RunInfo, TraceInfo
@@ -97,6 +98,10 @@ class ProcessWorld:
         else:
             self._withholding.discard(client)
             await trio.to_thread.run_sync(_move_blocks, home / "blobs-withheld", home / "blobs")
+
+    async def pass_time(self, seconds: int) -> None:
+        """See ``Cluster``: the machine's clock stays as it is."""
+        await pass_time(self.cluster.chain, seconds)
 
     def now(self) -> float:
         """See ``Cluster``."""

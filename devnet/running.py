@@ -4,7 +4,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
 from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster, write_cluster
 from devnet.members import Member, MemberPlan
 from devnet.process_world import ProcessWorld
-from devnet.scenario import JOBS, Cluster, Failed, Report, Scenario
+from devnet.reporting import reported
+from devnet.scenario import JOBS, Cluster, Report, Scenario
+from devnet.warm import Timed, run_shared
 from mesh.api.client import open_remote
-from mesh.base.errors import MeshError, NodeUnreachable, UsageError
+from mesh.base.errors import NodeUnreachable, UsageError
 from mesh.base.observe import log_to
 from mesh.cli.render import emit, short, table
 from mesh.cli.session import say
@@ -28,43 +31,15 @@ __all__ = [
     "list_nodes",
     "part",
     "print_log",
-    "reported",
     "run_bench",
     "run_scenario",
+    "run_scenarios",
     "run_sim",
     "start_node",
     "stop_network",
 ]
 
 STOP_WAIT_S: Final = 15.0
-
-
-async def reported(name: str, seed: int, world: str, script: Callable[[], Awaitable[dict[str, Any]]]) -> Report:
-    """The report of a script: what failed is part of it, a defect is not hidden."""
-    try:
-        figures = await script()
-    except (Failed, MeshError, trio.TooSlowError) as error:
-        return _failed(name, seed, world, error)
-    except BaseExceptionGroup as group:
-        known, rest = group.split((Failed, MeshError, trio.TooSlowError))
-        if known is None or rest is not None:
-            raise
-        return _failed(name, seed, world, _first_leaf(known))
-    return Report(name=name, ok=True, figures=figures, world=world, seed=seed)
-
-
-def _failed(name: str, seed: int, world: str, error: BaseException) -> Report:
-    problem = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
-    figures = error.figures if isinstance(error, Failed) else {}
-    return Report(name=name, ok=False, figures=figures, problem=problem, world=world, seed=seed)
-
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in a group."""
-    one: BaseException = group
-    while isinstance(one, BaseExceptionGroup):
-        one = one.exceptions[0]
-    return one
 
 
 async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) -> Report:
@@ -87,6 +62,39 @@ async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) ->
             return {"chain": cluster.chain.kind, **figures}
 
     return await reported(scenario.name, seed, world, script)
+
+
+async def run_scenarios(
+    scenarios: Sequence[Scenario], world: str, seed: int, chain: str, tell: Callable[[Report], None]
+) -> Report:
+    """Several scenarios, those that can in one warm network; ``tell`` hears of each. The report of them all."""
+    done: dict[str, dict[str, Any]] = {}
+    began = time.monotonic()
+
+    def judged(timed: Timed) -> None:
+        told = timed.report
+        done[told.name] = {"ok": told.ok, "seconds": timed.seconds, "reset_s": timed.reset_s, "problem": told.problem}
+        tell(told)
+
+    shared = [one for one in scenarios if world == "processes" and not one.alone]
+    figures: dict[str, Any] = {}
+    if shared:
+        network = await reported("shared", seed, world, partial(_shared, shared, seed, chain, judged))
+        figures |= network.figures if network.ok else {"network": network.problem}
+    for one in scenarios:
+        if one not in shared:
+            since = time.monotonic()
+            report = await run_scenario(one, world, seed, chain)
+            judged(Timed(report, round(time.monotonic() - since, 3), 0.0))
+    bad = [one.name for one in scenarios if not done.get(one.name, {}).get("ok")]
+    figures |= {"total_s": round(time.monotonic() - began, 3), "scenarios": done}
+    problem = f"{len(bad)} of {len(scenarios)} failed: {', '.join(bad)}" if bad else ""
+    return Report(name="scenarios", ok=not bad, figures=figures, problem=problem, world=world, seed=seed)
+
+
+async def _shared(shared: Sequence[Scenario], seed: int, chain: str, judged: Callable[[Timed], None]) -> dict[str, Any]:
+    up_s = await run_shared(shared, devnet_home() / "scenario" / "shared", seed, chain, judged)
+    return {"network_up_s": round(up_s, 3)}
 
 
 def run_sim(nodes: int, minutes: int, seed: int, faults: str) -> Any:

@@ -94,6 +94,10 @@ class Cluster(Protocol):
         """Make a client refuse to serve its inputs."""
         ...
 
+    async def pass_time(self, seconds: int) -> None:
+        """Move the chain's clock: a deadline need not be waited for."""
+        ...
+
     def now(self) -> float:
         """Seconds of this world's clock."""
         ...
@@ -112,6 +116,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     providers: int = 3
     clients: int = 1
     worlds: tuple[str, ...] = ("processes", "sim")
+    alone: str = ""
+    """Why it needs a network of its own; empty for one that takes what others leave, set back."""
 
 
 def settled(run: RunInfo) -> bool:

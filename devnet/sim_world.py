@@ -161,6 +161,10 @@ class SimWorld:
         node = self._nodes[client]
         node.served = _Withheld(node.served) if withholding else dict(node.served)
 
+    async def pass_time(self, seconds: int) -> None:
+        """See ``Cluster``: here there is one clock, and all of the world lives through that time."""
+        self._pass(seconds * 1_000)
+
     def now(self) -> float:
         """See ``Cluster``: virtual seconds."""
         return self._world.now / 1000

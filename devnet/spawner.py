@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,10 +77,33 @@ class Spawner:
         order = {"arguments": arguments, "cwd": str(cwd), "environment": dict(environment), "log": str(log)}
         return Forked(await self._order({"program": program, **order}))
 
+    async def run(
+        self, program: str, arguments: list[str], *, cwd: Path, environment: Mapping[str, str]
+    ) -> tuple[int, bytes, bytes]:
+        """Run a program to its end: exit code, stdout, stderr. Cancelled, or killed from elsewhere: it is gone, code -9."""
+        with tempfile.TemporaryDirectory(prefix="mesh-command-") as made:
+            out, talk, ended = (Path(made) / name for name in ("out", "talk", "ended"))
+            order = {"arguments": arguments, "cwd": str(cwd), "environment": dict(environment)}
+            files = {"log": str(out), "talk": str(talk), "ended": str(ended)}
+            process = Forked(await self._order({"program": program, **order, **files}))
+            try:
+                await process.wait()
+            finally:
+                process.kill()
+            code = int(ended.read_text()) if ended.exists() else -signal.SIGKILL
+            return code, _content(out), _content(talk)
+
     async def _order(self, order: dict[str, object]) -> int:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
+        # Shielded: an order whose answer nobody took would be the answer to the next one.
+        with trio.CancelScope(shield=True):
+            return await self._answer(stdin, stdout, order)
+
+    async def _answer(
+        self, stdin: trio.abc.SendStream, stdout: trio.abc.ReceiveStream, order: dict[str, object]
+    ) -> int:
         async with self._turn:
             await stdin.send_all(json.dumps(order).encode() + b"\n")
             while b"\n" not in self._buffer:
@@ -89,6 +113,10 @@ class Spawner:
                 self._buffer += more
             line, _, self._buffer = self._buffer.partition(b"\n")
         return int(line)
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""
 
 
 @asynccontextmanager

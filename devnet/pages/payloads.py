@@ -54,10 +54,14 @@ _SUFFIXES: Final = {
 def structs() -> list[type[msgspec.Struct]]:
     """Every payload, and every struct inside one, each once."""
     found: list[type[msgspec.Struct]] = []
-    heads = (*MESSAGE_TYPES.values(), *GOSSIP.values(), *(one for pair in CALLS.values() for one in pair), BeaconRound)
-    for head in heads:
+    for head in _heads():
         _collect(head, found)
     return found
+
+
+def _heads() -> list[type[msgspec.Struct]]:
+    calls = (one for pair in CALLS.values() for one in pair)
+    return [*MESSAGE_TYPES.values(), *GOSSIP.values(), *calls, BeaconRound]
 
 
 def _collect(struct: type[msgspec.Struct], found: list[type[msgspec.Struct]]) -> None:
@@ -93,9 +97,8 @@ def payloads_markdown() -> str:
     parts += [_section(one.__name__, one, f"on `{name}`") for name, pair in CALLS.items() for one in pair]
     beacon = f"at most {MAX_ROUND_BYTES} bytes; as gossip, and on `{BEACON_PROTOCOL}`"
     parts.append(_section("BeaconRound", BeaconRound, beacon))
-    heads = {*MESSAGE_TYPES.values(), *GOSSIP.values(), BeaconRound, *(one for pair in CALLS.values() for one in pair)}
     parts.append("## Inside others")
-    parts += [_section(one.__name__, one, "") for one in structs() if one not in heads]
+    parts += [_section(one.__name__, one, "") for one in structs() if one not in _heads()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,9 +11,11 @@ NAMES: Final = (
     "first-job",
     "provider-killed",
     "client-restarted",
+    "daemonless-killed",
     "node-restarts",
     "bad-inputs",
     "client-withholds-inputs",
+    "wrong-result",
     "no-match",
 )
 

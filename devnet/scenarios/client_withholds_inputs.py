@@ -7,6 +7,8 @@ from devnet.scenario import Cluster, JobChoice, Scenario, check
 __all__ = ["SCENARIO"]
 
 LIMIT_S = 120.0
+UNTIL_COMMIT_BY_S = 35
+"""Longer than the devnet's time from signing to `commitBy`."""
 
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
@@ -17,6 +19,8 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     await cluster.withhold(client, True)
     choice = JobChoice(millions=21, sets=("retry.max_attempts=1",))
     run_id = await cluster.submit(client, choice)
+    await cluster.until(client, run_id, lambda one: bool(one.deals) and one.deals[0].phase == "signed", LIMIT_S)
+    await cluster.pass_time(UNTIL_COMMIT_BY_S)
     lapsed = await cluster.until(client, run_id, lambda one: one.status == "failed", LIMIT_S)
     check(lapsed.deals[0].commit_tx is None, "the deal reached the chain without its inputs")
     check(lapsed.deals[0].phase == "abandoned", f"the deal is {lapsed.deals[0].phase}")

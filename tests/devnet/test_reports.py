@@ -7,7 +7,7 @@ import trio
 
 from devnet.bench import BENCHES
 from devnet.bench.targets import FLOORS, Floor, judge
-from devnet.running import reported
+from devnet.reporting import reported
 from devnet.scenario import Failed, Report, check
 from devnet.show import show_report
 from mesh.base.errors import ChainOrFunds

@@ -1,9 +1,11 @@
 """Are the promised scenarios there, and do those of both worlds hold in the simulator?"""
 
+from typing import Any
+
 import pytest
 
-from devnet.running import run_scenario
-from devnet.scenario import ended, settled
+from devnet.running import run_scenario, run_scenarios
+from devnet.scenario import Cluster, Failed, Report, Scenario, ended, settled
 from devnet.scenarios import NAMES, load_scenario
 from mesh.api.types import RunInfo
 from mesh.base.errors import UsageError
@@ -13,9 +15,11 @@ PROMISED = {
     "first-job",
     "provider-killed",
     "client-restarted",
+    "daemonless-killed",
     "node-restarts",
     "bad-inputs",
     "client-withholds-inputs",
+    "wrong-result",
     "no-match",
 }
 
@@ -59,6 +63,19 @@ async def test_it_holds_in_the_simulator(name: str) -> None:
 async def test_a_world_that_a_scenario_does_not_know_is_refused() -> None:
     with pytest.raises(UsageError, match="does not run in world 'sim'"):
         await run_scenario(SCENARIOS["bad-inputs"], "sim", 7, "pyevm")
+
+
+async def test_several_are_judged_one_by_one_and_one_that_fails_fails_them_all() -> None:
+    async def breaks(cluster: Cluster, seed: int) -> dict[str, Any]:
+        raise Failed("as it was meant to")
+
+    broken = Scenario(name="broken", about="it fails", script=breaks)
+    told: list[Report] = []
+    found = await run_scenarios([broken, SCENARIOS["first-job"]], "sim", 7, "pyevm", told.append)
+    assert [(one.name, one.ok) for one in told] == [("broken", False), ("first-job", True)]
+    assert (found.ok, found.problem) == (False, "1 of 2 failed: broken")
+    assert found.figures["scenarios"]["broken"]["problem"] == "as it was meant to"
+    assert (await run_scenarios([SCENARIOS["no-match"]], "sim", 7, "pyevm", told.append)).ok
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,15 @@ async def test_a_fork_that_fails_says_why_in_its_log(spawner: Spawner, tmp_path:
     assert "DecodeError" in (tmp_path / "log").read_text()
 
 
+async def test_a_command_ends_with_its_code_and_its_words(spawner: Spawner, tmp_path: Path) -> None:
+    code, out, talk = await spawner.run("mesh", ["version"], cwd=tmp_path, environment={"MESH_HOME": str(tmp_path)})
+    assert (code, talk) == (0, b"")
+    assert b"mesh-compute" in out
+    code, out, talk = await spawner.run("mesh", ["submit"], cwd=tmp_path, environment={"MESH_HOME": str(tmp_path)})
+    assert (code, out) == (2, b"")
+    assert b"mesh submit" in talk
+
+
 async def test_the_purse_deploys_gives_and_stakes(spawner: Spawner, chain: ChainHandle, tmp_path: Path) -> None:
     grants = (Grant(1, "1000", "400"), Grant(2, "7"))
     first = await run_errand(spawner, chain, tmp_path, grants)
