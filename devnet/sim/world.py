@@ -236,8 +236,9 @@ class World:
         listeners = [
             node for node in self.nodes.values() if node.up and (node.offer is None) is offers and node is not sender
         ]
+        whole = not self.cuts
         for node in listeners:
-            if self.reachable(sender, node) and not self.lost():
+            if (whole or self.reachable(sender, node)) and not self.lost():
                 self.after(self.delay() + self.delay(), partial(node.gossip, topic, data))
 
     def _signer_of(self, envelope: Envelope) -> PeerId:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from random import Random
 
 import msgspec
 import pytest
@@ -12,6 +13,8 @@ from devnet.sim.faults import FAULTS
 from devnet.sim.mutants import MUTANTS, Mutant, caught
 from devnet.sim.simulate import SimReport, simulate
 from devnet.sim.world import World
+from protocols.envelope import parse_envelope, seal
+from protocols.errors import RemoteProtocolError
 
 FULL = bool(os.environ.get("MESH_FULL"))
 SEEDS = 300 if FULL else 12
@@ -97,3 +100,27 @@ def test_what_wakes_itself_for_ever_is_found() -> None:
     again()
     with pytest.raises(RuntimeError, match="time stands still"):
         world.run(10)
+
+
+def test_the_worlds_dice_are_those_of_random() -> None:
+    """Histories told under ``randrange`` stay the same histories."""
+    for seed in range(20):
+        world, plain = World(seed), Random(seed)
+        world.rng.setstate(plain.getstate())
+        least, most = world.network.least_ms, world.network.most_ms
+        for _ in range(50):
+            assert world.delay() == plain.randint(least, most)
+            assert world.lost() == (plain.randrange(1_000_000) < world.network.loss_ppm)
+            assert world.doubled() == (plain.randrange(1_000_000) < world.network.double_ppm)
+
+
+def test_an_envelope_is_judged_once_and_a_forged_one_never_passes() -> None:
+    world = World(1)
+    one, other = (world.add(free=0, stake=0).env for _ in range(2))
+    data = seal(one.signer, world.params.name, "offer/1", b"payload")
+    envelope = parse_envelope(data, max_bytes=2_048)
+    assert world.verify(envelope) == world.verify(envelope) == one.me
+    forged = msgspec.structs.replace(envelope, signer=other.me)
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="another key"):
+            world.verify(forged)

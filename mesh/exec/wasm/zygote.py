@@ -48,6 +48,9 @@ _ERROR_EXIT: Final = 70
 _MAX_DETAIL: Final = 300
 """Characters of an error that travel."""
 
+_QUIET_MS: Final = 20
+"""Beside a job that runs, a fork ahead waits for this long without news: a job has just started and is to come first."""
+
 _NICENESS: Final = 5
 """Added to a child's: a machine full of spinning jobs must still hear that one of them is to be killed."""
 
@@ -117,7 +120,7 @@ class Zygote:
     def serve(self) -> None:
         """Until the node closes the control socket."""
         while True:
-            news = self._poll.poll(0 if self._wants_spare else self._timeout_ms())
+            news = self._poll.poll(self._timeout_ms())
             if not news and self._wants_spare:
                 self._fork_ahead()
             for fd, _ in news:
@@ -142,6 +145,9 @@ class Zygote:
             os.waitpid(child.pid, 0)
 
     def _timeout_ms(self) -> int | None:
+        """Until the next deadline, or until it is quiet enough to fork ahead: at once when no job wants the processor."""
+        if self._wants_spare:
+            return _QUIET_MS if self._children else 0
         waiting = [child.deadline for child in self._children.values() if child.reason is EndReason.BY_ITSELF]
         return max(0, int((min(waiting) - time.monotonic()) * 1000) + 1) if waiting else None
 
