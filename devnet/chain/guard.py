@@ -20,10 +20,10 @@ __all__ = ["main"]
 def main() -> int:
     """Run the program named by the arguments; its exit code is ours."""
     watched = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    with subprocess.Popen([*watched, *sys.argv[1:]], stdin=subprocess.DEVNULL) as child:
+    with subprocess.Popen([*watched, *sys.argv[1:]], stdin=subprocess.DEVNULL, start_new_session=True) as child:
 
         def end(_signal: int, _frame: FrameType | None) -> None:
-            child.kill()
+            _kill_all(child)
 
         signal.signal(signal.SIGTERM, end)
         threading.Thread(target=_end_with_stdin, args=(child,), daemon=True).start()
@@ -34,7 +34,13 @@ def _end_with_stdin(child: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-    child.kill()
+    _kill_all(child)
+
+
+def _kill_all(child: "subprocess.Popen[bytes]") -> None:
+    """The program and what it started itself: its session's leader is nobody else."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -83,9 +83,17 @@ def find_anvil() -> Path | None:
     """The anvil binary on PATH or in ``./node_modules/.bin``, None where there is neither."""
     on_path = shutil.which("anvil")
     if on_path is not None:
-        return Path(on_path)
+        return _binary(Path(on_path))
     local = Path("node_modules/.bin/anvil")
-    return local.resolve() if local.exists() else None
+    return _binary(local) if local.exists() else None
+
+
+def _binary(found: Path) -> Path:
+    """npm's ``anvil`` is a script that starts the real one, and leaves it behind when it is killed: take that one."""
+    real = found.resolve()
+    if real.suffix == ".mjs":
+        return next(iter(real.parent.parent.glob("anvil-*/bin/anvil")), real)
+    return real
 
 
 async def run_chain(
