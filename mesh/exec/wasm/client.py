@@ -38,7 +38,12 @@ _FRAME_TYPES: Final = frozenset(int(kind) for kind in FrameType)
 _READ_BYTES: Final = 65_536
 """One read of a report pipe: the size of a Linux pipe."""
 
-_BOOT: Final = "import sys; sys.path[:] = {path!r}; from mesh.exec.wasm.zygote import main; main({fd}, {pid})"
+_BOOT: Final = (
+    "import sys; sys.path[:] = {path!r}; sys.modules['typing_extensions'] = None; "
+    "from mesh.exec.wasm.zygote import main; main({fd}, {pid})"
+)
+"""msgspec takes `typing_extensions` where there is one and does without where there is none: it would bring `inspect`, `ast`
+and `tokenize` along, 1.4 MiB that every fork pays for."""
 
 
 class ChildLied(Exception):
