@@ -79,6 +79,13 @@ contracts:  ## rebuild the contracts and compare with the committed artifacts
 	@$(SET_UP) node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh protocols/contracts/toolchain/check.sh
 
+.PHONY: mutants
+mutants:  ## plant bugs in the contracts, one at a time; the tests must notice each
+	@$(SET_UP) dev
+	@$(SET_UP) node
+	@test -d node_modules/solc || PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.contracts.mutants $(ARGS)
+
 .PHONY: interop
 interop:  ## js-libp2p joins the network
 	@$(SET_UP) dev
