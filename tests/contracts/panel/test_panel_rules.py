@@ -655,3 +655,31 @@ def test_money_reaches_the_panel_only_from_the_escrow(court: "PanelWorld") -> No
     free = court.world.free(court.stranger)
     court.withdraw(court.stranger, 10**6)
     assert court.world.free(court.stranger) - free == 10**6
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if Phase.NONE < phase < Phase.SETTLED])
+@pytest.mark.parametrize("second", [False, True])
+def test_from_any_state_time_and_anyone_reach_an_end(court: "PanelWorld", phase: Phase, second: bool) -> None:
+    lock = appealed(court, guilty=False) if second and phase > Phase.DISPUTED else court.disputed()
+    steps: dict[Phase, Callable[[], object]] = {
+        Phase.DISPUTED: lambda: court.show_secret(lock),
+        Phase.DRAWN: lambda: court.committing(lock),
+        Phase.COMMITTING: lambda: [court.commit(lock, i) for i in court.places(lock, Stage.ACCEPTED)],
+        Phase.OPENING: lambda: court.open(lock),
+        Phase.REVEALING: lambda: [court.reveal(lock, i) for i in court.places(lock, Stage.COMMITTED)],
+        Phase.MATCHING: lambda: [
+            *(court.publish(lock, i, 0) for i in court.places(lock, Stage.REVEALED)),
+            court.publish_provider(lock, 0),
+        ],
+        Phase.VERDICT: lambda: court.deposit(lock, Side.CLIENT),
+    }
+    while court.phase(lock) is not phase and court.phase(lock) < Phase.SETTLED:
+        steps[court.phase(lock)]()
+    for _ in range(2 * (1 + 4 * 2 + 5)):
+        if court.phase(lock) >= Phase.SETTLED:
+            break
+        court.pass_deadline(lock)
+        court.poke(lock)
+    assert court.world.state(lock) in (OnChainState.SETTLED, OnChainState.SLASHED, OnChainState.VOID)
+    assert all(seat.locked == 0 for seat in court.model.classes[1])
+    court.compare()
