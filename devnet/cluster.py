@@ -45,6 +45,7 @@ class ProcessCluster:
         self.chain = chain
         self.escrow = contracts.escrow
         self.token = contracts.token
+        self.panel = contracts.panel
         self.members: dict[str, Member] = {}
         self.beacon = BeaconServer()
         self._spawner = spawner
@@ -73,6 +74,7 @@ class ProcessCluster:
             rpc=(self.chain.rpc_url,),
             escrow=self.escrow,
             token=self.token,
+            panel=self.panel,
             chain_id=self.chain.chain_id,
             bootstrap=bootstrap,
             beacon=(self.beacon.url,),

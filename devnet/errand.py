@@ -27,13 +27,14 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True):
-    """One order. ``escrow`` and ``token`` are empty where they must be deployed first; ``done``: the file to write."""
+    """One order. The contracts are empty where they must be deployed first; ``done``: the file to write."""
 
     rpc_url: str
     chain_id: int
     done: str
     escrow: str = ""
     token: str = ""
+    panel: str = ""
     grants: tuple[Grant, ...] = ()
 
 

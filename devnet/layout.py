@@ -42,6 +42,7 @@ class ClusterFile(msgspec.Struct, frozen=True):
     supervisor_pid: int
     nodes: tuple[NodeEntry, ...]
     beacon_url: str = ""
+    panel: str = ""
 
 
 def devnet_home() -> Path:

@@ -41,6 +41,7 @@ class MemberPlan(msgspec.Struct, frozen=True, kw_only=True):
     escrow: str
     token: str
     chain_id: int
+    panel: str = ""
     bootstrap: tuple[str, ...] = ()
     beacon: tuple[str, ...] = ()
     """Relays of the devnet's beacon; none: it hears rounds from its peers."""
@@ -97,7 +98,13 @@ class Member:
                 "bootstrap": list(plan.bootstrap),
                 "mdns": False,
             },
-            "chain": {"rpc": list(plan.rpc), "escrow": plan.escrow, "token": plan.token, "chain_id": plan.chain_id},
+            "chain": {
+                "rpc": list(plan.rpc),
+                "escrow": plan.escrow,
+                "token": plan.token,
+                "panel": plan.panel,
+                "chain_id": plan.chain_id,
+            },
             "beacon": {"relays": list(plan.beacon)},
             "provider": {"roles": list(plan.roles), "slots": plan.slots},
             "log": {"level": "info"},

@@ -29,6 +29,7 @@ from mesh.chain.rpc import Rpc, open_rpc
 from mesh.chain.submitter import Submitter
 from protocols.contracts import artifact
 from protocols.deals.eip712 import DEVNET_BOUNDS
+from protocols.disputes.params import DEVNET_PANEL
 from protocols.hashing import keccak256
 from protocols.units import Address, Tokens
 
@@ -100,18 +101,18 @@ class Purse:
 
 
 def _submitter(rpc: Rpc, account: DevAccount) -> Submitter:
-    reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
+    reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken", "MediatorPanel"))
     return Submitter(Eth(rpc), account, MemoryJournal(), reverts)
 
 
 async def _deployed(rpc: Rpc, payer: DevAccount) -> Deployment:
-    plan = DeployPlan(network="devnet", bounds=DEVNET_BOUNDS, minter=payer.address)
+    plan = DeployPlan(network="devnet", bounds=DEVNET_BOUNDS, panel=DEVNET_PANEL, minter=payer.address)
     return await deploy(Eth(rpc), _submitter(rpc, payer), plan)
 
 
 @asynccontextmanager
 async def open_purse(chain: ChainHandle) -> AsyncIterator[Purse]:
-    """Deploy token and escrow with the devnet's bounds; the chain's first account pays, for as long as the block runs."""
+    """Deploy token, escrow and panel with the devnet's bounds; the chain's first account pays, for as long as the block runs."""
     async with open_rpc([chain.rpc_url], chain.chain_id, jitter=random.random) as rpc:
         payer = chain.accounts[0]
         made = await _deployed(rpc, payer)
@@ -125,12 +126,12 @@ def _address(text: str) -> Address:
 async def _run(errand: Errand) -> None:
     async with open_rpc([errand.rpc_url], errand.chain_id, jitter=random.random) as rpc:
         (payer,) = dev_accounts(1)
-        escrow, token = errand.escrow, errand.token
+        escrow, token, panel = errand.escrow, errand.token, errand.panel
         if not escrow:
             made = await _deployed(rpc, payer)
-            escrow, token = made.escrow, made.token
+            escrow, token, panel = made.escrow, made.token, made.panel
         await Purse(rpc, payer, _address(escrow), _address(token)).endow(errand.grants)
-    done = msgspec.structs.replace(errand, escrow=escrow, token=token)
+    done = msgspec.structs.replace(errand, escrow=escrow, token=token, panel=panel)
     await trio.to_thread.run_sync(partial(write_whole, Path(errand.done), done))
 
 

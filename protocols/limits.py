@@ -62,6 +62,8 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     chain_id: int
     token: Address = ZERO_ADDRESS
     escrow: Address = ZERO_ADDRESS
+    panel: Address = ZERO_ADDRESS
+    """Who judges disputes; zero: nobody, and every deal enforces itself."""
     token_symbol: str = "MESH"
     beacon: BeaconChain = QUICKNET
     """Where public randomness comes from."""

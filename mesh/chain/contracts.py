@@ -22,7 +22,7 @@ from protocols.deals.eip712 import Deal, Domain, EscrowBounds, OnChainState, Ope
 from protocols.hashing import keccak256
 from protocols.units import ZERO_HASH, Address, Hash32, Seconds, Signature, Tokens, UnixSeconds
 
-__all__ = ["Account", "Contracts", "DealSlot", "Exits"]
+__all__ = ["Account", "Contracts", "DealSlot", "Exits", "address_text", "read_view"]
 
 _Answer = TypeVar("_Answer")
 _PERMIT_TYPEHASH: Final = keccak256(
@@ -66,15 +66,15 @@ class Contracts:
         self.domain = Domain(rpc.chain_id, escrow)
         self.escrow = escrow
         self.token = token
-        self._escrow = eth.contract(address=_text(escrow), abi=list(artifact("MeshEscrow").abi))
-        self._token = eth.contract(address=_text(token), abi=list(artifact("MeshToken").abi))
+        self._escrow = eth.contract(address=address_text(escrow), abi=list(artifact("MeshEscrow").abi))
+        self._token = eth.contract(address=address_text(token), abi=list(artifact("MeshToken").abi))
 
     # what the escrow holds
 
     async def account(self, owner: Address) -> Account:
         """Free balance and unlocked stake of an owner."""
         return await self._view(
-            self._escrow, "accountOf", (_text(owner),), lambda v: Account(Tokens(v[0]), Tokens(v[1]))
+            self._escrow, "accountOf", (address_text(owner),), lambda v: Account(Tokens(v[0]), Tokens(v[1]))
         )
 
     async def exits(self, owner: Address) -> Exits:
@@ -82,20 +82,20 @@ class Contracts:
         return await self._view(
             self._escrow,
             "exitsOf",
-            (_text(owner),),
+            (address_text(owner),),
             lambda v: Exits(Tokens(v[0]), UnixSeconds(v[1]), Tokens(v[2]), UnixSeconds(v[3])),
         )
 
     async def owner_of(self, operator: Address) -> Address:
         """Whose money an operator trades with: its owner's, or its own."""
-        return await self._view(self._escrow, "ownerOf", (_text(operator),), _address)
+        return await self._view(self._escrow, "ownerOf", (address_text(operator),), _address)
 
     async def deal(self, client: Address, run_nonce: int, index: int) -> DealSlot:
         """The slot that a deal consumes."""
         return await self._view(
             self._escrow,
             "slotOf",
-            (_text(client), run_nonce, index),
+            (address_text(client), run_nonce, index),
             lambda v: DealSlot(OnChainState(v[0]), UnixSeconds(v[1]), bytes(v[2])),
         )
 
@@ -111,6 +111,10 @@ class Contracts:
         """The only token of this escrow."""
         return await self._view(self._escrow, "TOKEN", (), _address)
 
+    async def panel(self) -> Address:
+        """The panel that judges this escrow's disputes; zero when there is none."""
+        return await self._view(self._escrow, "PANEL", (), _address)
+
     async def separator(self) -> Hash32:
         """The escrow's EIP-712 domain separator; equal to ``domain.separator`` when chain and address are right."""
         return await self._view(self._escrow, "domainSeparator", (), lambda v: Hash32(bytes(v)))
@@ -119,11 +123,11 @@ class Contracts:
 
     async def balance(self, owner: Address) -> Tokens:
         """Tokens in a wallet, outside the escrow."""
-        return await self._view(self._token, "balanceOf", (_text(owner),), Tokens)
+        return await self._view(self._token, "balanceOf", (address_text(owner),), Tokens)
 
     async def allowance(self, owner: Address) -> Tokens:
         """What the escrow may take from a wallet."""
-        return await self._view(self._token, "allowance", (_text(owner), _text(self.escrow)), Tokens)
+        return await self._view(self._token, "allowance", (address_text(owner), address_text(self.escrow)), Tokens)
 
     async def symbol(self) -> str:
         """The token's ticker."""
@@ -137,15 +141,15 @@ class Contracts:
 
     def approve(self, amount: Tokens) -> TxCall:
         """Let the escrow take ``amount`` from the sender's wallet."""
-        return self._call(self._token, "approve", _text(self.escrow), amount)
+        return self._call(self._token, "approve", address_text(self.escrow), amount)
 
     def transfer(self, to: Address, amount: Tokens) -> TxCall:
         """Send tokens from wallet to wallet."""
-        return self._call(self._token, "transfer", _text(to), amount)
+        return self._call(self._token, "transfer", address_text(to), amount)
 
     def mint(self, to: Address, amount: Tokens) -> TxCall:
         """Create tokens; only the token's minter may."""
-        return self._call(self._token, "mint", _text(to), amount)
+        return self._call(self._token, "mint", address_text(to), amount)
 
     def deposit(self, amount: Tokens) -> TxCall:
         """Add to the free balance of the sender's account, from an approved wallet."""
@@ -154,7 +158,7 @@ class Contracts:
     async def deposit_with_permit(self, signer: TxSigner, amount: Tokens, deadline: UnixSeconds) -> TxCall:
         """The same in one transaction: the wallet's owner, who also sends it, signs an EIP-2612 permit."""
         owner = signer.address
-        nonce = await self._view(self._token, "nonces", (_text(owner),), int)
+        nonce = await self._view(self._token, "nonces", (address_text(owner),), int)
         separator = await self._view(self._token, "DOMAIN_SEPARATOR", (), bytes)
         words = (
             bytes(12) + owner,
@@ -188,9 +192,13 @@ class Contracts:
         """Pay out the free balance whose delay is over."""
         return self._call(self._escrow, "withdraw")
 
+    def fund_panel(self, amount: Tokens) -> TxCall:
+        """Move from the free balance of the sender's owner to its account at the panel: for bonds, seats and deposits."""
+        return self._call(self._escrow, "fundPanel", amount)
+
     async def consent(self, operator: TxSigner, owner: Address) -> Signature:
         """The operator's signed consent to trade on ``owner``'s account; good until its next change of owner."""
-        nonce = await self._view(self._escrow, "consentNonce", (_text(operator.address),), int)
+        nonce = await self._view(self._escrow, "consentNonce", (address_text(operator.address),), int)
         return operator.sign(digest(self.domain, OperatorConsent(owner, operator.address, nonce)))
 
     def set_operator(self, operator: Address, consent: Signature) -> TxCall:
@@ -199,7 +207,7 @@ class Contracts:
 
     def remove_operator(self, operator: Address) -> TxCall:
         """Let ``operator`` stand for itself again."""
-        return self._call(self._escrow, "removeOperator", _text(operator))
+        return self._call(self._escrow, "removeOperator", address_text(operator))
 
     def burn_fees(self) -> TxCall:
         """Burn what has accumulated. Anyone may."""
@@ -247,16 +255,23 @@ class Contracts:
     async def _view(
         self, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer]
     ) -> _Answer:
-        call = {"to": contract.address, "data": contract.encode_abi(name, args)}
-        answered = _reader(contract.get_function_by_name(name).abi["outputs"], read)
-        try:
-            return await self._rpc.call("eth_call", [call, "latest"], answered)
-        except (RpcError, _NoContract) as error:
-            raise ChainError(
-                f"the contract at {contract.address} does not answer {name}",
-                why=(error.why or str(error))[:200],
-                fix="mesh doctor   (is this the address of an escrow on this chain?)",
-            ) from error
+        return await read_view(self._rpc, contract, name, args, read)
+
+
+async def read_view(
+    rpc: Rpc, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer]
+) -> _Answer:
+    """What a view of a web3 contract answers, as ``read`` sees it. Raises ``ChainError``."""
+    call = {"to": contract.address, "data": contract.encode_abi(name, args)}
+    answered = _reader(contract.get_function_by_name(name).abi["outputs"], read)
+    try:
+        return await rpc.call("eth_call", [call, "latest"], answered)
+    except (RpcError, _NoContract) as error:
+        raise ChainError(
+            f"the contract at {contract.address} does not answer {name}",
+            why=(error.why or str(error))[:200],
+            fix="mesh doctor   (is this the address of an escrow on this chain?)",
+        ) from error
 
 
 class _NoContract(ChainError):
@@ -288,7 +303,7 @@ def _kind(output: Mapping[str, Any]) -> str:
     return f"({','.join(map(_kind, output['components']))}){kind.removeprefix('tuple')}"
 
 
-def _text(address: Address) -> str:
+def address_text(address: Address) -> str:
     """EIP-55 text, which web3 wants."""
     from web3 import Web3
 

@@ -1,7 +1,9 @@
 """How do the contracts get onto a chain, and is what is there really ours?
 
-Deploys the token (unless one is given) and the escrow from the committed artifacts, then reads them back: code, token,
-bounds and signing domain must be what was meant. The record it leaves is all that a node's configuration needs.
+Deploys the token (unless one is given), the escrow and its panel from the committed artifacts, then reads them back: code,
+token, bounds and signing domain must be what was meant. The record it leaves is all that a node's configuration needs.
+
+Escrow and panel name each other for good. The escrow is told the address that the deployer's next contract will have.
 """
 
 import re
@@ -15,15 +17,21 @@ from mesh.chain.contracts import Contracts
 from mesh.chain.errors import ChainError, TxRefused
 from mesh.chain.eth import Eth, TxCall
 from mesh.chain.outcomes import Confirmed, FeeQuote, Outcome, Reverted
+from mesh.chain.panel import PanelContract
 from mesh.chain.submitter import Submitter
 from protocols.contracts import artifact
 from protocols.deals.eip712 import EscrowBounds
+from protocols.disputes.params import PanelBounds
+from protocols.hashing import keccak256
 from protocols.units import WEI_PER_TOKEN, ZERO_ADDRESS, Address, Tokens
+from protocols.verify.rlp import encode_rlp, integer
 
 __all__ = [
     "DeployPlan",
     "Deployment",
     "check_deployment",
+    "check_panel",
+    "create_address",
     "deploy",
     "quote_deploy",
     "read_record",
@@ -32,6 +40,7 @@ __all__ = [
 ]
 
 MAX_RECORD_BYTES: Final = 64 * 1024
+_KEYS: Final = ("deploy token", "deploy escrow", "deploy panel")
 _IMMUTABLE: Final = re.compile(rb"\x7f\x00{32}")
 
 
@@ -43,8 +52,8 @@ class DeployPlan(msgspec.Struct, frozen=True, kw_only=True):
     minter: Address
     token: Address | None = None
     token_burns: bool = True
-    panel: Address = ZERO_ADDRESS
-    """The MediatorPanel, usually one that this deployer creates next (``create_address``); zero: no panel deals."""
+    panel: PanelBounds | None = None
+    """What the panel shall accept, for good; None: none is deployed, and this escrow knows no panel deals."""
     name: str = "Mesh"
     symbol: str = "MESH"
     cap: Tokens = Tokens(1_000_000_000 * WEI_PER_TOKEN)
@@ -63,6 +72,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     escrow_tx: str
     gas_used: int
     solc: str
+    panel: str = ""
+    panel_tx: str = ""
 
     def settings(self) -> dict[str, dict[str, object]]:
         """The same as a node's configuration wants it."""
@@ -72,11 +83,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
             "token": self.token,
             "deploy_block": self.deploy_block,
         }
+        if self.panel:
+            chain["panel"] = self.panel
         return {"chain": chain}
 
 
 async def quote_deploy(submitter: Submitter, plan: DeployPlan) -> FeeQuote:
-    """What the token would cost now; the escrow takes about three times its gas. Raises ``ChainError``."""
+    """What the token would cost now; escrow and panel take about seven times its gas. Raises ``ChainError``."""
     return await submitter.quote(TxCall(to=None, data=_token_code(plan)))
 
 
@@ -91,9 +104,10 @@ async def deploy(eth: Eth, submitter: Submitter, plan: DeployPlan) -> Deployment
     if token is None:
         made = _confirmed("MeshToken", await submitter.submit("deploy token", TxCall(to=None, data=_token_code(plan))))
         token, token_tx, gas = _created(made), "0x" + made.tx_hash.hex(), made.gas_used
-    code = _escrow_code(plan, token)
+    expected = await _next_panel(eth, submitter, plan)
+    code = _escrow_code(plan, token, expected)
     made = _confirmed("MeshEscrow", await submitter.submit("deploy escrow", TxCall(to=None, data=code)))
-    escrow = _created(made)
+    escrow, gas = _created(made), gas + made.gas_used
     record = Deployment(
         network=plan.network,
         chain_id=eth.rpc.chain_id,
@@ -103,15 +117,51 @@ async def deploy(eth: Eth, submitter: Submitter, plan: DeployPlan) -> Deployment
         deployer="0x" + submitter.address.hex(),
         token_tx=token_tx,
         escrow_tx="0x" + made.tx_hash.hex(),
-        gas_used=gas + made.gas_used,
+        gas_used=gas,
         solc=artifact("MeshEscrow").solc,
     )
-    wrong = await check_deployment(eth, Contracts(eth.rpc, escrow=escrow, token=token), plan.bounds)
+    contracts = Contracts(eth.rpc, escrow=escrow, token=token)
+    if plan.panel is not None:
+        record = await _with_panel(eth, submitter, plan, contracts, record)
+    wrong = await check_deployment(eth, contracts, plan.bounds)
     if wrong:
         raise ChainError("the deployed contracts are not what was sent", why="; ".join(wrong), fix="mesh chain deploy")
-    for key in ("deploy token", "deploy escrow"):
+    for key in _KEYS:
         await submitter.release(key)
     return record
+
+
+async def _next_panel(eth: Eth, submitter: Submitter, plan: DeployPlan) -> Address:
+    """Where the panel will be: created by the transaction after the escrow's. Zero when none is wanted."""
+    if plan.panel is None:
+        return ZERO_ADDRESS
+    return create_address(submitter.address, await eth.nonce(submitter.address) + 1)
+
+
+async def _with_panel(
+    eth: Eth, submitter: Submitter, plan: DeployPlan, contracts: Contracts, record: Deployment
+) -> Deployment:
+    """Deploy the panel that the escrow names. Raises ``ChainError`` when it can no longer be at that address."""
+    assert plan.panel is not None
+    expected = await contracts.panel()
+    bounds = msgspec.structs.astuple(plan.panel)
+    code = _creation("MediatorPanel", record.escrow, record.token, plan.token_burns, bounds)
+    made = _confirmed("MediatorPanel", await submitter.submit("deploy panel", TxCall(to=None, data=code)))
+    wrong = await check_panel(eth, contracts, expected, plan.panel)
+    if wrong:
+        for key in _KEYS:
+            await submitter.release(key)
+        raise ChainError(
+            "the escrow has no panel where it expects one",
+            why=f"{'; '.join(wrong)}; another program has used the deployer's key meanwhile",
+            fix="mesh chain deploy   (nothing uses the contracts of this attempt)",
+        )
+    return msgspec.structs.replace(
+        record,
+        panel="0x" + expected.hex(),
+        panel_tx="0x" + made.tx_hash.hex(),
+        gas_used=record.gas_used + made.gas_used,
+    )
 
 
 async def check_deployment(eth: Eth, contracts: Contracts, bounds: EscrowBounds | None = None) -> tuple[str, ...]:
@@ -131,6 +181,29 @@ async def check_deployment(eth: Eth, contracts: Contracts, bounds: EscrowBounds 
     if bounds is not None and await contracts.bounds() != bounds:
         wrong.append("that escrow was deployed with other bounds than this network's")
     return tuple(wrong)
+
+
+async def check_panel(
+    eth: Eth, contracts: Contracts, panel: Address, bounds: PanelBounds | None = None
+) -> tuple[str, ...]:
+    """What is wrong with an escrow's panel, in sentences; empty when all is well. Raises ``ChainError``."""
+    named = await contracts.panel()
+    if named != panel:
+        return (f"that escrow's disputes are judged by 0x{named.hex()}, not by 0x{panel.hex()}",)
+    if not same_code(await eth.code(panel), artifact("MediatorPanel").runtime):
+        return (f"the code at 0x{panel.hex()} is not this version's MediatorPanel",)
+    found = PanelContract(eth.rpc, panel)
+    wrong: list[str] = []
+    if await found.escrow() != contracts.escrow:
+        wrong.append(f"the panel at 0x{panel.hex()} serves another escrow")
+    if bounds is not None and await found.bounds() != bounds:
+        wrong.append("that panel was deployed with other bounds than this network's")
+    return tuple(wrong)
+
+
+def create_address(deployer: Address, nonce: int) -> Address:
+    """The address of the contract that a transaction with this nonce creates (yellow paper, 7)."""
+    return Address(keccak256(encode_rlp([deployer, integer(nonce)]))[12:])
 
 
 def write_record(path: Path, record: Deployment) -> None:
@@ -157,8 +230,8 @@ def _token_code(plan: DeployPlan) -> bytes:
     return _creation("MeshToken", plan.name, plan.symbol, plan.cap, "0x" + plan.minter.hex())
 
 
-def _escrow_code(plan: DeployPlan, token: Address) -> bytes:
-    addresses = "0x" + token.hex(), "0x" + plan.panel.hex()
+def _escrow_code(plan: DeployPlan, token: Address, panel: Address) -> bytes:
+    addresses = "0x" + token.hex(), "0x" + panel.hex()
     return _creation("MeshEscrow", addresses[0], plan.token_burns, addresses[1], msgspec.structs.astuple(plan.bounds))
 
 

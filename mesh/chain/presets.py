@@ -12,20 +12,23 @@ import msgspec
 from mesh.base.errors import ConfigError
 from mesh.chain.feed import FollowerSettings
 from protocols.deals.eip712 import DEVNET_BOUNDS, PUBLIC_BOUNDS, EscrowBounds
+from protocols.disputes.params import DEVNET_PANEL, PUBLIC_PANEL, PanelBounds
 from protocols.limits import ARBITRUM_ONE, ARBITRUM_SEPOLIA, DEVNET, NetworkParams
 
 __all__ = ["PRESETS", "ChainPreset", "chain_preset", "preset_of"]
 
 
 class ChainPreset(msgspec.Struct, frozen=True):
-    """One chain. ``bounds``: what an escrow deployed here shall accept, for good."""
+    """One chain. ``bounds`` and ``panel_bounds``: what an escrow and a panel deployed here shall accept, for good."""
 
     params: NetworkParams
     public_rpc: tuple[str, ...]
     bounds: EscrowBounds
+    panel_bounds: PanelBounds
     follower: FollowerSettings
     escrow: str = ""
     token: str = ""
+    panel: str = ""
     deploy_block: int = 0
 
     @property
@@ -41,6 +44,7 @@ PRESETS: Final[Mapping[str, ChainPreset]] = {
             params=DEVNET,
             public_rpc=(),
             bounds=DEVNET_BOUNDS,
+            panel_bounds=DEVNET_PANEL,
             follower=FollowerSettings(poll_s=0.1, level_poll_s=0.5),
         ),
         ChainPreset(
@@ -51,6 +55,7 @@ PRESETS: Final[Mapping[str, ChainPreset]] = {
                 "https://arbitrum-sepolia.drpc.org",
             ),
             bounds=PUBLIC_BOUNDS,
+            panel_bounds=PUBLIC_PANEL,
             follower=FollowerSettings(),
         ),
         ChainPreset(
@@ -62,6 +67,7 @@ PRESETS: Final[Mapping[str, ChainPreset]] = {
                 "https://1rpc.io/arb",
             ),
             bounds=PUBLIC_BOUNDS,
+            panel_bounds=PUBLIC_PANEL,
             follower=FollowerSettings(),
         ),
     )
@@ -88,4 +94,6 @@ def preset_of(name: str) -> Mapping[str, Mapping[str, object]]:
     chain: dict[str, object] = {"chain_id": preset.params.chain_id, "public_rpc": list(preset.public_rpc)}
     if preset.escrow:
         chain |= {"escrow": preset.escrow, "token": preset.token, "deploy_block": preset.deploy_block}
+    if preset.panel:
+        chain["panel"] = preset.panel
     return {"chain": chain}

@@ -45,6 +45,7 @@ async def deploy_contracts(
     plan = DeployPlan(
         network=preset.name,
         bounds=preset.bounds,
+        panel=preset.panel_bounds,
         minter=key.address,
         token=_address(token) if token else None,
     )
@@ -56,7 +57,7 @@ async def deploy_contracts(
         open_rpc(urls, chain_id, jitter=random.random, wall=wall) as rpc,
     ):
         eth = Eth(rpc)
-        reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
+        reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken", "MediatorPanel"))
         settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
         submitter = Submitter(eth, key, store.journal, reverts, settings)
         _confirm(preset, await quote_deploy(submitter, plan), yes)
@@ -71,7 +72,7 @@ async def deploy_contracts(
 
 def _confirm(preset: ChainPreset, quote: FeeQuote, yes: bool) -> None:
     """Deploying cannot be undone, so it is asked about wherever it costs real money."""
-    cost = f"about {amount(str(4 * quote.expected_wei), 'ETH')}"
+    cost = f"about {amount(str(8 * quote.expected_wei), 'ETH')}"
     say(f"deploying to {preset.name} costs {cost}; the key holds {amount(str(quote.balance_wei), 'ETH')}")
     if yes or preset.name == "devnet":
         return
@@ -102,10 +103,12 @@ def _text(made: Deployment) -> str:
             ("network", f"{made.network}, chain {made.chain_id}"),
             ("token", made.token),
             ("escrow", made.escrow),
+            ("panel", made.panel or "-"),
             ("from block", str(made.deploy_block)),
             ("deployer", made.deployer),
             ("token tx", made.token_tx or "-"),
             ("escrow tx", made.escrow_tx),
+            ("panel tx", made.panel_tx or "-"),
             ("gas", str(made.gas_used)),
         ]
     )

@@ -4,10 +4,11 @@ import random
 from typing import Final
 
 from mesh.base.clock import SystemClock
+from mesh.base.config import Chain
 from mesh.base.errors import MeshError
 from mesh.base.keys import load_key
 from mesh.chain.contracts import Contracts
-from mesh.chain.deploy import check_deployment
+from mesh.chain.deploy import check_deployment, check_panel
 from mesh.chain.endpoint import EndpointStatistics
 from mesh.chain.eth import Eth
 from mesh.chain.presets import ChainPreset, chain_preset
@@ -87,11 +88,17 @@ async def _contracts(patient: Patient, rpc: Rpc, preset: ChainPreset) -> list[Ch
     contracts = Contracts(rpc, escrow=chain.escrow_address, token=chain.token_address)
     try:
         wrong = await check_deployment(Eth(rpc), contracts, preset.bounds)
+        if not wrong and any(chain.panel_address):
+            wrong = await check_panel(Eth(rpc), contracts, chain.panel_address, preset.panel_bounds)
     except MeshError as error:
         return [bad("contracts", f"{error.what}: {error.why}", error.fix)]
     if wrong:
         return [bad("contracts", "; ".join(wrong), "mesh config view --origins   (chain.escrow, chain.token)")]
-    return [good("contracts", f"escrow {chain.escrow}, token {chain.token}"), *await _funds(patient, rpc, contracts)]
+    return [good("contracts", _addresses(chain)), *await _funds(patient, rpc, contracts)]
+
+
+def _addresses(chain: Chain) -> str:
+    return f"escrow {chain.escrow}, token {chain.token}, panel {chain.panel or 'none'}"
 
 
 async def _funds(patient: Patient, rpc: Rpc, contracts: Contracts) -> list[Check]:

@@ -121,7 +121,7 @@ def deploy(
     yes: Yes = False,
     output: Output = "table",
 ) -> None:
-    """Deploy token and escrow with this node's key, from the committed artifacts, and check what is there then."""
+    """Deploy token, escrow and panel with this node's key, from the committed artifacts, and check what is there then."""
     from mesh.cli.deploying import deploy_contracts
 
     if network is None:

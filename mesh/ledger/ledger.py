@@ -51,6 +51,7 @@ def network_params(config: Config) -> NetworkParams:
         chain_id=chain.chain_id or preset.chain_id,
         escrow=chain.escrow_address,
         token=chain.token_address,
+        panel=chain.panel_address,
     )
 
 
@@ -125,7 +126,7 @@ async def open_ledger(
     jitter = lambda: int.from_bytes(entropy.bytes(4), "big") / (1 << 32)  # noqa: E731
     wall = None if params.name == "devnet" else lambda: float(clock.unix_s())
     async with open_rpc((*chain.rpc, *chain.public_rpc), params.chain_id, jitter=jitter, wall=wall) as rpc:
-        reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken"))
+        reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken", "MediatorPanel"))
         settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
         submitter = Submitter(Eth(rpc), key, store.journal, reverts, settings)
         yield Ledger(params, rpc, submitter, store, clock, chain.deploy_block)

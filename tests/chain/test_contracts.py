@@ -13,6 +13,8 @@ from mesh.chain.deploy import (
     Deployment,
     DeployPlan,
     check_deployment,
+    check_panel,
+    create_address,
     deploy,
     quote_deploy,
     read_record,
@@ -24,7 +26,8 @@ from mesh.chain.eth import Eth, LogQuery, TxCall
 from mesh.chain.feed import FollowerSettings, HeadMoved, LogSeen
 from mesh.chain.follower import Follower
 from mesh.chain.journal import MemoryJournal
-from mesh.chain.outcomes import Confirmed, Reverted, SubmitterSettings
+from mesh.chain.outcomes import Confirmed, Outcome, Reverted, SubmitterSettings
+from mesh.chain.panel import PanelContract
 from mesh.chain.presets import PRESETS, chain_preset, preset_of
 from mesh.chain.provider import TrioProvider, open_web3
 from mesh.chain.reverts import Reverts
@@ -45,10 +48,11 @@ from protocols.deals.eip712 import (
     deal_id,
     digest,
 )
+from protocols.disputes.params import DEVNET_PANEL, PUBLIC_PANEL
 from protocols.units import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, JobId, Seconds, Tokens, UnixSeconds
 
 SEPOLIA = 421_614
-REVERTS = Reverts([artifact("MeshEscrow").abi, artifact("MeshToken").abi])
+REVERTS = Reverts([artifact("MeshEscrow").abi, artifact("MeshToken").abi, artifact("MediatorPanel").abi])
 FAR = UnixSeconds(2**40)
 
 
@@ -140,7 +144,7 @@ async def market(sepolia: ChainHandle, open_rpc_to: Callable[..., Rpc]) -> Marke
     eth = Eth(open_rpc_to(sepolia.rpc_url, chain_id=SEPOLIA))
     deployer = sepolia.accounts[0]
     submitter = Submitter(eth, deployer, MemoryJournal(), REVERTS, SubmitterSettings(poll_s=0.002))
-    plan = DeployPlan(network="arbitrum-sepolia", bounds=DEVNET_BOUNDS, minter=deployer.address)
+    plan = planned(deployer)
     market = Market(sepolia, eth, await deploy(eth, submitter, plan))
     for who in (market.client, market.provider):
         await market.send(deployer, market.contracts.mint(who.address, Tokens(100_000)))
@@ -148,6 +152,10 @@ async def market(sepolia: ChainHandle, open_rpc_to: Callable[..., Rpc]) -> Marke
         assert isinstance(await market.send(who, call), Confirmed)
     assert isinstance(await market.send(market.provider, market.contracts.stake(Tokens(20_000))), Confirmed)
     return market
+
+
+def planned(deployer: DevAccount) -> DeployPlan:
+    return DeployPlan(network="arbitrum-sepolia", bounds=DEVNET_BOUNDS, panel=DEVNET_PANEL, minter=deployer.address)
 
 
 async def test_a_deployment_is_what_was_meant_and_its_record_survives(market: Market, tmp_path: Path) -> None:
@@ -161,11 +169,77 @@ async def test_a_deployment_is_what_was_meant_and_its_record_survives(market: Ma
     write_record(path, market.record)
     assert read_record(path) == market.record
     assert market.record.settings()["chain"]["escrow"] == market.record.escrow
+    assert market.record.settings()["chain"]["panel"] == market.record.panel
     path.write_text('{"network": 1}')
     with pytest.raises(ConfigError, match="not a deployment record"):
         read_record(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_record(tmp_path / "none.json")
+
+
+async def test_escrow_and_panel_name_each_other(market: Market) -> None:
+    address = Address(bytes.fromhex(market.record.panel[2:]))
+    found = PanelContract(market.eth.rpc, address)
+    assert await market.contracts.panel() == address
+    assert await found.escrow() == market.contracts.escrow
+    assert await found.bounds() == DEVNET_PANEL
+    assert await check_panel(market.eth, market.contracts, address, DEVNET_PANEL) == ()
+    assert "other bounds" in (await check_panel(market.eth, market.contracts, address, PUBLIC_PANEL))[0]
+    wrong = await check_panel(market.eth, market.contracts, market.contracts.token)
+    assert wrong == (
+        f"that escrow's disputes are judged by 0x{address.hex()}, not by 0x{market.contracts.token.hex()}",
+    )
+
+
+async def test_a_mediator_takes_a_seat_and_gives_it_back(market: Market) -> None:
+    """Money goes from the escrow to the panel, into the seat's bond, and all the way back."""
+    found, who = PanelContract(market.eth.rpc, Address(bytes.fromhex(market.record.panel[2:]))), market.client
+    bond = DEVNET_PANEL.seat_bond
+    assert isinstance(await market.send(market.deployer, market.contracts.mint(who.address, bond)), Confirmed)
+    assert isinstance(await market.send(who, await market.contracts.deposit_with_permit(who, bond, FAR)), Confirmed)
+    assert isinstance(await market.send(who, market.contracts.fund_panel(bond)), Confirmed)
+    assert await found.account(who.address) == bond
+    assert isinstance(await market.send(who, found.join(1)), Confirmed)
+    assert (await found.account(who.address), await found.seats(1)) == (0, 1)
+    seat = await found.seat(1, 0)
+    assert (seat.owner, seat.operator, seat.bond, seat.out_at) == (who.address, who.address, bond, 0)
+    assert isinstance(await market.send(who, found.resign(1, 0)), Confirmed)
+    early = await market.send(who, found.retire(1, 0))
+    assert isinstance(early, Reverted)
+    assert early.reason.name == "TooEarly"
+    await market.eth.rpc.call("evm_increaseTime", [DEVNET_PANEL.resign], lambda value: value)
+    assert isinstance(await market.send(who, found.retire(1, 0)), Confirmed)
+    before = await market.contracts.account(who.address)
+    assert isinstance(await market.send(who, found.withdraw(bond)), Confirmed)
+    assert (await market.contracts.account(who.address)).free == before.free + bond
+
+
+async def test_a_panel_that_cannot_be_where_the_escrow_expects_it_is_refused(market: Market) -> None:
+    """Another program sends with the deployer's key between escrow and panel."""
+    deployer = market.deployer
+    mint = market.contracts.mint(market.client.address, Tokens(1))
+
+    class Late(Submitter):
+        disturbed = False
+
+        async def submit(self, key: str, call: TxCall) -> Outcome:
+            if key == "deploy panel" and not self.disturbed:
+                self.disturbed = True
+                await market.send(deployer, mint)
+            return await super().submit(key, call)
+
+    late = Late(market.eth, deployer, MemoryJournal(), REVERTS, SubmitterSettings(poll_s=0.002))
+    with pytest.raises(ChainError, match="no panel where it expects one"):
+        await deploy(market.eth, late, planned(deployer))
+    made = await deploy(market.eth, late, planned(deployer))
+    assert made.panel != market.record.panel
+
+
+def test_the_address_of_a_created_contract() -> None:
+    """The first contracts of the well-known first account of development chains."""
+    deployer = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
+    assert create_address(deployer, 0).hex() == "5fbdb2315678afecb367f032d93f642f64180aa3"
+    assert create_address(deployer, 1).hex() == "e7f1725e7734ce288f8367e1bb143e90bb3f0512"
 
 
 async def test_wrong_addresses_are_described(market: Market) -> None:
@@ -195,7 +269,7 @@ class DyingJournal(MemoryJournal):
 
 async def test_an_interrupted_deployment_goes_on(market: Market) -> None:
     settings = SubmitterSettings(poll_s=0.002)
-    plan = DeployPlan(network="arbitrum-sepolia", bounds=DEVNET_BOUNDS, minter=market.deployer.address)
+    plan = planned(market.deployer)
     dying = DyingJournal()
     first = Submitter(market.eth, market.deployer, dying, REVERTS, settings)
     quote = await quote_deploy(first, plan)
@@ -207,7 +281,7 @@ async def test_an_interrupted_deployment_goes_on(market: Market) -> None:
     for entry in await dying.pending():
         await kept.put(entry.key, entry.nonce, entry.raw, entry.hash)
     record = await deploy(market.eth, Submitter(market.eth, market.deployer, kept, REVERTS, settings), plan)
-    assert await market.eth.nonce(market.deployer.address) == before + 2
+    assert await market.eth.nonce(market.deployer.address) == before + 3
     assert record.token_tx in {"0x" + bytes(entry.hash).hex() for entry in await dying.pending()}
     assert await kept.pending() == ()
 

@@ -77,6 +77,7 @@ class Chain(_Section, frozen=True, kw_only=True):
     chain_id: Annotated[int, Meta(description="Chain id an endpoint must have; 0: the network's.", ge=0)] = 0
     escrow: Annotated[str, Meta(description="Address of the escrow contract; empty: the preset's.")] = ""
     token: Annotated[str, Meta(description="Address of the token contract; empty: the preset's.")] = ""
+    panel: Annotated[str, Meta(description="Address of the panel that judges disputes; empty: the preset's.")] = ""
     deploy_block: Annotated[int, Meta(description="Block of the escrow's deployment: logs are read from it.", ge=0)] = 0
     max_fee_gwei: Annotated[Decimal, Meta(description="Never pay more than this per unit of gas, in gwei.")] = Decimal(
         10
@@ -91,6 +92,11 @@ class Chain(_Section, frozen=True, kw_only=True):
     def token_address(self) -> Address:
         """``token`` as 20 bytes; zeros when it is not known."""
         return Address(bytes.fromhex(self.token[2:])) if self.token else ZERO_ADDRESS
+
+    @property
+    def panel_address(self) -> Address:
+        """``panel`` as 20 bytes; zeros when there is none: then every deal enforces itself."""
+        return Address(bytes.fromhex(self.panel[2:])) if self.panel else ZERO_ADDRESS
 
 
 class Beacon(_Section, frozen=True, kw_only=True):
@@ -201,6 +207,7 @@ CHECKS: Final[Mapping[str, Callable[[object], str]]] = {
     "beacon.relays": check_urls,
     "chain.escrow": check_address,
     "chain.token": check_address,
+    "chain.panel": check_address,
     "chain.max_fee_gwei": check_fee,
     "provider.gpus": check_gpus,
     "provider.roles": check_unique,
