@@ -1,5 +1,6 @@
 """Does a user get from a job file to a paid result, and see everything on the way, with commands alone?"""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,14 @@ def test_events_tell_it_in_order(network: Any, run: Any) -> None:
     steps += ["deal.delivered", "deal.accepted", "deal.settled", "run.settled"]
     assert [name for name in names if name in steps] == steps
     assert [one["seq"] for one in lines] == sorted(one["seq"] for one in lines)
+
+
+def test_the_documentation_tells_it_in_the_same_order(network: Any, run: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-a-job-flows.md").read_text()
+    listed = re.findall(r"`([a-z]+\.[a-z_]+)`", page.partition("as a list with times")[2].partition("\n\n")[0])
+    names = list(dict.fromkeys(one["name"] for one in network.mesh("events", run["run_id"], "-o", "json").data))
+    assert [name for name in listed if name in names] == names
+    assert set(listed) - set(names) <= {"deal.auditing"}
 
 
 def test_evidence_is_checked_without_a_node(network: Any, run: Any, tmp_path: Path) -> None:
