@@ -1,0 +1,75 @@
+"""What does a seat commit to, and whom does it match? A keyed hash of its own output, and who has the same.
+
+Used at the levels at which equal results have equal bytes (`exact`, and `canonical` after canonicalising). Whoever holds
+the bytes can recompute everybody's fingerprint; whoever does not can copy nobody's, because each has another key.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import sha3
+
+from protocols.deals.terms import Level, OutcomeCode
+from protocols.disputes.draw import fingerprint_key
+from protocols.disputes.params import NEVER_GROUNDS
+from protocols.disputes.record import Record, Sitting
+from protocols.disputes.states import PROVIDER_BIT, Stage, first_bit
+from protocols.units import DealId, Hash32
+
+__all__ = ["BY_FINGERPRINT", "Ending", "fingerprint_of", "provider_mask", "seat_mask"]
+
+BY_FINGERPRINT: Final = frozenset({Level.EXACT, Level.CANONICAL})
+"""Levels at which a match is an equal fingerprint. At the others seats need each other's arrays."""
+_SHOWN: Final = (Stage.REVEALED, Stage.MATCHED)
+
+Recompute = Callable[[int, int], Hash32]
+"""(round, seat) -> the fingerprint that this seat would have, had it our output."""
+
+
+class Ending:
+    """How an execution ended, apart from its bytes: part of what must be equal."""
+
+    def __init__(self, outcome: OutcomeCode, exit_code: int, fuel: int) -> None:
+        """``fuel``: 0 where the level does not compare it."""
+        self.outcome = outcome
+        self.packed = bytes([outcome]) + exit_code.to_bytes(4, signed=True) + fuel.to_bytes(8)
+
+
+def fingerprint_of(deal_id: DealId, rounds: int, seat: int, ending: Ending, content: Iterable[bytes]) -> Hash32:
+    """keccak256 of the seat's key, how the job ended, and every byte of the output in its canonical order.
+
+    ``rounds``: how many panels there were before.
+    """
+    digest = sha3.keccak_256(fingerprint_key(deal_id, rounds, seat))
+    digest.update(ending.packed)
+    for piece in content:
+        digest.update(piece)
+    return Hash32(digest.digest())
+
+
+def seat_mask(record: Record, ending: Ending, recompute: Recompute, *, provider: bool) -> int:
+    """Whom a seat of the panel that sits matches. ``provider``: the provider's bytes are equal to ours.
+
+    A run that ended for want of time, memory or disk matches nobody: another machine may end otherwise.
+    """
+    if ending.outcome in NEVER_GROUNDS or not record.sittings:
+        return 0
+    mask = _equal(record.sittings[-1], record.round, recompute) | (PROVIDER_BIT if provider else 0)
+    if record.round == 1:
+        firsts = _equal(record.sittings[0], 0, recompute)
+        mask |= sum(first_bit(position) for position in range(len(record.sittings[0].places)) if firsts >> position & 1)
+    return mask
+
+
+def provider_mask(record: Record, recompute: Recompute) -> int:
+    """Which seats of the panel that sits the provider matches."""
+    return _equal(record.sittings[-1], record.round, recompute) if record.sittings else 0
+
+
+def _equal(sitting: Sitting, number: int, recompute: Recompute) -> int:
+    places = enumerate(sitting.places)
+    return sum(
+        1 << position
+        for position, place in places
+        if place.stage in _SHOWN and place.fingerprint == recompute(number, place.seat)
+    )
