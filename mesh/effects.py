@@ -21,7 +21,7 @@ from protocols import events as ev
 from protocols.deals.states import LocalResult
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
-from protocols.units import Address, Cid, DealId, PeerId, Tokens
+from protocols.units import Address, Cid, DealId, PeerId, RunId, Tokens
 
 __all__ = [
     "AT_ONCE",
@@ -81,7 +81,7 @@ class Artifacts(Protocol):
 class Runs(Protocol):
     """Executes jobs."""
 
-    async def run(self, deal_id: DealId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
+    async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
         """Run once; our own failures are an outcome too. Cancelled: everything it started is dead."""
         ...
 
@@ -297,7 +297,9 @@ class Effector:
 
     async def _run_job(self, effect: fx.RunJob) -> None:
         stop = self._stops[effect.key]
-        result = await self._runs.run(effect.deal_id, effect.job, audit=effect.audit, cancel=stop)
+        result = await self._runs.run(
+            effect.deal_id, effect.run_id or RunId(effect.deal_id), effect.job, audit=effect.audit, cancel=stop
+        )
         kind = ev.AuditCompleted if effect.audit else ev.JobEnded
         ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
         await self._engine.post(ended, acks=(effect.key,))

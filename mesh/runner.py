@@ -32,7 +32,7 @@ from protocols.canonical import tagged_digest
 from protocols.deals.states import LocalResult
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob
-from protocols.units import ZERO_HASH, Cid, DealId
+from protocols.units import ZERO_HASH, Cid, DealId, RunId
 
 __all__ = ["BlobFolder", "JobRunner"]
 
@@ -80,13 +80,13 @@ class JobRunner:
         """Remove what an earlier process left in the scratch folder. At start, before any job runs."""
         await _remove(self._scratch)
 
-    async def run(self, deal_id: DealId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
+    async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
         """Run once. Our own failures are an outcome too (``infra_error``); cancelling leaves no process and no file."""
         canonical = CanonicalJob.decode(job)
         result: LocalResult | None = None
         async with self._own_folder(self._folder(deal_id, audit)) as work:
             try:
-                result = await self._run(deal_id, canonical, work, cancel)
+                result = await self._run(deal_id, run_id, canonical, work, cancel)
             except* (ExecutorUnavailable, MeshError, OSError, RemoteProtocolError) as group:
                 reason = str(_first(group))
                 log.error("job.infra_error", deal=deal_id.hex()[:12], reason=reason)
@@ -110,9 +110,11 @@ class JobRunner:
             if not turn.locked():
                 self._turns.pop(work, None)
 
-    async def _run(self, deal_id: DealId, job: CanonicalJob, work: Path, cancel: trio.Event) -> LocalResult:
+    async def _run(
+        self, deal_id: DealId, run_id: RunId, job: CanonicalJob, work: Path, cancel: trio.Event
+    ) -> LocalResult:
         await trio.to_thread.run_sync(partial(work.mkdir, mode=0o755, parents=True))
-        request = await self._materialise(deal_id, job, work)
+        request = await self._materialise(run_id, job, work)
         folder = work / "result"
         try:
             prepared = await self._executor.prepare(request)
@@ -133,7 +135,7 @@ class JobRunner:
     def _folder(self, deal_id: DealId, audit: bool) -> Path:
         return self._scratch / f"{deal_id.hex()}-{'audit' if audit else 'run'}"
 
-    async def _materialise(self, deal_id: DealId, job: CanonicalJob, work: Path) -> JobRequest:
+    async def _materialise(self, run_id: RunId, job: CanonicalJob, work: Path) -> JobRequest:
         module = work / "module.wasm"
         await self._blobs.export(job.module, module)
         inputs = []
@@ -141,7 +143,8 @@ class JobRunner:
             place = work / f"in{number}"
             await self._blobs.export(one.cid, place)
             inputs.append((one.path, place))
-        seed = tagged_digest("seed/1", deal_id if job.seed is None else job.seed.to_bytes(8, "big"))
+        # Not of the deal: whoever computes the result again, under a deal of the same run, must get the same.
+        seed = tagged_digest("seed/1", run_id if job.seed is None else job.seed.to_bytes(8, "big"))
         return JobRequest(
             module_path=module,
             argv=job.command,

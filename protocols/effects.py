@@ -8,7 +8,7 @@ import msgspec
 
 from protocols.deals.eip712 import Deal
 from protocols.messages.negotiation import InputRoot
-from protocols.units import Address, Cid, DealId, Hash32, PeerId, Signature, Tokens
+from protocols.units import Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
 
 __all__ = [
     "CancelFetch",
@@ -116,12 +116,17 @@ class StopServing(Effect, frozen=True):
     forget: bool
 
 
-class RunJob(DurableEffect, frozen=True):
-    """Execute a job; answered by `JobEnded`, or by `AuditCompleted` when ``audit``."""
+class RunJob(DurableEffect, frozen=True, omit_defaults=True):
+    """Execute a job; answered by `JobEnded`, or by `AuditCompleted` when ``audit``.
+
+    ``run_id`` is where the randomness of a job without a seed starts: the same for every deal of a run, so that who
+    computes a result again computes the same. (An outbox of before there was the field says nothing: then the deal's.)
+    """
 
     deal_id: DealId
     job: bytes
     audit: bool
+    run_id: RunId = RunId(b"")
 
 
 class CancelJob(Effect, frozen=True):

@@ -67,9 +67,10 @@ _TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect
     "hold": provider.holds_due,
     "heartbeat": provider.heartbeat_due,
     "sweep": _swept,
+    "recheck": search.recheck_due,
 }
 
-_ROUNDS: Final[beacon.Waiters] = {}
+_ROUNDS: Final[beacon.Waiters] = {"audit": deals.round_drawn}
 """Who is told of a round that was waited for (`beacon.wait_for`), by kind."""
 
 HANDLERS: Final[dict[type[ev.Event], Handler]] = {

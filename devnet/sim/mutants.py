@@ -22,6 +22,7 @@ from protocols.effects import DurableEffect, PostTx
 from protocols.handlers import deals, runs
 from protocols.state import Row
 from protocols.units import Tokens, UnixSeconds
+from protocols.verify import audits as audit_rules
 
 __all__ = ["MUTANTS", "Mutant", "caught"]
 
@@ -226,7 +227,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         "no-audit",
         "no result is ever re-executed",
-        _forget(runs, "draws_audit", lambda run, delivered: False),
+        _forget(audit_rules, "drawn", lambda value, deal_id, audit_ppm: False),
         "mild",
         60,
     ),

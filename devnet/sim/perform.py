@@ -13,7 +13,7 @@ from protocols.deals.states import LocalResult
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.negotiation import DealRefusal
-from protocols.units import ZERO_HASH, Cid, DealId, Millis, PeerId, Tokens
+from protocols.units import ZERO_HASH, Cid, DealId, Millis, PeerId, RunId, Tokens
 
 if TYPE_CHECKING:
     from devnet.sim.node import SimNode
@@ -27,9 +27,9 @@ FETCH_TRIES: Final = 90
 RAW_SHA256: Final = bytes.fromhex("01551220")
 
 
-def result_of(job: CanonicalJob, deal_id: DealId, *, honest: bool) -> LocalResult:
+def result_of(job: CanonicalJob, run_id: RunId, *, honest: bool) -> LocalResult:
     """What any honest machine computes for a job: a function of the job and its seed alone."""
-    seed = deal_id if job.seed is None else job.seed.to_bytes(8, "big")
+    seed = run_id if job.seed is None else job.seed.to_bytes(8, "big")
     digest = tagged_digest("sim-result", job.encode(), seed, b"" if honest else b"wrong")
     return LocalResult(
         outcome=eip712.OutcomeCode.EXITED,
@@ -142,7 +142,7 @@ def _stop_serving(node: "SimNode", effect: fx.StopServing) -> None:
 def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     rng = node.world.rng
     job = CanonicalJob.decode(effect.job)
-    result = result_of(job, effect.deal_id, honest=node.habits.honest or effect.audit)
+    result = result_of(job, effect.run_id or RunId(effect.deal_id), honest=node.habits.honest or effect.audit)
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
         outcome = eip712.OutcomeCode.INFRA_ERROR
         result = msgspec.structs.replace(result, outcome=outcome, detail="the executor broke down")

@@ -16,6 +16,7 @@ from protocols.deals.eip712 import Deal, Domain
 from protocols.deals.states import (
     Abandoned,
     Accepted,
+    Checking,
     Claimed,
     Commitment,
     Committed,
@@ -35,7 +36,7 @@ from protocols.env import Env
 from protocols.hashing import keccak256
 from protocols.job.canonical import job_id_of, level_params_of, run_id_of
 from protocols.limits import DEVNET
-from protocols.messages.deal import CancelConsent, Progress, Rejection, ResultNotice, SignOff
+from protocols.messages.deal import CancelConsent, Progress, ReceiptNotice, Rejection, ResultNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import (
     DealAcceptance,
@@ -196,6 +197,12 @@ class Samples:
         assert isinstance(receipt, eip712.DeliveryReceipt)
         return DeliveredMessage(receipt=receipt, signature=self.client.sign(eip712.digest(self.domain, receipt)))
 
+    def named(self) -> ReceiptNotice:
+        """Which round decides about a check."""
+        receipt = self.eip712()["ResultReceipt"]
+        assert isinstance(receipt, eip712.ResultReceipt)
+        return ReceiptNotice(receipt=receipt, signature=self.client.sign(eip712.digest(self.domain, receipt)))
+
     def sign_off(self) -> SignOff:
         """It is accepted."""
         receipt, settlement = self.eip712()["ResultReceipt"], self.eip712()["Settlement"]
@@ -230,6 +237,7 @@ class Samples:
             "deal_refusal/1": DealRefusal(deal_id=deal_id, code="hold-lapsed", detail="no hold of yours stands here"),
             "result/1": self.notice(),
             "delivered/1": self.receipt(),
+            "receipt/1": self.named(),
             "sign_off/1": self.sign_off(),
             "rejection/1": Rejection(deal_id=deal_id, code="wrong-result", detail="it is another"),
             "cancel/1": self.cancel(self.client, self.paid),
@@ -272,6 +280,7 @@ class Samples:
             Running(terms, on),
             Resulted(terms, on, result, at),
             Delivered(terms, on, result, at, self.receipt()),
+            Checking(terms, on, result, at, self.receipt(), self.named()),
             Accepted(terms, on, result, self.sign_off(), "bytes"),
             Rejected(terms, on, result, "wrong-result", "another result"),
             self.claim(),

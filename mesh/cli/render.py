@@ -101,7 +101,7 @@ def _deal_steps(deal: DealInfo, now_s: int | None) -> list[str]:
         steps.append("running" if now_s is None else f"running {_elapsed(deal.committed_at, now_s)}")
     if deal.outcome:
         steps.append(f"result {deal.outcome}")
-    if deal.phase in ("resulted", "delivered"):
+    if deal.phase in ("resulted", "delivered", "checking"):
         steps.append("pulling result" if deal.phase == "resulted" else "checking")
     if deal.checked:
         steps.append(f"checked: {deal.checked}")

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import eip712
+from protocols.deals import checking, eip712
+from protocols.deals.checking import reject
 from protocols.deals.inputs import (
     AuditFinished,
     CancelProposed,
@@ -22,7 +23,9 @@ from protocols.deals.inputs import (
     Fetched,
     FetchFailed,
     Handler,
+    Rerun,
     ResultArrived,
+    RoundKnown,
     Step,
     TimePassed,
     TxRefused,
@@ -36,6 +39,7 @@ from protocols.deals.reorganised import OnChain, claim_hash, client_retracted, f
 from protocols.deals.states import (
     Abandoned,
     Accepted,
+    Checking,
     Claimed,
     Commitment,
     Committed,
@@ -49,19 +53,13 @@ from protocols.deals.states import (
     Settled,
     Signed,
 )
-from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, RunJob, ServeBlobs, StopServing
-from protocols.limits import MAX_REASON_CHARS
-from protocols.messages.deal import CancelConsent, Rejection, SignOff
+from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, ServeBlobs, StopServing
+from protocols.messages.deal import CancelConsent
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import DealProposal
 from protocols.units import ZERO_HASH, Tokens, UnixSeconds
 
-__all__ = ["TABLE", "UNVERIFIABLE", "advance", "burn", "deadline", "propose", "reexecute"]
-
-UNVERIFIABLE: Final = frozenset(
-    {eip712.OutcomeCode.TIMEOUT, eip712.OutcomeCode.OOM, eip712.OutcomeCode.DISK_LIMIT, eip712.OutcomeCode.CANCELLED}
-)
-"""Outcomes that depend on the machine: never audited, never grounds for refusal (PROTOCOL.md 6)."""
+__all__ = ["TABLE", "advance", "burn", "deadline", "propose"]
 
 
 def propose(terms: DealTerms, ctx: Ctx) -> Step:
@@ -178,59 +176,9 @@ def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
     return delivered, (send(ctx, terms, terms.provider, message), say(terms, "deal.delivered"))
 
 
-def reexecute(state: Delivered, job: bytes) -> Step:
-    """Run the job here and compare: the node calls this when the draw says so."""
-    terms = state.terms
-    run = RunJob(key=f"run:{terms.deal_id.hex()}", deal_id=terms.deal_id, job=job, audit=True)
-    return msgspec.structs.replace(state, audited=True), (run, say(terms, "deal.auditing"))
-
-
-def accept(state: Delivered, checked: str, ctx: Ctx) -> Step:
-    """Sign off: receipt and settlement of the whole price."""
-    terms = state.terms
-    sign = ctx.env.signer.sign
-    result_hash = eip712.digest(ctx.env.domain, state.result.commit)
-    receipt = eip712.ResultReceipt(deal_id=terms.deal_id, result_hash=result_hash, beacon_round=0)
-    settlement = eip712.Settlement(deal_id=terms.deal_id, paid=terms.deal.price)
-    off = SignOff(
-        receipt=receipt,
-        receipt_signature=sign(eip712.digest(ctx.env.domain, receipt)),
-        settlement=settlement,
-        signature=sign(eip712.digest(ctx.env.domain, settlement)),
-    )
-    accepted = Accepted(terms, state.commitment, state.result, off, checked)
-    return accepted, (send(ctx, terms, terms.provider, off), say(terms, "deal.accepted", checked=checked))
-
-
-def _audited(state: Delivered, event: AuditFinished, ctx: Ctx) -> Step:
-    mine, theirs = event.result, state.result
-    if mine.outcome == eip712.OutcomeCode.INFRA_ERROR or mine.outcome in UNVERIFIABLE:
-        return accept(state, "bytes", ctx)
-    agrees = (
-        mine.root == theirs.root
-        and mine.outcome == theirs.commit.outcome
-        and mine.exit_code == theirs.commit.exit_code
-        and mine.fuel == theirs.commit.fuel
-    )
-    if agrees:
-        return accept(state, "audited", ctx)
-    detail = f"re-execution ended {outcome_name(mine.outcome)} with another result than the provider's"
-    return _reject(state, "wrong-result", detail, ctx)
-
-
-def _reject(state: Resulted | Delivered, code: str, detail: str, ctx: Ctx) -> Step:
-    terms, detail = state.terms, detail[:MAX_REASON_CHARS]
-    rejection = Rejection(deal_id=terms.deal_id, code=code, detail=detail)
-    return Rejected(terms, state.commitment, state.result, code, detail), (
-        CancelFetch(deal_id=terms.deal_id),
-        send(ctx, terms, terms.provider, rejection),
-        say(terms, "deal.rejected", code=code, detail=detail),
-    )
-
-
 def _result_unavailable(state: Resulted, event: FetchFailed, ctx: Ctx) -> Step:
     """The provider committed to bytes it does not serve, or that are not what it said."""
-    return _reject(state, "result-unavailable", event.detail, ctx)
+    return reject(state, "result-unavailable", event.detail, ctx)
 
 
 def _overdue(state: OnChain, event: TimePassed, ctx: Ctx) -> Step:
@@ -238,6 +186,11 @@ def _overdue(state: OnChain, event: TimePassed, ctx: Ctx) -> Step:
     if state.commitment.lost:
         return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
     return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
+
+
+def _check_over(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
+    """The provider is about to claim: what is known by now decides."""
+    return _overdue(state, event, ctx) if state.commitment.lost else checking.time_up(state, event, ctx)
 
 
 def _window_over(state: Claimed, event: TimePassed, ctx: Ctx) -> Step:
@@ -301,7 +254,7 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
 
 def _claimed(state: DealState, moved: ChainMoved) -> Step:
     """The provider claimed without us; the bytes, if they come, are still worth having."""
-    if not isinstance(state, Committed | Resulted | Delivered | Accepted | Rejected):
+    if not isinstance(state, Committed | Resulted | Delivered | Checking | Accepted | Rejected):
         return state, ()
     claimed = Claimed(
         state.terms,
@@ -312,9 +265,19 @@ def _claimed(state: DealState, moved: ChainMoved) -> Step:
         moved.result_hash,
         rejected=state.detail if isinstance(state, Rejected) else "",
         sign_off=state.sign_off if isinstance(state, Accepted) else None,
-        checked=state.checked if isinstance(state, Accepted) else "",
+        checked=_checked_by_now(state),
     )
     return claimed, (say(state.terms, "deal.claimed", tx="0x" + moved.tx.hex()),)
+
+
+def _checked_by_now(state: DealState) -> str:
+    match state:
+        case Accepted(checked=checked):
+            return checked
+        case Delivered() | Checking():
+            return "bytes"
+        case _:
+            return ""
 
 
 def _end(terms: DealTerms) -> tuple[Effect, ...]:
@@ -332,7 +295,18 @@ def _tx_refused(state: DealState, event: TxRefused, ctx: Ctx) -> Step:
     return state, (say(state.terms, "deal.tx_refused", purpose=event.purpose, reason=event.reason),)
 
 
-_ON_CHAIN: Final = (Proposed, Signed, Committed, Resulted, Delivered, Accepted, Rejected, Claimed, Abandoned)
+_ON_CHAIN: Final = (
+    Proposed,
+    Signed,
+    Committed,
+    Resulted,
+    Delivered,
+    Checking,
+    Accepted,
+    Rejected,
+    Claimed,
+    Abandoned,
+)
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Proposed, Countersigned): _countersigned,
@@ -353,16 +327,19 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Resulted, Fetched): _held,
     (Resulted, FetchFailed): _result_unavailable,
     (Resulted, TimePassed): _overdue,
-    (Delivered, AuditFinished): _audited,
+    (Checking, RoundKnown): checking.round_known,
+    (Checking, AuditFinished): checking.ran_here,
+    (Checking, Rerun): checking.ran_elsewhere,
     (Delivered, TimePassed): _overdue,
+    (Checking, TimePassed): _check_over,
     (Accepted, TimePassed): _overdue,
     (Rejected, TimePassed): _overdue,
     (Claimed, ResultArrived): _late_result,
     (Claimed, TimePassed): _window_over,
     **{(s, ChainMoved): _moved for s in _ON_CHAIN},
-    **{(s, ChainRetracted): client_retracted for s in (Committed, Resulted, Delivered, Accepted, Rejected)},
+    **{(s, ChainRetracted): client_retracted for s in (Committed, Resulted, Delivered, Checking, Accepted, Rejected)},
     **{(s, ChainRetracted): client_retracted for s in (Claimed, Settled, Expired, Abandoned)},
-    **{(s, TxRefused): _tx_refused for s in (Committed, Resulted, Delivered, Accepted, Rejected, Claimed, Abandoned)},
+    **{(s, TxRefused): _tx_refused for s in _ON_CHAIN[2:]},
 }
 
 
@@ -380,7 +357,9 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
     match state:
         case Proposed() | Signed():
             return UnixSeconds(deal.commit_by + 1)
-        case Committed() | Resulted() | Delivered() | Rejected():
+        case Delivered() | Checking():
+            return checking.check_by(state, ctx)
+        case Committed() | Resulted() | Rejected():
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Accepted():
             # The provider holds our consent; it gets a window's time more to use it.

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from protocols.deals import eip712
-from protocols.deals.states import Commitment, DealState, DealTerms, LocalResult
+from protocols.deals.states import Commitment, DealState, DealTerms, LocalResult, Ran
 from protocols.effects import Effect, Notify, PostTx, SendDurably
 from protocols.env import Env
-from protocols.messages.deal import CancelConsent, Delivered, ResultNotice, SignOff
+from protocols.messages.deal import CancelConsent, Delivered, ReceiptNotice, ResultNotice, SignOff
 from protocols.messages.registry import tag_of
-from protocols.units import ZERO_HASH, Hash32, PeerId, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, Hash32, PeerId, Signature, Tokens, UnixSeconds
 
 __all__ = [
     "AuditFinished",
@@ -28,8 +28,11 @@ __all__ = [
     "Fetched",
     "Handler",
     "JobFinished",
+    "ReceiptArrived",
+    "Rerun",
     "ResultArrived",
     "ResultDisowned",
+    "RoundKnown",
     "SignedOff",
     "Step",
     "TimePassed",
@@ -84,9 +87,26 @@ class JobFinished(DealInput, frozen=True):
 
 
 class AuditFinished(DealInput, frozen=True):
-    """Client: the re-execution is done."""
+    """Client: the re-execution in its own executor is done."""
 
     result: LocalResult
+
+
+class RoundKnown(DealInput, frozen=True):
+    """Client: a round of the beacon is verified."""
+
+    number: int
+    value: Hash32
+
+
+class Rerun(DealInput, frozen=True):
+    """Client: another provider has computed the result again, or nobody does (``ran`` is None)."""
+
+    ran: Ran | None
+    owner: Address | None
+    """Who came to nothing; None when nobody was found."""
+    reason: str
+    cost: Tokens
 
 
 class ResultArrived(DealInput, frozen=True):
@@ -99,6 +119,12 @@ class DeliveryConfirmed(DealInput, frozen=True):
     """Provider: the client holds all bytes."""
 
     message: Delivered
+
+
+class ReceiptArrived(DealInput, frozen=True):
+    """Provider: the client names the round that decides about a check."""
+
+    message: ReceiptNotice
 
 
 class SignedOff(DealInput, frozen=True):

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from protocols.deals import eip712
+from protocols.deals.checking import last_call, silence_over
 from protocols.deals.inputs import (
     CancelProposed,
     ChainMoved,
@@ -20,6 +21,7 @@ from protocols.deals.inputs import (
     FetchFailed,
     Handler,
     JobFinished,
+    ReceiptArrived,
     ResultDisowned,
     SignedOff,
     Step,
@@ -42,6 +44,7 @@ from protocols.deals.reorganised import (
 from protocols.deals.states import (
     Abandoned,
     Accepted,
+    Checking,
     Claimed,
     Commitment,
     Committed,
@@ -119,7 +122,9 @@ def _committed(state: Signed | Ready | Abandoned, moved: ChainMoved, ctx: Ctx) -
 
 def start(state: Committed, job: bytes) -> Step:
     """Run the job of a committed deal: the node calls this when a slot is free."""
-    run = RunJob(key=f"run:{state.terms.deal_id.hex()}", deal_id=state.terms.deal_id, job=job, audit=False)
+    terms = state.terms
+    key = f"run:{terms.deal_id.hex()}"
+    run = RunJob(key=key, deal_id=terms.deal_id, run_id=terms.run_id, job=job, audit=False)
     return Running(state.terms, state.commitment), (run, say(state.terms, "deal.running"))
 
 
@@ -168,7 +173,25 @@ def _delivered(state: Resulted, event: DeliveryConfirmed, ctx: Ctx) -> Step:
     )
 
 
-def _signed_off(state: Resulted | Delivered | Claimed, event: SignedOff, ctx: Ctx) -> Step:
+def _delivered_too(state: Checking, event: DeliveryConfirmed, ctx: Ctx) -> Step:
+    """The two receipts came in the other order."""
+    if state.receipt is not None:
+        return state, ()
+    return msgspec.structs.replace(state, receipt=event.message), (say(state.terms, "deal.delivered"),)
+
+
+def _receipted(state: Resulted | Delivered, event: ReceiptArrived, ctx: Ctx) -> Step:
+    """Evidence: the client has our commitment, and cannot choose its round anew."""
+    if event.message.receipt.result_hash != eip712.digest(ctx.env.domain, state.result.commit):
+        return state, ()
+    delivery = state.receipt if isinstance(state, Delivered) else None
+    new = Checking(
+        state.terms, state.commitment, state.result, state.at, delivery, event.message, claiming=state.claiming
+    )
+    return new, (say(state.terms, "deal.receipt", round=str(event.message.receipt.beacon_round)),)
+
+
+def _signed_off(state: Resulted | Delivered | Checking | Claimed, event: SignedOff, ctx: Ctx) -> Step:
     """The client accepts: settle, also when a claim is already on chain; then whichever ends first ends it."""
     terms, paid = state.terms, event.message.settlement.paid
     new: Accepted | Claimed
@@ -184,8 +207,16 @@ def _signed_off(state: Resulted | Delivered | Claimed, event: SignedOff, ctx: Ct
     return new, effects
 
 
-def _disowned(state: Resulted | Delivered, event: ResultDisowned, ctx: Ctx) -> Step:
-    rejected = Rejected(state.terms, state.commitment, state.result, event.code, event.detail)
+def _disowned(state: Resulted | Delivered | Checking, event: ResultDisowned, ctx: Ctx) -> Step:
+    rejected = Rejected(
+        state.terms,
+        state.commitment,
+        state.result,
+        event.code,
+        event.detail,
+        receipt=None if isinstance(state, Resulted) else state.receipt,
+        named=state.named if isinstance(state, Checking) else None,
+    )
     return rejected, (
         claim_now(rejected, ctx),
         say(state.terms, "deal.rejected", code=event.code, detail=event.detail),
@@ -199,7 +230,7 @@ def _overdue(state: Committed | Running | Rejected, event: TimePassed, ctx: Ctx)
     return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
 
 
-def _silence(state: Resulted | Delivered | Accepted, event: TimePassed, ctx: Ctx) -> Step:
+def _silence(state: Resulted | Delivered | Checking | Accepted, event: TimePassed, ctx: Ctx) -> Step:
     """The client is silent, or its settlement does not get through: a claim saves price and collateral."""
     if state.commitment.lost:
         return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
@@ -211,7 +242,7 @@ def _silence(state: Resulted | Delivered | Accepted, event: TimePassed, ctx: Ctx
     return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
 
 
-def _claimed(state: Resulted | Delivered | Rejected | Accepted, moved: ChainMoved, ctx: Ctx) -> Step:
+def _claimed(state: Resulted | Delivered | Checking | Rejected | Accepted, moved: ChainMoved, ctx: Ctx) -> Step:
     sign_off = state.sign_off if isinstance(state, Accepted) else None
     claimed = Claimed(
         state.terms, state.commitment, state.result, moved.at, moved.tx, moved.result_hash, sign_off=sign_off
@@ -287,7 +318,7 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         case "committed" if isinstance(state, OnChain):
             new, effects = recommitted(state, moved, ctx)
             return new, (*(post_again(new, moved, ctx) if effects else ()), *effects)
-        case "claimed" if isinstance(state, Resulted | Delivered | Rejected | Accepted):
+        case "claimed" if isinstance(state, Resulted | Delivered | Checking | Rejected | Accepted):
             return _claimed(state, moved, ctx)
         case "settled" | "finalized" | "cancelled":
             return _settled(state, moved, ctx)
@@ -310,20 +341,26 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Committed, CancelProposed): _cancel,
     (Running, CancelProposed): _cancel,
     (Resulted, DeliveryConfirmed): _delivered,
+    (Checking, DeliveryConfirmed): _delivered_too,
+    (Resulted, ReceiptArrived): _receipted,
+    (Delivered, ReceiptArrived): _receipted,
     (Resulted, SignedOff): _signed_off,
     (Delivered, SignedOff): _signed_off,
+    (Checking, SignedOff): _signed_off,
     (Claimed, SignedOff): _signed_off,
     (Resulted, ResultDisowned): _disowned,
     (Delivered, ResultDisowned): _disowned,
+    (Checking, ResultDisowned): _disowned,
     (Resulted, TimePassed): _silence,
     (Delivered, TimePassed): _silence,
+    (Checking, TimePassed): _silence,
     (Accepted, TimePassed): _silence,
     (Rejected, TimePassed): _overdue,
     (Claimed, TimePassed): _window_over,
-    **{(s, ChainMoved): _moved for s in (Signed, Ready, Committed, Running, Resulted, Delivered)},
+    **{(s, ChainMoved): _moved for s in (Signed, Ready, Committed, Running, Resulted, Delivered, Checking)},
     **{(s, ChainMoved): _moved for s in (Accepted, Rejected, Claimed, Abandoned)},
-    **{(s, ChainRetracted): provider_retracted for s in (Committed, Running, Resulted, Delivered, Accepted, Rejected)},
-    **{(s, ChainRetracted): provider_retracted for s in (Claimed, Settled, Expired)},
+    **{(s, ChainRetracted): provider_retracted for s in (Committed, Running, Resulted, Delivered, Checking)},
+    **{(s, ChainRetracted): provider_retracted for s in (Accepted, Rejected, Claimed, Settled, Expired)},
 }
 
 
@@ -342,22 +379,14 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
         case Signed() | Ready():
             return UnixSeconds(deal.commit_by + 1)
         case Resulted(claiming=False):
-            return UnixSeconds(min(state.at + params.silence_before_claim, _last_call(state, ctx)))
-        case Delivered(claiming=False):
-            # It holds the bytes, so it may be running the job again: an audit takes what the job may take.
-            audited = state.at + params.silence_before_claim + deal.exec_seconds
-            return UnixSeconds(min(audited, _last_call(state, ctx)))
+            return UnixSeconds(min(state.at + params.silence_before_claim, last_call(state, ctx)))
+        case Delivered(claiming=False) | Checking(claiming=False):
+            return silence_over(state, ctx)
         case Accepted(claiming=False):
-            return _last_call(state, ctx)
-        case Committed() | Running() | Resulted() | Delivered() | Accepted() | Rejected():
+            return last_call(state, ctx)
+        case Committed() | Running() | Resulted() | Delivered() | Checking() | Accepted() | Rejected():
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Claimed():
             return UnixSeconds(state.at + deal.window_seconds + 1)
         case _:
             return None
-
-
-def _last_call(state: OnChain, ctx: Ctx) -> UnixSeconds:
-    """When a claim must be posted at the latest, so that it is on chain before the deal can expire."""
-    deal = state.terms.deal
-    return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds - ctx.env.params.deadline_margin)

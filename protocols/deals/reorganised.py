@@ -12,6 +12,7 @@ from protocols.deals.inputs import ChainMoved, ChainRetracted, Ctx, Step, post_t
 from protocols.deals.states import (
     Abandoned,
     Accepted,
+    Checking,
     Claimed,
     Commitment,
     Committed,
@@ -41,7 +42,7 @@ __all__ = [
     "settle_now",
 ]
 
-OnChain = Committed | Running | Resulted | Delivered | Accepted | Rejected
+OnChain = Committed | Running | Resulted | Delivered | Checking | Accepted | Rejected
 """States that stand on a commitment."""
 
 
@@ -52,7 +53,9 @@ def claim_hash(state: Claimed, ctx: Ctx) -> Hash32:
     return eip712.digest(ctx.env.domain, state.result.commit)
 
 
-def claim_now(state: Resulted | Delivered | Rejected | Accepted, ctx: Ctx, attempt: Hash32 | None = None) -> Effect:
+def claim_now(
+    state: Resulted | Delivered | Checking | Rejected | Accepted, ctx: Ctx, attempt: Hash32 | None = None
+) -> Effect:
     """Post the claim: the client is silent, or refuses what we stand by."""
     result_hash = eip712.digest(ctx.env.domain, state.result.commit)
     return post_tx(state.terms, "claim", result_hash=result_hash, attempt=attempt)
@@ -94,7 +97,7 @@ def post_again(state: DealState, moved: ChainMoved, ctx: Ctx) -> tuple[Effect, .
     match state:
         case Accepted():
             return settle_now(state, ctx, moved.tx)
-        case Rejected() | Resulted(claiming=True) | Delivered(claiming=True):
+        case Rejected() | Resulted(claiming=True) | Delivered(claiming=True) | Checking(claiming=True):
             return (claim_now(state, ctx, moved.tx),)
         case _:
             return ()
@@ -103,7 +106,7 @@ def post_again(state: DealState, moved: ChainMoved, ctx: Ctx) -> tuple[Effect, .
 def _is_about(state: DealState, event: ChainRetracted) -> bool:
     """Whether it takes back what this state stands on: a log that comes twice may be of a transaction long replaced."""
     match event.was, state:
-        case "committed", Committed() | Running() | Resulted() | Delivered() | Accepted() | Rejected():
+        case "committed", (Committed() | Running() | Resulted() | Delivered() | Checking() | Accepted() | Rejected()):
             return event.tx == state.commitment.tx
         case "claimed", Claimed():
             return event.tx == state.tx
@@ -128,7 +131,7 @@ def provider_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Ste
     terms, again = state.terms, event.tx
     note = say(terms, "deal.reorganised", was=event.was)
     match event.was, state:
-        case "committed", Committed() | Running() | Resulted() | Delivered() | Accepted() | Rejected():
+        case "committed", (Committed() | Running() | Resulted() | Delivered() | Checking() | Accepted() | Rejected()):
             post = post_tx(terms, "commit", signature=terms.client_signature, attempt=again)
             return _lost(state), (post, note)
         case "claimed", Claimed(result=ResultNotice() as result, sign_off=None):
@@ -159,7 +162,7 @@ def client_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
     match event.was, state:
         case "committed", Committed():
             return Signed(terms), (note,)
-        case "committed", Resulted() | Delivered() | Accepted() | Rejected():
+        case "committed", Resulted() | Delivered() | Checking() | Accepted() | Rejected():
             return _lost(state), (note,)
         case "claimed", Claimed():
             return _unclaimed(state, ctx, note)

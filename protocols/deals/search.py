@@ -17,9 +17,10 @@ from protocols.offers.pricing import price_of
 from protocols.offers.ranking import ignores_reliability, score
 from protocols.offers.records import ResourceOffer
 from protocols.runs import Candidate, Run
-from protocols.units import PPM, Address, Hash32, Millis, PeerId, Tokens, UnixSeconds
+from protocols.signing import address_of_peer
+from protocols.units import PPM, Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 
-__all__ = ["Asked", "Search", "best_quote", "explain", "round_entropy"]
+__all__ = ["Asked", "Recheck", "Search", "best_quote", "explain", "round_entropy"]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -30,13 +31,34 @@ class Asked(msgspec.Struct, frozen=True):
     at: Millis
 
 
+class Recheck(msgspec.Struct, frozen=True):
+    """What is special about a search for somebody who computes a result again."""
+
+    name: RunId
+    """Its place among the searches: the run may have one of its own."""
+    deal_id: DealId
+    """The deal whose result is checked."""
+    other_than: tuple[Address, ...]
+    """Not these: the parties, and who has tried before."""
+    numeric_class: Hash32
+
+
 class Search:
     """One search under way. Volatile, changed in place by the node."""
 
     def __init__(
-        self, run: Run, job: CanonicalJob, *, started: Millis, quote_only: bool, wall: UnixSeconds = UnixSeconds(0)
+        self,
+        run: Run,
+        job: CanonicalJob,
+        *,
+        started: Millis,
+        quote_only: bool,
+        wall: UnixSeconds = UnixSeconds(0),
+        recheck: Recheck | None = None,
     ) -> None:
         self.run = run
+        self.recheck = recheck
+        self.name = recheck.name if recheck else run.run_id
         self.job = job
         self.attempt = 1 + max((one.attempt for one in run.candidates), default=0)
         until, last = wall + run.market.search_s, run.market.deadline
@@ -53,6 +75,10 @@ class Search:
         self.announced = False
         self.explaining = False
         """The last round: those that do not fit are asked too, so that the answer is in their own signed words."""
+
+    def wants(self, provider: PeerId) -> bool:
+        """Whether it may be asked at all. An operator stands for its owner."""
+        return self.recheck is None or address_of_peer(provider) not in self.recheck.other_than
 
     @property
     def open(self) -> bool:

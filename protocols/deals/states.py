@@ -7,15 +7,18 @@ everything needed to go on after a restart.
 import msgspec
 
 from protocols.deals.eip712 import Deal
-from protocols.messages.deal import CancelConsent, ResultNotice, SignOff
+from protocols.messages.deal import CancelConsent, ReceiptNotice, ResultNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import InputRoot
-from protocols.units import ZERO_HASH, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
+from protocols.verify.audits import AuditRequest, First, Second, Waiting
 
 __all__ = [
     "FINAL_STATES",
     "Abandoned",
     "Accepted",
+    "Audit",
+    "Checking",
     "Claimed",
     "Commitment",
     "Committed",
@@ -25,6 +28,7 @@ __all__ = [
     "Expired",
     "LocalResult",
     "Proposed",
+    "Ran",
     "Ready",
     "Rejected",
     "Resulted",
@@ -35,7 +39,7 @@ __all__ = [
 ]
 
 
-class DealTerms(msgspec.Struct, frozen=True, kw_only=True):
+class DealTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was agreed and between whom. The job body lives in its own row, once per deal."""
 
     deal_id: DealId
@@ -48,6 +52,8 @@ class DealTerms(msgspec.Struct, frozen=True, kw_only=True):
     client_signature: Signature
     provider_signature: Signature | None
     """None while only the client has signed."""
+    checks: DealId | None = None
+    """Client: the deal whose result this one computes again. It is never the run's own result."""
 
 
 class Commitment(msgspec.Struct, frozen=True):
@@ -71,6 +77,24 @@ class LocalResult(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     log_head: Hash32
     detail: str
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What a re-execution came to, as far as it is compared, and whose it was."""
+
+    owner: Address
+    outcome: int
+    exit_code: int
+    fuel: int
+    root: Cid
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """A check under way: where it stands, what it waits for, and a first re-execution that differed."""
+
+    at: Waiting | First | Second
+    asked: AuditRequest
+    first: Ran | None = None
 
 
 class Proposed(msgspec.Struct, frozen=True, tag=True):
@@ -135,7 +159,23 @@ class Delivered(msgspec.Struct, frozen=True, tag=True):
     at: UnixSeconds
     receipt: DeliveredMessage
     audited: bool = False
-    """Client: a re-execution is under way. Provider: unused."""
+    """Unused: a row of before there was `Checking` says that a re-execution was under way."""
+    claiming: bool = False
+
+
+class Checking(msgspec.Struct, frozen=True, tag=True):
+    """The client has signed its receipt, and the round that it names decides whether the job runs again."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice
+    at: UnixSeconds
+    receipt: DeliveredMessage | None
+    """Provider: None when the other receipt came first."""
+    named: ReceiptNotice
+    """The client's first one counts: it cannot choose another round."""
+    audit: Audit | None = None
+    """Client: how its check goes on. Provider: None."""
     claiming: bool = False
 
 
@@ -147,12 +187,12 @@ class Accepted(msgspec.Struct, frozen=True, tag=True):
     result: ResultNotice
     sign_off: SignOff
     checked: str
-    """``bytes`` or ``audited``; what the client did before it signed."""
+    """What the client did before it signed: `protocols.verify.audits.Checked`."""
     claiming: bool = False
     """Provider: `claim` is on its way, because the settlement does not get through."""
 
 
-class Rejected(msgspec.Struct, frozen=True, tag=True):
+class Rejected(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """The client refuses to sign off; evidence is kept. Under ``enforcement: self`` the provider may still claim."""
 
     terms: DealTerms
@@ -160,6 +200,10 @@ class Rejected(msgspec.Struct, frozen=True, tag=True):
     result: ResultNotice
     code: str
     detail: str
+    receipt: DeliveredMessage | None = None
+    named: ReceiptNotice | None = None
+    confirmed: bool = False
+    """Client: two re-executions by different owners agree with each other and not with the result."""
 
 
 class Claimed(msgspec.Struct, frozen=True, tag=True):
@@ -219,6 +263,7 @@ DealState = (
     | Running
     | Resulted
     | Delivered
+    | Checking
     | Accepted
     | Rejected
     | Claimed

@@ -68,8 +68,16 @@ STATES: Final = (
         "Delivered",
         "both",
         _COMMITTED,
-        "client: check, then sign off or refuse",
-        "provider: silence + exec after the result, claim; client: exec + claim + 1, expire",
+        "client: sign the receipt that names a round",
+        "provider: silence + rounds + commit time + 2 exec after the result, claim; client: exec + claim + 1, expire",
+        _LOCKED,
+    ),
+    StateRow(
+        "Checking",
+        "both",
+        _COMMITTED,
+        "client: wait for the round, check if drawn, then sign off or refuse",
+        "provider: as in Delivered; client: margin before that, take what is known",
         _LOCKED,
     ),
     StateRow(
@@ -117,9 +125,13 @@ _ENDINGS: Final = (
     ("chain: expired", "Expired"),
 )
 _UNFINISHED: Final = {
-    CLIENT: ("Proposed", "Signed", "Committed", "Resulted", "Delivered", "Accepted", "Rejected", "Claimed", "Abandoned"),
+    CLIENT: (
+        "Proposed", "Signed", "Committed", "Resulted", "Delivered", "Checking", "Accepted", "Rejected", "Claimed",
+        "Abandoned",
+    ),
     PROVIDER: (
-        "Signed", "Ready", "Committed", "Running", "Resulted", "Delivered", "Accepted", "Rejected", "Claimed", "Abandoned"
+        "Signed", "Ready", "Committed", "Running", "Resulted", "Delivered", "Checking", "Accepted", "Rejected",
+        "Claimed", "Abandoned",
     ),
 }  # fmt: skip
 _USUAL_ENDINGS: Final = {
@@ -150,10 +162,20 @@ _OWN: Final = {
         ("Resulted", "fetched", "Delivered"),
         ("Resulted", "fetch failed", "Rejected"),
         ("Resulted", "chain: claimed", "Claimed"),
-        ("Delivered", "checked", "Accepted"),
-        ("Delivered", "audit agrees", "Accepted"),
-        ("Delivered", "audit differs", "Rejected"),
+        ("Delivered", "receipt signed", "Checking"),
+        ("Delivered", "nothing to compare", "Accepted"),
         ("Delivered", "chain: claimed", "Claimed"),
+        ("Checking", "round", "Accepted"),
+        ("Checking", "audit agrees", "Accepted"),
+        ("Checking", "audit differs", "Rejected"),
+        ("Checking", "audit useless", "Accepted"),
+        ("Checking", "rerun agrees", "Accepted"),
+        ("Checking", "rerun differs", "Rejected"),
+        ("Checking", "rerun useless", "Accepted"),
+        ("Checking", "rerun useless", "Rejected"),
+        ("Checking", "deadline", "Accepted"),
+        ("Checking", "deadline", "Rejected"),
+        ("Checking", "chain: claimed", "Claimed"),
         ("Accepted", "chain: claimed", "Claimed"),
         ("Rejected", "chain: claimed", "Claimed"),
         ("Abandoned", "chain: committed", "Committed"),
@@ -174,9 +196,14 @@ _OWN: Final = {
         ("Resulted", "signed off", "Accepted"),
         ("Resulted", "disowned", "Rejected"),
         ("Resulted", "chain: claimed", "Claimed"),
+        ("Resulted", "receipt", "Checking"),
+        ("Delivered", "receipt", "Checking"),
         ("Delivered", "signed off", "Accepted"),
         ("Delivered", "disowned", "Rejected"),
         ("Delivered", "chain: claimed", "Claimed"),
+        ("Checking", "signed off", "Accepted"),
+        ("Checking", "disowned", "Rejected"),
+        ("Checking", "chain: claimed", "Claimed"),
         ("Accepted", "chain: claimed", "Claimed"),
         ("Rejected", "chain: claimed", "Claimed"),
         ("Abandoned", "chain: committed", "Committed"),
@@ -206,8 +233,8 @@ _REORGANISED: Final = {
     ),
 }
 _LOSABLE: Final = {
-    CLIENT: ("Committed", "Resulted", "Delivered", "Accepted", "Rejected"),
-    PROVIDER: ("Committed", "Running", "Resulted", "Delivered", "Accepted", "Rejected"),
+    CLIENT: ("Committed", "Resulted", "Delivered", "Checking", "Accepted", "Rejected"),
+    PROVIDER: ("Committed", "Running", "Resulted", "Delivered", "Checking", "Accepted", "Rejected"),
 }
 """A commitment that a reorganisation took and that did not come back by commitBy: their deadline leads out."""
 

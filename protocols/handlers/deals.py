@@ -15,12 +15,14 @@ from protocols.deals.inputs import (
     Fetched,
     FetchFailed,
     JobFinished,
+    RoundKnown,
     Step,
     TimePassed,
     TxRefused,
 )
 from protocols.deals.states import (
     Accepted,
+    Checking,
     Committed,
     DealState,
     Delivered,
@@ -31,7 +33,8 @@ from protocols.deals.states import (
 )
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import runs
+from protocols.handlers import audits, runs
+from protocols.messages.beacon import BeaconRound
 from protocols.reputation import Record, evidence_of
 from protocols.runs import Done
 from protocols.state import CLIENT, PROVIDER, Half, NodeState
@@ -50,6 +53,7 @@ __all__ = [
     "live_deals",
     "place",
     "pledged",
+    "round_drawn",
     "start_waiting",
     "started",
     "step",
@@ -88,20 +92,51 @@ def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
         _record(state, role, before.state if before else None, new)
     out = list(effects)
     if role == CLIENT:
-        if isinstance(new, Delivered) and not new.audited:
-            out += place(state, role, runs.check(state, new, env), env)
-        else:
-            out += runs.follow(state, new, env)
-            out += _spare_the_rest(state, new, env)
+        out += _client_follows(state, before.state if before else None, new, env)
     else:
         out += start_waiting(state, env)
     return out
 
 
+def _client_follows(state: NodeState, before: DealState | None, new: DealState, env: Env) -> list[Effect]:
+    """The run, and the checks of its results."""
+    if isinstance(new, Delivered):
+        return place(state, CLIENT, audits.begin(state, new, env), env)
+    if isinstance(new, Checking):
+        return _check(state, before, new, env)
+    out = runs.follow(state, new, env)
+    if isinstance(before, Checking):
+        effects, reruns = audits.stop(state, new, env)
+        out += effects
+        for deal_id in reruns:
+            out += step(state, deal_id, CancelWanted(), env)
+    if new.terms.checks is None:
+        return out + _spare_the_rest(state, new, env)
+    ended = audits.rerun_ended(before, new)
+    return out + step(state, new.terms.checks, ended, env) if ended else out
+
+
+def _check(state: NodeState, before: DealState | None, new: Checking, env: Env) -> list[Effect]:
+    """Do what a check asks for next, once."""
+    if isinstance(before, Checking) and before.audit is new.audit:
+        return []
+    effects = [] if isinstance(before, Checking) or not runs.holds(state, new) else _spare_the_rest(state, new, env)
+    answer, asked = audits.ask(state, new, env)
+    effects += asked
+    return effects + step(state, new.terms.deal_id, answer, env) if answer else effects
+
+
+def round_drawn(state: NodeState, deal_key: bytes, one: BeaconRound, env: Env) -> list[Effect]:
+    """The round that decides about a check is here."""
+    return step(state, DealId(deal_key), RoundKnown(one.number, one.randomness), env)
+
+
 def _spare_the_rest(state: NodeState, new: DealState, env: Env) -> list[Effect]:
-    """A run that has its result needs no second one: stop looking, and get out of its other deals."""
+    """A run that holds its result needs no second one: stop looking, and get out of its other deals."""
     run = state.durable.runs.get(new.terms.run_id)
-    if run is None or not isinstance(new, Accepted | Settled) or not isinstance(run.status, Done):
+    if run is None or not isinstance(new, Checking | Accepted | Settled):
+        return []
+    if not isinstance(new, Checking) and not isinstance(run.status, Done):
         return []
     effects = runs.drop_search(state, run.run_id, env)
     for deal_id in run.deals:
@@ -175,11 +210,17 @@ def start_waiting(state: NodeState, env: Env) -> list[Effect]:
 
 
 def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
-    """Re-arm every deadline; count what providers did before the restart."""
+    """Re-arm every deadline; count what providers did before the restart; wait again for what checks wait for."""
     for half in state.durable.deals.values():
         _arm(state, half.role, half.state, env)
         _record(state, half.role, None, half.state)
-    return []
+    effects: list[Effect] = []
+    for half in [state.durable.deals[deal_id] for deal_id in state.durable.live]:
+        if half.role == CLIENT and isinstance(half.state, Checking):
+            effects += audits.started(state, half.state, env)
+        elif half.role == CLIENT and isinstance(half.state, Delivered):
+            effects += place(state, CLIENT, audits.begin(state, half.state, env), env)
+    return effects
 
 
 def blobs_arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:

@@ -4,15 +4,12 @@ from typing import Final, assert_never
 
 import msgspec
 
-from protocols.canonical import tagged_digest
 from protocols.deals import client as client_half
-from protocols.deals.client import UNVERIFIABLE
-from protocols.deals.inputs import Ctx, Step
 from protocols.deals.states import (
     Abandoned,
     Accepted,
+    Checking,
     DealState,
-    Delivered,
     Expired,
     Rejected,
     Settled,
@@ -23,14 +20,13 @@ from protocols.limits import MAX_ATTEMPTS
 from protocols.messages.negotiation import HoldRelease
 from protocols.runs import Cancelled, Dealing, Done, Failed, Run, Searching, is_final
 from protocols.state import NodeState
-from protocols.units import PPM, Hash32, PeerId, RunId, Tokens
+from protocols.units import Hash32, PeerId, RunId, Tokens
 
 __all__ = [
-    "check",
-    "draws_audit",
     "drop_search",
     "finish",
     "follow",
+    "holds",
     "outstanding",
     "release",
     "search_again",
@@ -40,27 +36,10 @@ __all__ = [
 _REFUSED: Final = frozenset({"busy", "hold-lapsed", "draining", "other-terms"})
 
 
-def draws_audit(run: Run, delivered: Delivered) -> bool:
-    """Does this client re-execute this result? Drawn from the run's own entropy, which no provider knows."""
-    if delivered.result.commit.outcome in UNVERIFIABLE or delivered.terms.deal.level == 0:
-        return False
-    draw = int.from_bytes(tagged_digest("audit/1", run.entropy, delivered.terms.deal_id), "big")
-    return draw < delivered.terms.deal.audit_ppm * (1 << 256) // PPM
-
-
-def check(state: NodeState, delivered: Delivered, env: Env) -> Step:
-    """The bytes are here and verified: re-execute, or sign off at once."""
-    terms = delivered.terms
-    run = state.durable.runs[terms.run_id]
-    if draws_audit(run, delivered):
-        return client_half.reexecute(delivered, state.durable.jobs[terms.deal.job_id])
-    return client_half.accept(delivered, "bytes", Ctx(env, state.chain_now))
-
-
 def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
     """One of the run's deals moved."""
     run = state.durable.runs.get(deal.terms.run_id)
-    if run is None:
+    if run is None or deal.terms.checks is not None:
         return []
     current = isinstance(run.status, Dealing) and run.status.deal_id == deal.terms.deal_id
     match deal:
@@ -85,9 +64,20 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
             return _not_done(state, run, deal, "provider-lost", detail, env) if current else []
         case Rejected():
             failed = Failed("rejected", deal.detail, deal.terms.deal_id)
-            return _end(state, run, failed) if current else []
+            return _end(state, _avoiding(run, deal), failed) if current else []
         case _:
             return []
+
+
+def holds(state: NodeState, deal: Checking) -> bool:
+    """A result is here: the run stands or falls with it now, also when it was given up meanwhile for another deal's.
+    False when the run is over."""
+    run = state.durable.runs.get(deal.terms.run_id)
+    if run is None or is_final(run) or deal.terms.checks is not None:
+        return False
+    if run.status != Dealing(deal.terms.deal_id):
+        state.durable.put_run(msgspec.structs.replace(run, status=Dealing(deal.terms.deal_id)))
+    return True
 
 
 def _settled(state: NodeState, run: Run, deal: Settled) -> list[Effect]:
@@ -165,14 +155,20 @@ def drop_search(state: NodeState, run_id: RunId, env: Env) -> list[Effect]:
 
 
 def _not_done(state: NodeState, run: Run, deal: DealState, code: str, detail: str, env: Env) -> list[Effect]:
-    if deal.terms.provider not in run.tried:
-        run = msgspec.structs.replace(run, tried=(*run.tried, deal.terms.provider))
+    run = _avoiding(run, deal)
     if code in run.market.retry_on and len(run.deals) < min(run.market.max_attempts, MAX_ATTEMPTS):
         effects = search_again(state, run, code, detail)
         if isinstance(deal, Abandoned) and waits_for_money(state, run):
             effects.append(client_half.burn(deal.terms))
         return effects
     return _end(state, run, Failed(code, detail, deal.terms.deal_id))
+
+
+def _avoiding(run: Run, deal: DealState) -> Run:
+    """The next attempt asks somebody else first."""
+    if deal.terms.provider in run.tried:
+        return run
+    return msgspec.structs.replace(run, tried=(*run.tried, deal.terms.provider))
 
 
 def search_again(state: NodeState, run: Run, code: str, detail: str) -> list[Effect]:

@@ -10,11 +10,13 @@ from protocols.canonical import tagged_digest
 from protocols.deals import client as client_half
 from protocols.deals import eip712
 from protocols.deals.desk import deal_of_quote, quote_problem
+from protocols.deals.inputs import Rerun
 from protocols.deals.search import Asked, Search, best_quote, explain, round_entropy
 from protocols.deals.states import DealTerms
+from protocols.deals.terms import Level
 from protocols.effects import Effect, Notify, Penalise, Publish, Send
 from protocols.env import Env
-from protocols.handlers import deals, runs
+from protocols.handlers import audits, deals, runs
 from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
@@ -26,8 +28,9 @@ from protocols.reputation import work_kind
 from protocols.runs import Candidate, Dealing, Failed, Searching
 from protocols.state import CLIENT, NodeState
 from protocols.units import Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
+from protocols.verify.incentives import audit_ppm_for
 
-__all__ = ["answer_arrived", "search_due"]
+__all__ = ["answer_arrived", "recheck_due", "search_due"]
 
 BETWEEN_ROUNDS: Final = Millis(400)
 """Pause after a round without a deal: a busy provider frees a slot in about that time, an offer gossips in less."""
@@ -49,13 +52,23 @@ def search_due(state: NodeState, run_key: bytes, event: ev.Event, env: Env) -> l
     return _open(state, search, event.at, env)
 
 
+def recheck_due(state: NodeState, deal_key: bytes, event: ev.Event, env: Env) -> list[Effect]:
+    """A check wants its result computed by somebody else."""
+    name = audits.search_for(state, deal_key, event)
+    return search_due(state, name, event, env) if name is not None else []
+
+
 def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effect]:
     run = search.run
     if state.chain_now == 0:
         return _wait(state, search, now, env)
     search.round += 1
     limit = _limit(state, search)
-    live = [offer for offer in state.market.offers.live(state.wall) if offer.provider != env.me]
+    live = [
+        offer
+        for offer in state.market.offers.live(state.wall)
+        if offer.provider != env.me and search.wants(offer.provider)
+    ]
     offers = search.acceptable(live, limit, env.params.token, _reliability(state), now, _shunned(state))
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)
     if not asked:
@@ -73,7 +86,7 @@ def _ask(
     job = search.job.encode()
     for offer in offers:
         rfq = Rfq(
-            rfq_id=tagged_digest("rfq/1", state.incarnation, run_id, turn, offer.provider),
+            rfq_id=tagged_digest("rfq/1", state.incarnation, search.name, turn, offer.provider),
             run_id=run_id,
             run_nonce=run.run_nonce,
             index=run.next_index,
@@ -88,7 +101,7 @@ def _ask(
         protocol, data = env.seal(rfq)
         effects.append(Send(peer=offer.provider, protocol=protocol, data=data))
     window = min(run.market.bid_window_ms, env.params.bid_window)
-    state.timers.set(f"search:{run_id.hex()}", now + window)
+    state.timers.set(f"search:{search.name.hex()}", now + window)
     count = str(len(offers))
     return [*effects, Notify(subject=run_id, name="rfq.sent", fields={"asked": count, "round": str(search.round)})]
 
@@ -129,14 +142,14 @@ def _wait(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     over = over or (run.market.deadline != 0 and state.wall >= run.market.deadline)
     if search.quote_only or over:
         return _ask_why(state, search, now, env)
-    state.timers.set(f"search:{run.run_id.hex()}", now + BETWEEN_ROUNDS)
+    state.timers.set(f"search:{search.name.hex()}", now + BETWEEN_ROUNDS)
     return []
 
 
 def _ask_why(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effect]:
     """Before giving up, ask those that did not seem to fit: they may answer no in their own signed words."""
     seen = {peer for (peer, number) in search.candidates if number == 0}
-    live = [one for one in state.market.offers.live(state.wall) if one.provider in seen]
+    live = [one for one in state.market.offers.live(state.wall) if one.provider in seen and search.wants(one.provider)]
     if search.explaining or not live:
         return _no_match(state, search, env)
     search.explaining = True
@@ -146,8 +159,10 @@ def _ask_why(state: NodeState, search: Search, now: Millis, env: Env) -> list[Ef
 
 def _no_match(state: NodeState, search: Search, env: Env) -> list[Effect]:
     run_id = search.run.run_id
-    del state.searches[run_id]
-    state.timers.clear(f"search:{run_id.hex()}")
+    _forget(state, search)
+    if search.recheck is not None:
+        nobody = Rerun(None, None, f"nobody else computes it: {explain(search)}", Tokens(0))
+        return deals.step(state, search.recheck.deal_id, nobody, env)
     candidates = tuple(search.candidates.values())
     if search.quote_only:
         state.quotes[run_id] = candidates
@@ -162,6 +177,11 @@ def _no_match(state: NodeState, search: Search, env: Env) -> list[Effect]:
     failed = Failed(code, detail)
     state.durable.put_run(msgspec.structs.replace(run, status=failed))
     return [runs.finish(run, failed)]
+
+
+def _forget(state: NodeState, search: Search) -> None:
+    del state.searches[search.name]
+    state.timers.clear(f"search:{search.name.hex()}")
 
 
 def _merge(search: Search) -> tuple[Candidate, ...]:
@@ -194,6 +214,10 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
     best = best_quote(search, _limit(state, search), _reliability(state), deadline_s=deadline_s)
     if best is not None and search.quotes[best[1].rfq_id][1] + best[1].hold_ms - now < env.params.min_hold_left:
         best = None
+    if best is not None and best[0].rfq.index != len(state.durable.runs[run.run_id].deals) and not search.quote_only:
+        # A check of an earlier result has taken this index meanwhile: ask again, with the next one.
+        search.run = msgspec.structs.replace(run, next_index=len(state.durable.runs[run.run_id].deals))
+        best = None
     winner = None if best is None or search.quote_only or search.explaining else best[1].rfq_id
     effects = [
         runs.release(asked.provider, rfq_id, env)
@@ -214,7 +238,9 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
     run = state.durable.runs[search.run.run_id]
     record = state.records.get(asked.provider)
     kind = work_kind(Hash32(search.job.module[-32:]), quote.numeric_class)
-    rule = env.params.audit_ppm(record.audited(kind) if record else 0)
+    level = Level[search.job.verify.level.upper()]
+    record_ppm = env.params.audit_ppm(record.audited(kind) if record else 0)
+    rule = audit_ppm_for(level, quote.price, Tokens(0), record_ppm)
     deal = deal_of_quote(
         asked.rfq,
         quote,
@@ -237,17 +263,17 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
         inputs=run.inputs,
         client_signature=env.signer.sign(Hash32(deal_id)),
         provider_signature=None,
+        checks=search.recheck.deal_id if search.recheck else None,
     )
     search.note(search.candidate(asked.provider, "chosen", quote.price, "", "", round_number=search.round))
     dealing = msgspec.structs.replace(
         run,
-        status=Dealing(deal_id),
+        status=run.status if search.recheck else Dealing(deal_id),
         deals=(*run.deals, deal_id),
         candidates=_merge(search),
     )
     state.durable.put_run(dealing)
-    del state.searches[run.run_id]
-    state.timers.clear(f"search:{run.run_id.hex()}")
+    _forget(state, search)
     firm = str(sum(q.firm for q, _ in search.quotes.values()))
     note = Notify(subject=run.run_id, name="quotes.closed", fields={"quotes": firm, "round": str(search.round)})
     return [note, *deals.place(state, CLIENT, client_half.propose(terms, deals.context(state, env)), env)]

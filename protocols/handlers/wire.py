@@ -12,6 +12,7 @@ from protocols.deals.inputs import (
     DealDeclined,
     DealInput,
     DeliveryConfirmed,
+    ReceiptArrived,
     ResultArrived,
     ResultDisowned,
     SignedOff,
@@ -95,7 +96,7 @@ def _deal_of(message: Any) -> DealId:
     match message:
         case dm.ResultNotice():
             return message.commit.deal_id
-        case dm.Delivered():
+        case dm.Delivered() | dm.ReceiptNotice():
             return message.receipt.deal_id
         case dm.SignOff():
             return message.settlement.deal_id
@@ -131,6 +132,9 @@ def _from_client(terms: DealTerms, message: Any, env: Env) -> DealInput | None:
         case dm.Delivered():
             _signed(env, terms.client, eip712.digest(env.domain, message.receipt), message.signature)
             return DeliveryConfirmed(message)
+        case dm.ReceiptNotice():
+            _signed(env, terms.client, eip712.digest(env.domain, message.receipt), message.signature)
+            return ReceiptArrived(message)
         case dm.SignOff():
             if message.settlement.paid != terms.deal.price:
                 raise RemoteProtocolError("a sign-off for another amount than the price", code="other_terms")

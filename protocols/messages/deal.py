@@ -9,7 +9,7 @@ from protocols.deals.eip712 import Cancellation, DeliveryReceipt, ResultCommit, 
 from protocols.limits import MAX_REASON_CHARS
 from protocols.units import Cid, DealId, Hash32, Signature
 
-__all__ = ["CancelConsent", "Delivered", "Progress", "Rejection", "ResultNotice", "SignOff"]
+__all__ = ["CancelConsent", "Delivered", "Progress", "ReceiptNotice", "Rejection", "ResultNotice", "SignOff"]
 
 Named = Annotated[DealId, Meta(min_length=32, max_length=32)]
 Signed = Annotated[Signature, Meta(min_length=65, max_length=65)]
@@ -32,6 +32,13 @@ class Delivered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """Client to provider: all bytes held and verified."""
 
     receipt: DeliveryReceipt
+    signature: Signed
+
+
+class ReceiptNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Client to provider: I have your commitment; whether I run the job again is drawn on this beacon round."""
+
+    receipt: ResultReceipt
     signature: Signed
 
 

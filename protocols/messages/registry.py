@@ -37,6 +37,7 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "deal_refusal/1": negotiation.DealRefusal,
     "result/1": deal.ResultNotice,
     "delivered/1": deal.Delivered,
+    "receipt/1": deal.ReceiptNotice,
     "sign_off/1": deal.SignOff,
     "rejection/1": deal.Rejection,
     "cancel/1": deal.CancelConsent,

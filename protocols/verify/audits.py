@@ -152,17 +152,17 @@ class TimeUp(AuditEvent, frozen=True):
     """The window leaves no time for more."""
 
 
-class AwaitRound(msgspec.Struct, frozen=True):
+class AwaitRound(msgspec.Struct, frozen=True, tag=True):
     """Tell me when this beacon round is known."""
 
     round: int
 
 
-class RunHere(msgspec.Struct, frozen=True):
+class RunHere(msgspec.Struct, frozen=True, tag=True):
     """Run the job in this node's own executor and compare."""
 
 
-class RunElsewhere(msgspec.Struct, frozen=True):
+class RunElsewhere(msgspec.Struct, frozen=True, tag=True):
     """Buy a run from a provider of this numeric class whose owner is none of these, for at most so much, and compare."""
 
     numeric_class: Hash32

@@ -21,17 +21,18 @@ from protocols.deals.states import LocalResult
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.messages.registry import DEAL_PROTOCOL
-from protocols.units import ZERO_HASH, Address, Cid, DealId, PeerId, Signature, Tokens
+from protocols.units import ZERO_HASH, Address, Cid, DealId, PeerId, RunId, Signature, Tokens
 
 if TYPE_CHECKING:
     from tests.mesh.conftest import Loop
 
 DEAL = DealId(b"\xaa" * 32)
 HEX = DEAL.hex()
+RUN_ID = RunId(b"\xbb" * 32)
 ROOT = InputRoot(Cid(b"root"), 10)
 RESULT = LocalResult(outcome=0, exit_code=0, fuel=1, wall_ms=1, root=Cid(b"r"), size=1, log_head=ZERO_HASH, detail="")
 FETCH = fx.FetchBlobs(key=f"fetch:{HEX}:inputs", deal_id=DEAL, purpose="inputs", peer=PeerId(b"p"), roots=(ROOT, ROOT))
-RUN = fx.RunJob(key=f"run:{HEX}", deal_id=DEAL, job=b"job", audit=False)
+RUN = fx.RunJob(key=f"run:{HEX}", deal_id=DEAL, run_id=RUN_ID, job=b"job", audit=False)
 SERVE = fx.ServeBlobs(key=f"serve:{HEX}", deal_id=DEAL, peer=PeerId(b"p"), roots=(Cid(b"r"),))
 READ = fx.ReadAccount(operator=Address(bytes(20)))
 
@@ -77,7 +78,7 @@ class Parts:
     async def forget(self, deal_id: DealId) -> None:
         await self._next("forget")
 
-    async def run(self, deal_id: DealId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
+    async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
         await self._next("run")
         self.began.set()
         await cancel.wait()

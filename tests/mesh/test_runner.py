@@ -26,7 +26,7 @@ from protocols.job.canonical import (
     CanonicalResources,
     CanonicalVerify,
 )
-from protocols.units import Cid, DealId
+from protocols.units import Cid, DealId, RunId
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MICROPYTHON: Final = Path(__file__).parents[2] / "devnet/jobs/words/micropython.wasm"
 QUOTA: Final = 64 << 20
 _NUMBERS: Final = itertools.count(1)
+RUN: Final = RunId(b"\xbb" * 32)
 
 
 class Rig:
@@ -73,7 +74,9 @@ class Rig:
 
     async def run(self, job: bytes, *, audit: bool = False, cancel: trio.Event | None = None) -> LocalResult:
         deal_id = DealId(next(_NUMBERS).to_bytes(32, "big"))
-        return await self.runner.run(deal_id, job, audit=audit, cancel=cancel if cancel is not None else trio.Event())
+        return await self.runner.run(
+            deal_id, RUN, job, audit=audit, cancel=cancel if cancel is not None else trio.Event()
+        )
 
     def left(self) -> list[str]:
         return sorted(os.listdir(self.scratch)) if self.scratch.exists() else []
@@ -228,7 +231,7 @@ async def test_logs_are_there_while_it_runs_and_a_cancel_leaves_nothing(rig: Rig
     stop, results = trio.Event(), list[LocalResult]()
 
     async def go() -> None:
-        results.append(await rig.runner.run(deal_id, job, audit=False, cancel=stop))
+        results.append(await rig.runner.run(deal_id, RUN, job, audit=False, cancel=stop))
 
     path = rig.runner.log_path(deal_id, "stdout")
     async with trio.open_nursery() as nursery:
@@ -259,13 +262,13 @@ async def test_a_run_that_comes_again_waits_for_the_one_that_ends(rig: Rig, even
 
     async def dropped() -> None:
         with scope:
-            await rig.runner.run(deal_id, slow, audit=False, cancel=trio.Event())
+            await rig.runner.run(deal_id, RUN, slow, audit=False, cancel=trio.Event())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dropped)
         await eventually(lambda: rig.runner.log_path(deal_id, "stdout").exists())
         scope.cancel()
-        result = await rig.runner.run(deal_id, job, audit=False, cancel=trio.Event())
+        result = await rig.runner.run(deal_id, RUN, job, audit=False, cancel=trio.Event())
     assert result.outcome == OutcomeState.EXITED, result.detail
     assert rig.left() == []
     assert rig.runner._turns == {}

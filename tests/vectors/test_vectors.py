@@ -47,6 +47,13 @@ def plain(value: Any) -> Any:
             if config.array_like:
                 return [*([config.tag] if config.tag is not None else []), *fields]
             named = dict(zip(value.__struct_encode_fields__, fields, strict=True))
+            if config.omit_defaults:
+                usual = {one.encode_name: one.default for one in msgspec.structs.fields(value)}
+                named = {
+                    name: one
+                    for name, one in named.items()
+                    if usual[name] is msgspec.NODEFAULT or one != plain(usual[name])
+                }
             return {config.tag_field: config.tag, **named} if config.tag is not None else named
         case tuple() | list():
             return [plain(item) for item in value]

@@ -3,10 +3,12 @@
 from msgspec.structs import replace
 
 from devnet.sim.samples import Samples
-from protocols.deals import provider
+from protocols.deals import client, provider
+from protocols.deals.checking import ROUNDS_LATE
 from protocols.deals.inputs import Ctx
 from protocols.deals.states import Delivered, Resulted
 from protocols.units import Seconds, UnixSeconds
+from protocols.verify.audits import BEACON_LEAD
 
 SAMPLES = Samples()
 CTX = Ctx(SAMPLES.env(SAMPLES.provider), UnixSeconds(0))
@@ -29,8 +31,17 @@ def test_a_client_that_said_nothing_has_the_silence() -> None:
 
 
 def test_a_client_that_holds_the_bytes_has_the_time_to_run_the_job_again() -> None:
+    """A round of the beacon, the job here, and once more in a deal with somebody else."""
     after, _, execution = due("Delivered", 100_000)
-    assert after == SILENCE + execution
+    rounds = (BEACON_LEAD + ROUNDS_LATE) * CTX.env.params.beacon.period_s
+    assert after == SILENCE + rounds + execution + CTX.env.params.commit_within + execution
+
+
+def test_a_client_ends_its_check_a_margin_before_its_provider_claims() -> None:
+    state = SAMPLES.states()["Checking"]
+    claims, ends = provider.deadline(state, CTX), client.deadline(state, CTX)
+    assert claims is not None
+    assert ends == claims - CTX.env.params.deadline_margin
 
 
 def test_a_claim_is_posted_in_time_whatever_the_client_does() -> None:

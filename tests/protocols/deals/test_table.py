@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from devnet.sim.documents import filled
 from devnet.sim.samples import NOW, Samples
-from protocols.deals import client, eip712, provider
+from protocols.deals import checking, client, eip712, provider
 from protocols.deals import inputs as ins
 from protocols.deals import states as st
 from protocols.deals.table import CLIENT, EDGES, PROVIDER, STATES, Edge
-from protocols.units import ZERO_HASH, Hash32, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, Cid, Hash32, Tokens, UnixSeconds
+from protocols.verify.audits import AwaitRound, First, Reexecution, RunElsewhere, RunHere, Second, Subject, Waiting
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "protocol" / "deal.md"
 SAMPLES = Samples()
@@ -28,14 +29,14 @@ def context(role: str) -> ins.Ctx:
 
 def variants() -> Iterator[st.DealState]:
     """Every state, in each shape that could make a difference."""
-    plain = SAMPLES.states()
-    claim = SAMPLES.claim()
+    plain: dict[str, Any] = dict(SAMPLES.states())
+    claim: Any = SAMPLES.claim()
     lost = replace(SAMPLES.commitment, lost=True)
     for state in plain.values():
         yield state
         if getattr(state, "commitment", None) is not None:
-            yield replace(state, commitment=lost)  # type: ignore[call-arg]
-        for flag in ("claiming", "leaving", "audited", "burned"):
+            yield replace(state, commitment=lost)
+        for flag in ("claiming", "leaving", "burned"):
             if hasattr(state, flag):
                 yield replace(state, **{flag: True})
     for changes in ({"sign_off": SAMPLES.sign_off()}, {"rejected": "x"}, {"result": None}):
@@ -43,11 +44,42 @@ def variants() -> Iterator[st.DealState]:
     yield replace(claim, result=None, result_hash=ZERO_HASH)
     for how in ("settled", "finalized", "cancelled"):
         for changes in ({"claim": claim}, {"claim": claim, "sign_off": None}, {"result": None, "sign_off": None}, {}):
-            yield replace(plain["Settled"], how=how, **changes)  # type: ignore[arg-type]
+            yield replace(plain["Settled"], how=how, **changes)
     yield replace(plain["Abandoned"], code="cancelled")
     yield replace(plain["Signed"], early=SAMPLES.notice())
     yield replace(plain["Signed"], refund=SAMPLES.cancel(SAMPLES.provider))
     yield replace(plain["Proposed"], early=SAMPLES.notice())
+    for audit in audits():
+        yield replace(plain["Checking"], audit=audit)
+        yield replace(plain["Checking"], audit=audit, commitment=lost)
+
+
+def audits() -> Iterator[st.Audit]:
+    """Every place in which a check can stand, with money left and without."""
+    deal = SAMPLES.deal()
+    mine, theirs = deal.client, deal.provider
+    for budget in (Tokens(0), Tokens(10)):
+        subject = Subject.of(
+            eip712.deal_id(SAMPLES.domain, deal), replace(deal, audit_ppm=1), executor="wasm", owners=(mine, theirs),
+            latest=4, budget=budget
+        )  # fmt: skip
+        elsewhere = RunElsewhere(ZERO_HASH, (mine, theirs), Tokens(10))
+        yield st.Audit(Waiting(subject), AwaitRound(7))
+        yield st.Audit(First(subject, budget), RunHere())
+        if budget:
+            yield st.Audit(First(subject, budget, tries=2), elsewhere)
+            first = ran(mine, root=OTHER)
+            yield st.Audit(Second(subject, budget, Reexecution(mine, False), 2), elsewhere, first)
+
+
+OTHER = Cid(SAMPLES.root[:-1] + bytes([SAMPLES.root[-1] ^ 1]))
+THIRD = Address(b"\x33" * 20)
+
+
+def ran(owner: Address, **changes: Any) -> st.Ran:
+    commit = SAMPLES.result_commit()
+    same = st.Ran(owner, commit.outcome, commit.exit_code, commit.fuel, SAMPLES.root)
+    return replace(same, **changes)
 
 
 def local_result(**changes: Any) -> st.LocalResult:
@@ -78,6 +110,13 @@ def inputs(state: st.DealState) -> Iterator[tuple[str, ins.DealInput]]:
     yield "job failed", ins.JobFinished(local_result(outcome=eip712.OutcomeCode.CANCELLED))
     yield "audit agrees", ins.AuditFinished(local_result())
     yield "audit differs", ins.AuditFinished(local_result(fuel=1))
+    yield "audit useless", ins.AuditFinished(local_result(outcome=eip712.OutcomeCode.OOM))
+    yield "round", ins.RoundKnown(7, ZERO_HASH)
+    yield "rerun agrees", ins.Rerun(ran(THIRD), THIRD, "", Tokens(1))
+    yield "rerun differs", ins.Rerun(ran(THIRD, root=OTHER), THIRD, "", Tokens(1))
+    yield "rerun useless", ins.Rerun(None, THIRD, "why", Tokens(1))
+    yield "rerun useless", ins.Rerun(None, None, "nobody", Tokens(0))
+    yield "receipt", ins.ReceiptArrived(SAMPLES.named())
     yield "result", ins.ResultArrived(SAMPLES.notice())
     yield "delivered", ins.DeliveryConfirmed(SAMPLES.receipt())
     yield "signed off", ins.SignedOff(SAMPLES.sign_off())
@@ -108,7 +147,7 @@ def walked(role: str) -> set[Edge]:
 
 
 def from_the_node(role: str) -> set[Edge]:
-    """The two edges that the node takes itself, because they need more than the deal: a slot, a draw."""
+    """The edges that the node takes itself, because they need more than the deal: a slot, a receipt."""
     states = SAMPLES.states()
     if role == PROVIDER:
         committed = states["Committed"]
@@ -117,8 +156,12 @@ def from_the_node(role: str) -> set[Edge]:
         return {Edge(role, "Committed", "slot free", type(new).__name__)}
     delivered = states["Delivered"]
     assert isinstance(delivered, st.Delivered)
-    new, _ = client.accept(delivered, "bytes", context(role))
-    return {Edge(role, "Delivered", "checked", type(new).__name__)}
+    found = set()
+    for word, audit_ppm in (("receipt signed", 1), ("nothing to compare", 0)):
+        terms = replace(delivered.terms, deal=replace(SAMPLES.deal(), audit_ppm=audit_ppm))
+        new, _ = checking.begin(replace(delivered, terms=terms), 7, "wasm", Tokens(0), context(role))
+        found.add(Edge(role, "Delivered", word, type(new).__name__))
+    return found
 
 
 @pytest.mark.parametrize("role", [CLIENT, PROVIDER])

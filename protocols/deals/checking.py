@@ -1,0 +1,243 @@
+"""How does a client check a result that it holds, and what follows?
+
+The deal's side of `protocols.verify.audits`: the receipt that names the round, the comparison, and the two ends. What the
+machine asks for stands in the state (`Audit.asked`), so that a restart asks for it again; `protocols.handlers.audits` does.
+"""
+
+from typing import Final
+
+import msgspec
+
+from protocols.deals import eip712
+from protocols.deals.inputs import AuditFinished, Ctx, Rerun, RoundKnown, Step, TimePassed, outcome_name, say, send
+from protocols.deals.reorganised import OnChain
+from protocols.deals.states import Accepted, Audit, Checking, DealTerms, Delivered, Ran, Rejected, Resulted
+from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect
+from protocols.limits import MAX_REASON_CHARS
+from protocols.messages.deal import ReceiptNotice, Rejection, ResultNotice, SignOff
+from protocols.units import Address, Tokens, UnixSeconds
+from protocols.verify import audits
+from protocols.verify.levels import NEVER_GROUNDS
+
+__all__ = [
+    "ROUNDS_LATE",
+    "accept",
+    "begin",
+    "check_by",
+    "dispute_wanted",
+    "last_call",
+    "ran_elsewhere",
+    "ran_here",
+    "reject",
+    "round_known",
+    "silence_over",
+    "time_up",
+]
+
+ROUNDS_LATE: Final = 3
+"""Rounds that a relay may be behind, and the message that carries the receipt."""
+
+
+# --- the receipt -------------------------------------------------------------------------------------------------
+
+
+def begin(state: Delivered, beacon_round: int, executor: str, budget: Tokens, ctx: Ctx) -> Step:
+    """Sign the receipt: from here on the draw is fixed, and nobody has seen it yet. Then wait for the round, unless there
+    is nothing to compare.
+
+    ``budget``: what re-executions by others may cost. An operator stands for its owner: whose it is, this client has not
+    asked the chain.
+    """
+    terms = state.terms
+    result_hash = eip712.digest(ctx.env.domain, state.result.commit)
+    receipt = eip712.ResultReceipt(deal_id=terms.deal_id, result_hash=result_hash, beacon_round=beacon_round)
+    notice = ReceiptNotice(receipt=receipt, signature=ctx.env.signer.sign(eip712.digest(ctx.env.domain, receipt)))
+    new = Checking(terms, state.commitment, state.result, state.at, state.receipt, notice)
+    told = (send(ctx, terms, terms.provider, notice), say(terms, "deal.receipt", round=str(beacon_round)))
+    if terms.checks is not None:
+        end, effects = accept(new, "bytes", "it is a re-execution itself", ctx)
+        return end, (*told, *effects)
+    subject = audits.Subject.of(
+        terms.deal_id,
+        terms.deal,
+        executor=executor,
+        owners=(terms.deal.client, terms.deal.provider),
+        latest=beacon_round - audits.BEACON_LEAD,
+        budget=budget,
+    )
+    at, requests = audits.start(subject, terms.deal, state.result.commit.outcome)
+    end, effects = _follow(new, at, requests, None, ctx)
+    return end, (*told, *effects)
+
+
+# --- what happens to a check -------------------------------------------------------------------------------------
+
+
+def round_known(state: Checking, event: RoundKnown, ctx: Ctx) -> Step:
+    """The beacon has spoken."""
+    return _advance(state, audits.RoundArrived(event.number, event.value), None, ctx)
+
+
+def ran_here(state: Checking, event: AuditFinished, ctx: Ctx) -> Step:
+    """This node's own executor is done."""
+    result, mine = event.result, state.terms.deal.client
+    if result.outcome in NEVER_GROUNDS:
+        reason = f"the re-execution here ended {outcome_name(result.outcome)}: {result.detail}"[:MAX_REASON_CHARS]
+        return _advance(state, audits.Unusable(mine, reason), None, ctx)
+    return _compared(state, Ran(mine, result.outcome, result.exit_code, result.fuel, result.root), Tokens(0), ctx)
+
+
+def ran_elsewhere(state: Checking, event: Rerun, ctx: Ctx) -> Step:
+    """Another provider has run it, or nobody would."""
+    if event.ran is None or event.ran.outcome in NEVER_GROUNDS:
+        reason = event.reason or "a re-execution ended in a way that depends on the machine"
+        owner = event.owner if event.ran is None else event.ran.owner
+        return _advance(state, audits.Unusable(owner, reason, event.cost), None, ctx)
+    return _compared(state, event.ran, event.cost, ctx)
+
+
+def time_up(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
+    """The provider is about to claim: what is known by now decides."""
+    return _advance(state, audits.TimeUp(), None, ctx)
+
+
+def _compared(state: Checking, ran: Ran, cost: Tokens, ctx: Ctx) -> Step:
+    level, theirs = state.terms.deal.level, _of_provider(state.result, state.terms.deal.provider)
+    first = state.audit.first if state.audit else None
+    matches = _same(level, ran, theirs)
+    beside = None if first is None else _same(level, ran, first)
+    if matches is None or (first is not None and beside is None):
+        unusable = audits.Unusable(ran.owner, f"files are not compared at level {level.name.lower()} yet", cost)
+        return _advance(state, unusable, None, ctx)
+    return _advance(state, audits.Reexecuted(ran.owner, matches, beside, cost), ran, ctx)
+
+
+def _of_provider(result: ResultNotice, owner: Address) -> Ran:
+    commit = result.commit
+    return Ran(owner, commit.outcome, commit.exit_code, commit.fuel, result.root)
+
+
+def _same(level: eip712.Level, one: Ran, other: Ran) -> bool | None:
+    """`exact` of `protocols.verify.comparators`, which needs no files. At the other levels equal roots are the same
+    result, and different ones need the files: None."""
+    if (one.outcome, one.exit_code) != (other.outcome, other.exit_code):
+        return False
+    if level == eip712.Level.EXACT:
+        return (one.root, one.fuel) == (other.root, other.fuel)
+    return True if one.root == other.root else None
+
+
+def _advance(state: Checking, event: audits.AuditEvent, ran: Ran | None, ctx: Ctx) -> Step:
+    audit = state.audit
+    if audit is None:
+        return state, ()
+    at, requests = audits.advance(audit.at, event)
+    if at is audit.at:
+        return state, ()
+    return _follow(state, at, requests, audit.first or ran, ctx)
+
+
+def _follow(
+    state: Checking,
+    at: audits.AuditState,
+    requests: tuple[audits.AuditRequest, ...],
+    first: Ran | None,
+    ctx: Ctx,
+) -> Step:
+    """Keep what the machine asks for, or end."""
+    if isinstance(at, audits.Concluded):
+        return _concluded(state, at, ctx)
+    (asked,) = requests
+    new = msgspec.structs.replace(state, audit=Audit(at, asked, first))
+    match asked:
+        case audits.AwaitRound():
+            return new, ()
+        case audits.RunHere():
+            return new, (say(state.terms, "deal.auditing", where="here"),)
+        case audits.RunElsewhere():
+            where = "differs, asking another provider" if isinstance(at, audits.Second) else "another provider"
+            return new, (*_stop_run(state.terms), say(state.terms, "deal.auditing", where=where))
+
+
+def _concluded(state: Checking, end: audits.Concluded, ctx: Ctx) -> Step:
+    if end.mismatch:
+        return reject(state, "wrong-result", f"another result than the provider's: {end.reason}", ctx, end.confirmed)
+    new, effects = accept(state, end.checked, end.reason, ctx)
+    if end.outvoted is not None:
+        effects = (*effects, say(state.terms, "deal.audit_outvoted", owner="0x" + end.outvoted.hex()))
+    return new, effects
+
+
+# --- the two ends ------------------------------------------------------------------------------------------------
+
+
+def accept(state: Checking, checked: audits.Checked, why: str, ctx: Ctx) -> Step:
+    """Sign off: the receipt that was sent, and the settlement of the whole price."""
+    terms = state.terms
+    settlement = eip712.Settlement(deal_id=terms.deal_id, paid=terms.deal.price)
+    off = SignOff(
+        receipt=state.named.receipt,
+        receipt_signature=state.named.signature,
+        settlement=settlement,
+        signature=ctx.env.signer.sign(eip712.digest(ctx.env.domain, settlement)),
+    )
+    accepted = Accepted(terms, state.commitment, state.result, off, checked)
+    told = say(terms, "deal.accepted", checked=checked, why=why)
+    return accepted, (*_stop_run(terms), send(ctx, terms, terms.provider, off), told)
+
+
+def reject(state: Resulted | Checking, code: str, detail: str, ctx: Ctx, confirmed: bool = False) -> Step:
+    """Do not sign. The receipts are kept: they are evidence."""
+    terms, detail = state.terms, detail[:MAX_REASON_CHARS]
+    held = state if isinstance(state, Checking) else None
+    rejected = Rejected(
+        terms,
+        state.commitment,
+        state.result,
+        code,
+        detail,
+        receipt=held.receipt if held else None,
+        named=held.named if held else None,
+        confirmed=confirmed,
+    )
+    return rejected, (
+        CancelFetch(deal_id=terms.deal_id),
+        *(_stop_run(terms) if held else ()),
+        send(ctx, terms, terms.provider, Rejection(deal_id=terms.deal_id, code=code, detail=detail)),
+        say(terms, "deal.rejected", code=code, detail=detail),
+        *(dispute_wanted(rejected) if confirmed else ()),
+    )
+
+
+def dispute_wanted(state: Rejected) -> tuple[Effect, ...]:
+    """Two re-executions stand against the result. With ``enforcement: panel`` this is where a dispute begins; with
+    ``self`` there is nobody to call: the evidence is kept, and people are told."""
+    return (say(state.terms, "deal.mismatch_confirmed", detail=state.detail),)
+
+
+def _stop_run(terms: DealTerms) -> tuple[Effect, ...]:
+    """No re-execution here is needed any more."""
+    return (CancelJob(deal_id=terms.deal_id), DropEffects(prefix=f"run:{terms.deal_id.hex()}"))
+
+
+# --- the time for it ---------------------------------------------------------------------------------------------
+
+
+def silence_over(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
+    """When the provider of a client that holds the bytes claims: a round comes, the job runs again here, and once more
+    elsewhere; but never so late that the claim could miss the chain."""
+    deal, params = state.terms.deal, ctx.env.params
+    rounds = (audits.BEACON_LEAD + ROUNDS_LATE) * params.beacon.period_s
+    again = deal.exec_seconds + params.commit_within + deal.exec_seconds
+    return UnixSeconds(min(state.at + params.silence_before_claim + rounds + again, last_call(state, ctx)))
+
+
+def check_by(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
+    """When the client ends a check that has not come to an end: a margin before its provider claims."""
+    return UnixSeconds(silence_over(state, ctx) - ctx.env.params.deadline_margin)
+
+
+def last_call(state: OnChain, ctx: Ctx) -> UnixSeconds:
+    """When a claim must be posted at the latest, so that it is on chain before the deal can expire."""
+    deal = state.terms.deal
+    return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds - ctx.env.params.deadline_margin)

@@ -1,0 +1,151 @@
+"""What does a node do for the checks of its results? Names the round, waits for it, runs jobs again, buys runs of them.
+
+A re-execution by somebody else is a deal of the same run with the next index (`DealTerms.checks`): within the run's budget,
+with a provider that is no party of the checked deal, and never the run's own result.
+"""
+
+from typing import Final
+
+import msgspec
+
+from protocols import events as ev
+from protocols.canonical import tagged_digest
+from protocols.deals import checking
+from protocols.deals.inputs import Ctx, DealInput, Rerun, RoundKnown, Step
+from protocols.deals.search import Recheck, Search
+from protocols.deals.states import (
+    FINAL_STATES,
+    Abandoned,
+    Accepted,
+    Checking,
+    Claimed,
+    DealState,
+    Delivered,
+    Expired,
+    Ran,
+    Rejected,
+    Settled,
+)
+from protocols.effects import Effect, RunJob
+from protocols.env import Env
+from protocols.handlers import runs
+from protocols.handlers.beacon import wait_for
+from protocols.job.canonical import CanonicalJob
+from protocols.runs import Run
+from protocols.state import NodeState
+from protocols.units import DealId, RunId, Tokens, UnixSeconds
+from protocols.verify.audits import BEACON_LEAD, AwaitRound, RunElsewhere, RunHere
+
+__all__ = ["ask", "begin", "rerun_ended", "search_for", "started", "stop", "sub_search"]
+
+TIMER: Final = "recheck:"
+
+
+def begin(state: NodeState, delivered: Delivered, env: Env) -> Step:
+    """All bytes are here and verified: sign the receipt, and start the check that its round decides about."""
+    terms = delivered.terms
+    ctx = Ctx(env, state.chain_now)
+    # A beacon that this node has not heard for a while has gone on: the clock knows what others may have seen.
+    latest = max(state.beacon.newest, env.params.beacon.round_at(state.wall))
+    run = state.durable.runs[terms.run_id]
+    job = CanonicalJob.decode(state.durable.jobs[terms.deal.job_id])
+    left = Tokens(max(run.market.budget - runs.outstanding(state, run), 0))
+    return checking.begin(delivered, latest + BEACON_LEAD, job.executor, left, ctx)
+
+
+def ask(state: NodeState, deal: Checking, env: Env) -> tuple[DealInput | None, list[Effect]]:
+    """Do what the check waits for; the first part is its answer, where that is known at once."""
+    terms, audit = deal.terms, deal.audit
+    deal_id = terms.deal_id
+    match audit.asked if audit else None:
+        case AwaitRound(round=number):
+            known = state.beacon.known(number)
+            if known is not None:
+                return RoundKnown(number, known.randomness), []
+            return None, wait_for(state, number, f"audit:{deal_id.hex()}", env)
+        case RunHere():
+            body, key = state.durable.jobs[terms.deal.job_id], f"run:{deal_id.hex()}"
+            return None, [RunJob(key=key, deal_id=deal_id, run_id=terms.run_id, job=body, audit=True)]
+        case RunElsewhere():
+            state.timers.set(TIMER + deal_id.hex(), 0)
+            return None, []
+        case _:
+            return None, []
+
+
+def started(state: NodeState, deal: Checking, env: Env) -> list[Effect]:
+    """After a restart: wait for the same round, go on looking. What ran here is in the outbox, and runs again."""
+    if deal.audit is None or isinstance(deal.audit.asked, RunHere):
+        return []
+    return ask(state, deal, env)[1]
+
+
+# --- re-executions by others -------------------------------------------------------------------------------------
+
+
+def sub_search(deal_id: DealId) -> RunId:
+    """Under which name the search for a re-execution stands among the searches of runs."""
+    return RunId(tagged_digest("recheck/1", deal_id))
+
+
+def search_for(state: NodeState, deal_key: bytes, event: ev.Event) -> RunId | None:
+    """Open the search for a re-execution of a deal, unless it is no longer wanted or under way; its name."""
+    deal_id = DealId(deal_key)
+    half = state.durable.deals.get(deal_id)
+    deal = half.state if half is not None else None
+    if not isinstance(deal, Checking) or deal.audit is None:
+        return None
+    asked = deal.audit.asked
+    run = state.durable.runs[deal.terms.run_id]
+    name = sub_search(deal_id)
+    if not isinstance(asked, RunElsewhere) or name in state.searches or list(_reruns(state, run, deal_id)):
+        return None
+    most = Tokens(min(run.market.max_price, asked.at_most))
+    market = msgspec.structs.replace(run.market, target=None, deadline=UnixSeconds(0), max_price=most)
+    again = msgspec.structs.replace(run, market=market, next_index=len(run.deals))
+    job = CanonicalJob.decode(state.durable.jobs[run.job_id])
+    recheck = Recheck(name, deal_id, asked.other_than, asked.numeric_class)
+    state.searches[name] = Search(again, job, started=event.at, quote_only=False, wall=state.wall, recheck=recheck)
+    return name
+
+
+def rerun_ended(before: DealState | None, new: DealState) -> Rerun | None:
+    """What a deal that re-executes another has come to by this step; None while it goes on, or when that was told."""
+    terms = new.terms
+    owner, price = terms.deal.provider, terms.deal.price
+    match new:
+        case Accepted() if not isinstance(before, Accepted):
+            commit = new.result.commit
+            ran = Ran(owner, commit.outcome, commit.exit_code, commit.fuel, new.result.root)
+            return Rerun(ran, owner, "", price)
+        case Abandoned() | Expired() | Rejected() | Settled() | Claimed(sign_off=None):
+            if isinstance(before, (*FINAL_STATES, Accepted, Rejected, Claimed)):
+                return None
+            return Rerun(None, owner, f"a re-execution ended {type(new).__name__.lower()}", _cost(new))
+        case _:
+            return None
+
+
+def _cost(ended: DealState) -> Tokens:
+    """What it may still cost, or has cost."""
+    match ended:
+        case Abandoned() | Expired():
+            return Tokens(0)
+        case Settled(paid=paid):
+            return paid
+        case _:
+            return ended.terms.deal.price
+
+
+def stop(state: NodeState, ended: DealState, env: Env) -> tuple[list[Effect], list[DealId]]:
+    """A check is over: end its search; the re-executions that are still under way are the second part."""
+    deal_id = ended.terms.deal_id
+    state.timers.clear(TIMER + deal_id.hex())
+    run = state.durable.runs[ended.terms.run_id]
+    return runs.drop_search(state, sub_search(deal_id), env), list(_reruns(state, run, deal_id))
+
+
+def _reruns(state: NodeState, run: Run, deal_id: DealId) -> list[DealId]:
+    """Deals under way that compute this one's result again."""
+    found = ((one, state.durable.deals[one].state) for one in run.deals if one in state.durable.live)
+    return [one for one, deal in found if deal.terms.checks == deal_id and not isinstance(deal, Accepted | Claimed)]

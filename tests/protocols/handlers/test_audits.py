@@ -1,0 +1,275 @@
+"""Who checks a result, when, at whose cost, and what does a client do about what it finds?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from devnet.sim.node import SimNode
+from devnet.sim.perform import result_of
+from devnet.sim.simulate import NO_NOISE
+from devnet.sim.workload import FUNDS, offer_of, toy_job
+from devnet.sim.world import World
+from protocols import effects as fx
+from protocols import events as ev
+from protocols.deals import eip712
+from protocols.deals.states import Accepted, Checking, Claimed, DealState, Rejected, Settled
+from protocols.messages.negotiation import InputRoot
+from protocols.runs import Done, Failed, MarketTerms, Run
+from protocols.state import PROVIDER
+from protocols.units import DealId, Hash32, PeerId, Tokens
+from protocols.verify.audits import AwaitRound, RunElsewhere, RunHere
+
+PRICE = Tokens(10**17)
+
+
+class Scene:
+    """One client that submits one run, and providers, the first of which it aims at."""
+
+    def __init__(self, providers: int = 3, *, lies: bool = False, budget: int = 4, audit_ppm: int = 1_000_000) -> None:
+        self.world = World(1, network=NO_NOISE)
+        self.client = self.world.add(free=FUNDS, stake=0)
+        self.providers = [self.world.add(free=0, stake=FUNDS) for _ in range(providers)]
+        self.provider.habits.honest = not lies
+        for provider in self.providers:
+            provider.offer = offer_of(self.world, provider)
+        for node in (self.client, *self.providers):
+            node.start()
+        self.notes: list[fx.Notify] = []
+        self.hear(self.client)
+        self.world.run(8_000)
+        self.market = MarketTerms(
+            max_price=PRICE, budget=Tokens(budget * PRICE), audit_ppm=audit_ppm, target=self.provider.me
+        )
+        self.submit()
+
+    @property
+    def provider(self) -> SimNode:
+        return self.providers[0]
+
+    def hear(self, node: SimNode) -> None:
+        """What it tells people, from now on."""
+        perform = node.perform
+
+        def told(effect: fx.Effect) -> None:
+            if isinstance(effect, fx.Notify):
+                self.notes.append(effect)
+            perform(effect)
+
+        vars(node)["perform"] = told
+
+    def submit(self) -> None:
+        job = toy_job(1)
+        self.client.post(
+            ev.RunSubmitted(
+                at=self.world.now,
+                job=job.encode(),
+                inputs=(InputRoot(job.module, job.module_size),),
+                market=self.market,
+                run_nonce=1,
+                entropy=Hash32(bytes(32)),
+                wall=self.client.wall,
+            )
+        )
+
+    def until(self, holds: Callable[[], Any], limit_ms: int = 900_000) -> None:
+        end = self.world.now + limit_ms
+        while not holds():
+            assert self.world.now < end, f"it did not come to that; the deals are {self.deals}"
+            self.world.run(self.world.now + 50)
+
+    @property
+    def run(self) -> Run:
+        (run,) = self.client.state.durable.runs.values()
+        return run
+
+    @property
+    def deals(self) -> list[DealState]:
+        return [half.state for half in self.client.state.durable.deals.values()]
+
+    @property
+    def first(self) -> DealState:
+        return self.deals[0]
+
+    def asks(self, what: type) -> bool:
+        deal = self.first if self.deals else None
+        return isinstance(deal, Checking) and deal.audit is not None and isinstance(deal.audit.asked, what)
+
+    def told(self, name: str) -> list[dict[str, str]]:
+        return [one.fields for one in self.notes if one.name == name]
+
+    def silence(self) -> None:
+        """No round of the beacon is made any more, and none is served."""
+        for node in self.world.nodes.values():
+            vars(node)["hear"] = lambda number: None
+
+
+def theirs(scene: Scene, deal_id: DealId) -> DealState:
+    half = scene.provider.state.durable.deals[deal_id]
+    assert half.role == PROVIDER
+    return half.state
+
+
+def test_the_receipt_names_a_round_that_nobody_has_seen_and_the_provider_keeps_it() -> None:
+    scene = Scene()
+    scene.until(lambda: scene.asks(AwaitRound))
+    deal = scene.first
+    assert isinstance(deal, Checking)
+    due = scene.world.params.beacon.round_at(scene.client.wall)
+    assert deal.named.receipt.beacon_round == due + 3
+    assert scene.client.state.beacon.known(due + 3) is None
+    scene.until(lambda: isinstance(theirs(scene, deal.terms.deal_id), Checking))
+    kept = theirs(scene, deal.terms.deal_id)
+    assert isinstance(kept, Checking)
+    assert (kept.named, kept.receipt) == (deal.named, deal.receipt)
+    scene.until(lambda: isinstance(scene.first, Settled))
+    paid = scene.first
+    assert isinstance(paid, Settled)
+    assert paid.sign_off is not None
+    assert (paid.sign_off.receipt, paid.sign_off.receipt_signature) == (deal.named.receipt, deal.named.signature)
+
+
+@pytest.mark.parametrize(("audit_ppm", "checked"), [(0, "bytes"), (1_000_000, "audited")])
+def test_the_outcome_says_what_was_checked(audit_ppm: int, checked: str) -> None:
+    scene = Scene(audit_ppm=audit_ppm)
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert isinstance(scene.run.status, Done)
+    assert scene.run.status.checked == checked
+    assert len(scene.deals) == 1
+
+
+def test_a_wrong_result_is_confirmed_by_a_third_owner_and_not_signed_off() -> None:
+    scene = Scene(lies=True)
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    first, again = scene.deals
+    assert isinstance(first, Rejected)
+    assert first.confirmed
+    assert first.named is not None
+    assert first.receipt is not None
+    assert again.terms.checks == first.terms.deal_id
+    assert again.terms.provider != scene.provider.me
+    assert again.terms.deal.index == 1
+    assert isinstance(scene.run.status, Failed)
+    assert scene.run.status.code == "rejected"
+    assert len(scene.told("deal.mismatch_confirmed")) == 1
+    assert scene.told("deal.accepted")[0]["why"] == "it is a re-execution itself"
+    scene.until(lambda: isinstance(scene.deals[1], Settled))
+
+
+def test_the_owner_gets_the_right_result_elsewhere_by_a_retry() -> None:
+    scene = Scene(lies=True)
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    market = msgspec.structs.replace(scene.run.market, target=None)
+    scene.client.state.durable.put_run(msgspec.structs.replace(scene.run, market=market))
+    scene.client.post(ev.RetryRequested(at=scene.world.now, run_id=scene.run.run_id))
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert isinstance(scene.run.status, Done)
+    assert scene.run.status.checked == "audited"
+    assert scene.deals[-1].terms.provider != scene.provider.me
+    assert [deal.terms.deal.index for deal in scene.deals] == [0, 1, 2]
+
+
+def test_a_client_that_is_wrong_itself_accepts_what_a_third_owner_confirms() -> None:
+    scene = Scene()
+    scene.until(lambda: scene.asks(RunHere))
+    (key,) = [key for key in scene.client.outbox if key.startswith("run:")]
+    wrong = msgspec.structs.replace(result_here(scene), fuel=1)
+    scene.client.post(ev.AuditCompleted(at=scene.world.now, deal_id=scene.first.terms.deal_id, result=wrong), (key,))
+    assert scene.asks(RunElsewhere)
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert isinstance(scene.run.status, Done)
+    assert scene.run.status.checked == "audited"
+    assert scene.told("deal.audit_outvoted") == [
+        {"deal": scene.first.terms.deal_id.hex(), "owner": "0x" + scene.client.env.signer.address.hex()}
+    ]
+
+
+def result_here(scene: Scene) -> Any:
+    return result_of(toy_job(1), scene.run.run_id, honest=True)
+
+
+@pytest.mark.parametrize("why", ["nobody else", "no money"])
+def test_a_mismatch_that_nobody_confirms_is_shown_and_not_signed(why: str) -> None:
+    scene = Scene(providers=1 if why == "nobody else" else 3, lies=True)
+    if why == "no money":
+        scene.until(lambda: scene.deals)
+        price = scene.first.terms.deal.price
+        market = msgspec.structs.replace(scene.run.market, budget=price)
+        scene.client.state.durable.put_run(msgspec.structs.replace(scene.run, market=market))
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    (first,) = scene.deals
+    assert isinstance(first, Rejected | Claimed)
+    assert scene.told("deal.mismatch_confirmed") == []
+    assert "a re-execution differs" in scene.told("deal.rejected")[0]["detail"]
+
+
+def test_a_beacon_that_falls_silent_costs_the_audit_and_nobody_money() -> None:
+    scene = Scene()
+    scene.until(lambda: scene.asks(AwaitRound))
+    scene.silence()
+    scene.until(lambda: isinstance(scene.first, Settled))
+    assert isinstance(scene.first, Settled)
+    assert (scene.first.how, scene.first.checked) == ("settled", "bytes")
+    assert scene.world.chain.done.get("claim", 0) == 0
+
+
+@pytest.mark.parametrize("asked", [AwaitRound, RunHere, RunElsewhere])
+def test_a_restart_goes_on_with_the_check(asked: type) -> None:
+    scene = Scene(lies=asked is RunElsewhere)
+    scene.until(lambda: scene.asks(asked))
+    before = scene.first
+    assert isinstance(before, Checking)
+    scene.client.kill()
+    scene.client.start()
+    assert isinstance(scene.first, Checking)
+    assert scene.first.named == before.named
+    scene.until(lambda: isinstance(scene.run.status, Done | Failed))
+    if asked is RunElsewhere:
+        assert isinstance(scene.first, Rejected | Claimed)
+        assert len(scene.deals) == 2
+    else:
+        assert isinstance(scene.run.status, Done)
+        assert scene.run.status.checked == "audited"
+
+
+def test_a_re_execution_that_fails_is_tried_with_somebody_else() -> None:
+    scene = Scene(lies=True)
+    for other in scene.providers[1:]:
+        other.habits.infra_ppm = 1_000_000
+    scene.until(lambda: len(scene.deals) == 2)
+    failing: PeerId = scene.deals[1].terms.provider
+    for other in scene.providers[1:]:
+        other.habits.infra_ppm = 1 if other.me != failing else 1_000_000
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    assert len(scene.deals) == 3
+    assert scene.deals[2].terms.provider not in (failing, scene.provider.me)
+    assert isinstance(scene.first, Rejected)
+    assert scene.first.confirmed
+
+
+def test_a_second_receipt_changes_nothing_at_the_provider() -> None:
+    scene = Scene()
+    scene.until(lambda: scene.deals and isinstance(scene.first, Accepted | Checking))
+    deal_id = scene.first.terms.deal_id
+    scene.until(lambda: isinstance(theirs(scene, deal_id), Checking))
+    kept = theirs(scene, deal_id)
+    assert isinstance(kept, Checking)
+    receipt = msgspec.structs.replace(kept.named.receipt, beacon_round=kept.named.receipt.beacon_round + 1)
+    signature = scene.client.env.signer.sign(eip712.digest(scene.world.domain, receipt))
+    other = msgspec.structs.replace(kept.named, receipt=receipt, signature=signature)
+    data = scene.client.env.seal(other)[1]
+    scene.provider.post(ev.MessageArrived(at=scene.world.now, peer=scene.client.me, data=data))
+    again = theirs(scene, deal_id)
+    assert isinstance(again, Checking)
+    assert again.named == kept.named
+
+
+def test_a_run_pays_for_its_re_execution_out_of_its_budget() -> None:
+    scene = Scene(lies=True)
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    scene.world.run(scene.world.now + 900_000)
+    assert all(isinstance(deal, Settled) for deal in scene.deals)
+    spent = sum(deal.paid for deal in scene.deals if isinstance(deal, Settled))
+    assert spent == sum(deal.terms.deal.price for deal in scene.deals)
+    assert spent <= scene.run.market.budget
