@@ -184,6 +184,22 @@ def test_the_parties_own_seats_are_not_drawn(make_court: "Callable[..., PanelWor
     assert sorted(called) == [0, 1]
 
 
+def test_seats_of_the_owners_behind_the_parties_are_not_drawn(make_court: "Callable[..., PanelWorld]") -> None:
+    court = make_court(seats=3)
+    behind_client, behind_provider = court.mediators[0], court.stranger
+    court.join(behind_provider)
+    court.world.call(behind_provider, "stake", C)
+    court.world.adopt(behind_client, court.client)
+    court.world.adopt(behind_provider, court.provider)
+    court.world.warp(court.bounds.seat_age)
+    lock = court.claimed()
+    assert (lock.client_owner, lock.provider_owner) == (behind_client.address, behind_provider.address)
+    court.dispute(lock, sender=court.mediators[1])
+    court.show_secret(lock)
+    called = [turn.seat for turn in court.panel_of(lock).turns if turn.stage is Stage.CALLED]
+    assert sorted(called) == [1, 2]
+
+
 def test_a_seat_that_leaves_or_is_bound_elsewhere_is_not_drawn(make_court: "Callable[..., PanelWorld]") -> None:
     court = make_court(seats=5)
     court.resign(court.mediators[0], 0)
