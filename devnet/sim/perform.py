@@ -24,7 +24,7 @@ RETRY_MS: Final = 1_000
 """Between tries of a durable message or a pull."""
 FETCH_TRIES: Final = 90
 """A pull that has made no progress for that many tries is given up, as the real one is."""
-RAW_SHA256: Final = bytes.fromhex("01551220")
+FOLDER_SHA256: Final = bytes.fromhex("01701220")
 
 
 def result_of(job: CanonicalJob, run_id: RunId, *, honest: bool) -> LocalResult:
@@ -36,7 +36,7 @@ def result_of(job: CanonicalJob, run_id: RunId, *, honest: bool) -> LocalResult:
         exit_code=0,
         fuel=int.from_bytes(digest[:4], "big"),
         wall_ms=1,
-        root=Cid(RAW_SHA256 + digest),
+        root=Cid(FOLDER_SHA256 + digest),
         size=1024,
         log_head=sha256(b"log", digest),
         detail="",

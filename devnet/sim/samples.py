@@ -13,6 +13,7 @@ from mesh.base.keys import NodeKey
 from protocols.deals import eip712
 from protocols.deals.desk import inputs_of
 from protocols.deals.eip712 import Deal, Domain
+from protocols.deals.salting import salted_root
 from protocols.deals.states import (
     Abandoned,
     Accepted,
@@ -55,7 +56,8 @@ __all__ = ["MOST_ON_CHAIN", "Samples"]
 MOST_ON_CHAIN: Final = Tokens((1 << 128) - 1)
 """The largest amount an EIP-712 struct of ours can name."""
 NOW: Final = UnixSeconds(1_795_000_000)
-RAW: Final = bytes.fromhex("01551220")
+
+FOLDER: Final = bytes.fromhex("01701220")
 
 
 class Samples:
@@ -74,7 +76,7 @@ class Samples:
         self.job_id = job_id_of(self.job)
         self.run_id = run_id_of(self.job_id, self.client.address, 7)
         self.rfq_id = keccak256(b"sample rfq")
-        self.root = Cid(RAW + keccak256(b"sample result"))
+        self.root = Cid(FOLDER + keccak256(b"sample result"))
         self.commitment = Commitment(keccak256(b"sample commit"), 17, UnixSeconds(NOW + 9))
 
     def env(self, key: NodeKey) -> Env:
@@ -157,7 +159,7 @@ class Samples:
         """What the provider commits to."""
         return eip712.ResultCommit(
             deal_id=eip712.deal_id(self.domain, self.deal()),
-            salted_root=keccak256(keccak256(b"salt"), self.root),
+            salted_root=salted_root(keccak256(b"salt"), self.root),
             outcome=eip712.OutcomeCode.EXITED,
             exit_code=-1,
             fuel=(1 << 64) - 1,

@@ -12,6 +12,7 @@ from protocols.contracts import calls, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals import eip712
 from protocols.deals.dossier import MAX_DOSSIER_BYTES, Dossier, dossier_of, read_dossier, with_parts
+from protocols.deals.salting import salted_root
 from protocols.disputes.params import bond_of, fee_of
 from protocols.disputes.states import Reason
 from protocols.errors import RemoteProtocolError
@@ -180,13 +181,20 @@ def _job(dossier: Dossier) -> list[Finding]:
 
 
 def _result(result: ResultNotice, deal_id: DealId, provider: Address, domain: eip712.Domain) -> list[Finding]:
-    opened = keccak256(result.salt, result.root) == result.commit.salted_root
+    opened = _opens(result)
     digest = eip712.digest(domain, result.commit)
     return [
         _signed("result", provider, digest, result.signature, "the provider committed to this result"),
         Finding("result deal", result.commit.deal_id == deal_id, "the result belongs to this deal"),
         Finding("result root", opened, "the result's content is the one committed to"),
     ]
+
+
+def _opens(result: ResultNotice) -> bool:
+    try:
+        return salted_root(result.salt, result.root) == result.commit.salted_root
+    except RemoteProtocolError:
+        return False
 
 
 def _names_result(dossier: Dossier, deal_id: DealId, named: DealId, result_hash: Hash32) -> bool:

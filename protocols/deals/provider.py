@@ -41,6 +41,7 @@ from protocols.deals.reorganised import (
     recommitted,
     settle_now,
 )
+from protocols.deals.salting import salted_root
 from protocols.deals.states import (
     Abandoned,
     Accepted,
@@ -61,7 +62,6 @@ from protocols.deals.states import (
     Signed,
 )
 from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, FetchBlobs, RunJob, ServeBlobs, StopServing
-from protocols.hashing import keccak256
 from protocols.messages.deal import CancelConsent, ResultNotice
 from protocols.messages.negotiation import DealAcceptance
 from protocols.units import Hash32, Tokens, UnixSeconds
@@ -135,7 +135,7 @@ def _ended(state: Running, finished: JobFinished, ctx: Ctx) -> Step:
     salt = ctx.env.signer.derive("result-salt", terms.deal_id)
     commit = eip712.ResultCommit(
         deal_id=terms.deal_id,
-        salted_root=keccak256(salt, result.root),
+        salted_root=salted_root(salt, result.root),
         outcome=eip712.OutcomeCode(result.outcome),
         exit_code=result.exit_code,
         fuel=result.fuel,

@@ -18,13 +18,13 @@ from protocols.deals.inputs import (
     SignedOff,
 )
 from protocols.deals.provider import OWN_FAULT
+from protocols.deals.salting import salted_root
 from protocols.deals.states import DealTerms
 from protocols.effects import Effect, Penalise
 from protocols.env import Env
 from protocols.envelope import open_, parse_envelope
 from protocols.errors import RemoteProtocolError
 from protocols.handlers import deals, provider, search
-from protocols.hashing import keccak256
 from protocols.limits import MAX_MESSAGE_BYTES, MAX_REASON_CHARS
 from protocols.messages import deal as dm
 from protocols.messages import negotiation as nm
@@ -114,7 +114,7 @@ def _from_provider(state: NodeState, terms: DealTerms, message: Any, env: Env) -
         case nm.DealRefusal():
             return DealDeclined(message.code[:40], message.detail[:MAX_REASON_CHARS])
         case dm.ResultNotice():
-            if keccak256(message.salt, message.root) != message.commit.salted_root:
+            if salted_root(message.salt, message.root) != message.commit.salted_root:
                 raise RemoteProtocolError("the salt does not open the committed root", code="bad_opening", penalty=50)
             if message.commit.outcome in OWN_FAULT:
                 raise RemoteProtocolError("a provider's own failure is no result", code="bad_outcome")

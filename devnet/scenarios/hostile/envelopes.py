@@ -10,8 +10,8 @@ from devnet.scenarios.hostile.attack import Act, Attack, Stage
 from devnet.scenarios.hostile.peer import GARBAGE, Hostile, hostile_key
 from protocols.canonical import encode
 from protocols.deals import eip712
+from protocols.deals.salting import salted_root
 from protocols.envelope import Envelope, envelope_digest, seal
-from protocols.hashing import keccak256
 from protocols.limits import MAX_MESSAGE_BYTES
 from protocols.messages import deal as dm
 from protocols.messages import negotiation as nm
@@ -24,7 +24,7 @@ Build = Callable[[Hostile, Stage], bytes]
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 ID: Final = Hash32(b"\x07" * 32)
 STRANGER: Final = DealId(b"\x09" * 32)
-ROOT: Final = Cid(bytes.fromhex("01551220") + b"\x05" * 32)
+ROOT: Final = Cid(bytes.fromhex("01701220") + b"\x05" * 32)
 
 
 def _sends(build: Build, protocol: str = DEAL_PROTOCOL) -> Act:
@@ -159,7 +159,7 @@ def _proposal(hostile: Hostile, stage: Stage) -> nm.DealProposal:
 def _commit(deal_id: DealId) -> eip712.ResultCommit:
     return eip712.ResultCommit(
         deal_id=deal_id,
-        salted_root=keccak256(ID, ROOT),
+        salted_root=salted_root(ID, ROOT),
         outcome=eip712.OutcomeCode.EXITED,
         exit_code=0,
         fuel=1,

@@ -9,10 +9,10 @@ from protocols.canonical import decode_strict, encode
 from protocols.deals import client, eip712
 from protocols.deals.eip712 import Deal, Domain
 from protocols.deals.inputs import CancelProposed, ChainMoved, Countersigned, Ctx, DealInput, ResultArrived
+from protocols.deals.salting import salted_root
 from protocols.deals.states import Committed, DealState, DealTerms, Proposed, Resulted, Signed
 from protocols.effects import FetchBlobs, PostTx
 from protocols.env import Env
-from protocols.hashing import keccak256
 from protocols.limits import DEVNET
 from protocols.messages.deal import CancelConsent, ResultNotice
 from protocols.state import Half
@@ -21,7 +21,7 @@ from protocols.units import ZERO_HASH, Cid, Hash32, JobId, RunId, Seconds, Signa
 CLIENT, PROVIDER = NodeKey(bytes(31) + b"\x01"), NodeKey(bytes(31) + b"\x02")
 DOMAIN = Domain(31337, PROVIDER.address)
 CTX = Ctx(Env(params=DEVNET, signer=CLIENT, domain=DOMAIN), UnixSeconds(1_000))
-ROOT = Cid(bytes.fromhex("01551220") + b"\x05" * 32)
+ROOT = Cid(bytes.fromhex("01701220") + b"\x05" * 32)
 MOVED = ChainMoved("committed", Hash32(b"\x06" * 32), 7, UnixSeconds(1_001), Tokens(0))
 
 
@@ -71,7 +71,7 @@ def notice() -> ResultNotice:
     salt = Hash32(b"\x08" * 32)
     commit = eip712.ResultCommit(
         deal_id=terms().deal_id,
-        salted_root=keccak256(salt, ROOT),
+        salted_root=salted_root(salt, ROOT),
         outcome=eip712.OutcomeCode.EXITED,
         exit_code=0,
         fuel=1,

@@ -14,6 +14,7 @@ from protocols import events as ev
 from protocols import node as rules
 from protocols.deals import eip712
 from protocols.deals.desk import deal_of_quote, inputs_of
+from protocols.deals.salting import salted_root
 from protocols.deals.states import Abandoned, Committed, Settled
 from protocols.envelope import parse_envelope
 from protocols.handlers.runs import outstanding
@@ -32,7 +33,8 @@ from protocols.messages.negotiation import (
 )
 from protocols.messages.registry import decode_message
 from protocols.runs import Done, MarketTerms, Searching
-from protocols.units import DealId, Hash32, Millis, RunId, Tokens, UnixSeconds
+from protocols.transfer.cid import node_cid, raw_cid
+from protocols.units import Cid, DealId, Hash32, Millis, RunId, Tokens, UnixSeconds
 
 
 class Scene:
@@ -392,10 +394,10 @@ def test_a_providers_own_failure_is_no_result(scene: Scene, outcome: eip712.Outc
     """It was fetched, accepted and paid like any other."""
     deal_id, _ = dealing(scene)
     salt = Hash32(bytes(32))
-    root = toy_job(1).module
+    root = node_cid(b"a folder")
     commit = eip712.ResultCommit(
         deal_id=deal_id,
-        salted_root=keccak256(salt, root),
+        salted_root=salted_root(salt, root),
         outcome=outcome,
         exit_code=0,
         fuel=0,
@@ -455,3 +457,33 @@ def test_a_node_that_nothing_happens_to_still_learns_the_time() -> None:
     scene = Scene()
     scene.world.run(10 * 60_000)
     assert scene.client.wall - scene.client.state.wall <= scene.world.params.offer_heartbeat
+
+
+def test_a_result_is_a_folder_and_is_committed_to_as_the_panel_opens_it(scene: Scene) -> None:
+    """The salt went over the CID's 36 bytes: no honest provider could have opened its result before a panel."""
+    deal_id, _ = dealing(scene)
+    salt, folder = keccak256(b"salt"), node_cid(b"a folder")
+
+    def notice(root: Cid, salted: Hash32) -> ResultNotice:
+        commit = eip712.ResultCommit(
+            deal_id=deal_id,
+            salted_root=salted,
+            outcome=eip712.OutcomeCode.EXITED,
+            exit_code=0,
+            fuel=0,
+            wall_ms=0,
+            log_head=Hash32(bytes(32)),
+        )
+        signature = scene.provider.env.signer.sign(eip712.digest(scene.world.domain, commit))
+        return ResultNotice(commit=commit, signature=signature, root=root, salt=salt, size=1)
+
+    def answer(root: Cid, salted: Hash32) -> list[str]:
+        return penalties(scene.says(scene.client, scene.provider, notice(root, salted)))
+
+    digest = keccak256(salt, folder[4:])
+    assert answer(raw_cid(b"a file"), keccak256(salt, raw_cid(b"a file")[4:])) == ["bad_root"]
+    assert answer(Cid(bytes(36)), keccak256(salt, bytes(32))) == ["bad_root"]
+    assert answer(folder, keccak256(salt, folder)) == ["bad_opening"]
+    assert isinstance(scene.client.state.durable.deals[deal_id].state, Committed)
+    assert answer(folder, digest) == []
+    assert not isinstance(scene.client.state.durable.deals[deal_id].state, Committed)
