@@ -77,6 +77,8 @@ class DealView(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     hint: tuple[str, int, int] | None
     """What the provider last said: phase, done, total. A hint, never a fact."""
+    checks: DealId | None = None
+    """The deal whose result this one computes again."""
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     budget: Tokens
     deals: tuple[DealView, ...]
     candidates: tuple[Candidate, ...]
+    rechecks: tuple[DealView, ...] = ()
+    """Deals in which others computed its results again; their prices are in ``spent``."""
     search_until: UnixSeconds
     """When the search that is under way gives up; 0 when none is."""
 
@@ -168,6 +172,7 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
         size=result.size if result else 0,
         detail=getattr(deal, "detail", ""),
         hint=state.hints.get(deal_id) if isinstance(deal, HINTED) else None,
+        checks=terms.checks,
     )
 
 
@@ -182,7 +187,8 @@ def _status_of(status: RunStatus) -> tuple[str, str, str]:
 def run_view(state: NodeState, run: Run, job_name: str) -> RunView:
     """One run."""
     word, code, detail = _status_of(run.status)
-    views = tuple(view for deal_id in run.deals if (view := deal_view(state, deal_id)) is not None)
+    everything = [view for deal_id in run.deals if (view := deal_view(state, deal_id)) is not None]
+    views = tuple(view for view in everything if view.checks is None)
     done = run.status if isinstance(run.status, Done) else None
     search = state.searches.get(run.run_id)
     live = tuple(search.candidates.values()) if search else ()
@@ -201,10 +207,11 @@ def run_view(state: NodeState, run: Run, job_name: str) -> RunView:
         exit_code=done.exit_code if done else None,
         checked=done.checked if done else "",
         settled=done.settled if done else False,
-        spent=Tokens(sum(view.paid or 0 for view in views)),
+        spent=Tokens(sum(view.paid or 0 for view in everything)),
         max_price=run.market.max_price,
         budget=run.market.budget,
         deals=views,
+        rechecks=tuple(view for view in everything if view.checks is not None),
         candidates=(*run.candidates, *live),
         search_until=search.until if search else UnixSeconds(0),
     )

@@ -16,6 +16,7 @@ NAMES: Final = (
     "bad-inputs",
     "client-withholds-inputs",
     "wrong-result",
+    "wrong-result-audited",
     "no-match",
 )
 

@@ -37,7 +37,8 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     check((refused.status, refused.code) == ("failed", "rejected"), f"it {refused.status} as {refused.code}")
     check("another result" in refused.detail, f"it says only: {refused.detail}")
     deal = refused.deals[-1]
-    trace = [one.name for one in await cluster.trace(client.name, run_id)]
+    told = await cluster.trace(client.name, run_id)
+    trace = [one.name for one in told if one.fields.get("deal") == deal.deal_id.removeprefix("0x")]
     check("deal.auditing" in trace and "deal.rejected" in trace, f"the trace shows {trace}")
     check("deal.accepted" not in trace, "the client signed off")
     evidence = await _evidence(client, deal.deal_id)
@@ -50,7 +51,9 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     ended = await cluster.until_deal(client.name, deal.deal_id, lambda one: one.final_how != "claimed", LIMIT_S)
     check(ended.final_how == "finalized", f"the deal ended {ended.final_how}")
     spent = int(before.free) - int((await cluster.balance(client.name)).free)
-    check(spent == int(deal.price), f"the client spent {spent}")
+    again = (await cluster.run(client.name, run_id)).rechecks
+    owed = int(deal.price) + sum(int(one.price) for one in again)
+    check(spent == owed, f"the client spent {spent} for a price of {deal.price} and {len(again)} re-executions")
 
     trusting = await cluster.submit(client.name, JobChoice(millions=4, sets=aimed, audit="0"))
     taken = await cluster.until(client.name, trusting, lambda one: settled(one) or one.status == "failed", LIMIT_S)

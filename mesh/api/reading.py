@@ -34,6 +34,8 @@ MAX_LOG_BYTES: Final = 256 << 20
 MAX_TRACE_LINES: Final = 1_000
 """Of all subjects together, one read."""
 STREAMS: Final = ("stdout", "stderr")
+_HELD: Final = ("delivered", "checking")
+"""Phases of a deal whose result is here and not accepted yet: its bytes are worth seeing."""
 
 
 class StoredBlobs(Protocol):
@@ -141,10 +143,12 @@ class HomeReader:
         return one_run(self._state, run)
 
     async def result_log(self, view: RunView, stream: str, offset: int) -> LogInfo | None:
-        """The log as it stands in the result; None while there is no result."""
-        if view.root is None:
+        """The log as it stands in the result, also while that is still being checked; None while there is no result."""
+        latest = view.deals[-1] if view.deals else None
+        root = latest.root if latest is not None and latest.phase in _HELD else view.root
+        if root is None:
             return None
-        whole = await self._blobs.read_in(view.root, stream, MAX_LOG_BYTES)
+        whole = await self._blobs.read_in(root, stream, MAX_LOG_BYTES)
         return LogInfo(data=whole[offset:], live=False)
 
     async def deals(self) -> tuple[DealInfo, ...]:

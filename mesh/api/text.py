@@ -85,6 +85,7 @@ def deal_info(view: DealView) -> DealInfo:
         size=view.size,
         detail=view.detail,
         hint=_hint(view.hint),
+        checks=_maybe(view.checks) or "",
     )
 
 
@@ -107,6 +108,7 @@ def run_info(view: RunView) -> RunInfo:
         max_price=str(view.max_price),
         budget=str(view.budget),
         deals=tuple(deal_info(one) for one in view.deals),
+        rechecks=tuple(deal_info(one) for one in view.rechecks),
         candidates=tuple(candidate_info(one) for one in view.candidates),
         search_until=view.search_until,
     )

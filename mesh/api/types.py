@@ -224,6 +224,8 @@ class DealInfo(_Json, frozen=True):
     detail: str
     hint: str
     """``running``, or ``pulling 41 %``: what the provider last said."""
+    checks: str = ""
+    """The deal whose result this one computes again, or nothing."""
 
 
 class RunInfo(_Json, frozen=True):
@@ -249,6 +251,8 @@ class RunInfo(_Json, frozen=True):
     candidates: tuple[CandidateInfo, ...]
     search_until: int = 0
     """Unix seconds at which the search that is under way gives up; 0 when none is."""
+    rechecks: tuple[DealInfo, ...] = ()
+    """Deals in which others computed its results again; what they cost is in ``spent``."""
 
 
 class TraceInfo(_Json, frozen=True):

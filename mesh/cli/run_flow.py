@@ -111,6 +111,8 @@ def run_text(run: RunInfo) -> str:
     parts = [pairs(rows)]
     if run.deals:
         parts.append(_deals_table(run.deals))
+    if run.rechecks:
+        parts.append("computed again by others\n" + _deals_table(run.rechecks))
     attempts = sorted({one.attempt for one in run.candidates})
     for attempt in attempts:
         answers = candidates_table(tuple(one for one in run.candidates if one.attempt == attempt))

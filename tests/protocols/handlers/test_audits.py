@@ -13,6 +13,7 @@ from devnet.sim.workload import FUNDS, offer_of, toy_job
 from devnet.sim.world import World
 from protocols import effects as fx
 from protocols import events as ev
+from protocols import views
 from protocols.deals import eip712
 from protocols.deals.states import Accepted, Checking, Claimed, DealState, Rejected, Settled
 from protocols.messages.negotiation import InputRoot
@@ -273,3 +274,9 @@ def test_a_run_pays_for_its_re_execution_out_of_its_budget() -> None:
     spent = sum(deal.paid for deal in scene.deals if isinstance(deal, Settled))
     assert spent == sum(deal.terms.deal.price for deal in scene.deals)
     assert spent <= scene.run.market.budget
+    (view,) = views.runs(scene.client.state)
+    assert view.spent == spent
+    assert [one.deal_id for one in view.deals] == [scene.first.terms.deal_id]
+    assert [(one.deal_id, one.checks) for one in view.rechecks] == [
+        (scene.deals[1].terms.deal_id, scene.first.terms.deal_id)
+    ]
