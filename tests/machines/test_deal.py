@@ -11,19 +11,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from devnet.sim.invariants import violations
 from devnet.sim.node import SimNode
+from devnet.sim.perform import result_of
 from devnet.sim.simulate import settle
 from devnet.sim.workload import FUNDS, offer_of, submit
 from devnet.sim.world import Network, World
 from protocols import events as ev
 from protocols.canonical import decode_strict, encode
 from protocols.deals.eip712 import OnChainState
-from protocols.deals.states import FINAL_STATES, Settled
+from protocols.deals.states import FINAL_STATES, DealState, Rejected, Settled
+from protocols.job.canonical import CanonicalJob
 from protocols.runs import Failed, is_final
 from protocols.state import CLIENT, Half
+from protocols.units import Cid
 
 ROUGH = Network(least_ms=1, most_ms=2_500, loss_ppm=100_000, double_ppm=200_000)
 PATIENCE_MS = 20_000
 """Longest outage, partition or death: an honest provider away for longer loses by the rules."""
+
+
+def root_of(state: DealState) -> Cid | None:
+    return getattr(getattr(state, "result", None), "root", None)
 
 
 class DealUnderFire(RuleBasedStateMachine):
@@ -123,6 +130,15 @@ class DealUnderFire(RuleBasedStateMachine):
     def a_provider_keeps_its_results_to_itself(self, who: int, withholds: bool) -> None:
         self.nodes[who].habits.withholds = withholds
 
+    @rule(who=st.integers(1, 2), honest=st.booleans())
+    def a_provider_computes_something_else(self, who: int, honest: bool) -> None:
+        self.nodes[who].habits.honest = honest
+
+    @rule(ms=st.integers(1, PATIENCE_MS))
+    def the_beacon_is_not_heard(self, ms: int) -> None:
+        vars(self.client)["hear"] = lambda number: None
+        self.world.after(ms, lambda: vars(self.client).pop("hear", None))
+
     @rule(chance=st.integers(0, 7))
     def the_client_is_never_seen_again(self, chance: int) -> None:
         if chance == 0:
@@ -148,6 +164,7 @@ class DealUnderFire(RuleBasedStateMachine):
         settle(self.world)
         assert violations(self.world, ended=True) == []
         self.the_client_pays_for_results_only()
+        self.nobody_is_wronged_by_an_audit()
         self.time_changes_nothing_more()
 
     def the_client_pays_for_results_only(self) -> None:
@@ -156,6 +173,21 @@ class DealUnderFire(RuleBasedStateMachine):
             state = half.state
             if half.role == CLIENT and isinstance(state, Settled) and state.result is None:
                 assert state.how in ("finalized", "cancelled")
+
+    def nobody_is_wronged_by_an_audit(self) -> None:
+        """A confirmed mismatch is a wrong result, and one that passed an audit is right, or a second liar has said so."""
+        deals = [half.state for half in self.client.state.durable.deals.values()]
+        for state in deals:
+            root = root_of(state)
+            if root is None or state.terms.checks is not None:
+                continue
+            job = CanonicalJob.decode(self.client.state.durable.jobs[state.terms.deal.job_id])
+            right = root == result_of(job, state.terms.run_id, honest=True).root
+            again = [root_of(one) for one in deals if one.terms.checks == state.terms.deal_id]
+            if isinstance(state, Rejected) and state.confirmed:
+                assert not right
+            if getattr(state, "checked", "") == "audited":
+                assert right or root in again
 
     def time_changes_nothing_more(self) -> None:
         before = self.world.escrow.burned, dict(self.world.escrow.free), dict(self.world.escrow.stake)
