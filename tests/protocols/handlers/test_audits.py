@@ -1,7 +1,7 @@
 """Who checks a result, when, at whose cost, and what does a client do about what it finds?"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -16,10 +16,12 @@ from protocols import events as ev
 from protocols import views
 from protocols.deals import eip712
 from protocols.deals.states import Accepted, Checking, Claimed, DealState, Rejected, Settled
+from protocols.job.canonical import CanonicalVerify
 from protocols.messages.negotiation import InputRoot
+from protocols.reputation import Record, work_kind
 from protocols.runs import Done, Failed, MarketTerms, Run
 from protocols.state import PROVIDER
-from protocols.units import DealId, Hash32, PeerId, Tokens
+from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, Tokens
 from protocols.verify.audits import AwaitRound, RunElsewhere, RunHere
 
 PRICE = Tokens(10**17)
@@ -28,7 +30,17 @@ PRICE = Tokens(10**17)
 class Scene:
     """One client that submits one run, and providers, the first of which it aims at."""
 
-    def __init__(self, providers: int = 3, *, lies: bool = False, budget: int = 4, audit_ppm: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        providers: int = 3,
+        *,
+        lies: bool = False,
+        budget: int = 4,
+        audit_ppm: int | None = 1_000_000,
+        level: Literal["exact", "none"] = "exact",
+        passed: int = 0,
+    ) -> None:
+        self.job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify(level))
         self.world = World(1, network=NO_NOISE)
         self.client = self.world.add(free=FUNDS, stake=0)
         self.providers = [self.world.add(free=0, stake=FUNDS) for _ in range(providers)]
@@ -43,6 +55,9 @@ class Scene:
         self.market = MarketTerms(
             max_price=PRICE, budget=Tokens(budget * PRICE), audit_ppm=audit_ppm, target=self.provider.me
         )
+        if passed:
+            kind = work_kind(Hash32(self.job.module[-32:]), ZERO_HASH)
+            self.client.state.records[self.provider.me] = Record(kinds=((kind, passed),))
         self.submit()
 
     @property
@@ -61,7 +76,7 @@ class Scene:
         vars(node)["perform"] = told
 
     def submit(self) -> None:
-        job = toy_job(1)
+        job = self.job
         self.client.post(
             ev.RunSubmitted(
                 at=self.world.now,
@@ -138,6 +153,15 @@ def test_the_outcome_says_what_was_checked(audit_ppm: int, checked: str) -> None
     assert isinstance(scene.run.status, Done)
     assert scene.run.status.checked == checked
     assert len(scene.deals) == 1
+
+
+@pytest.mark.parametrize(
+    ("passed", "level", "rate"), [(0, "exact", 250_000), (10, "exact", 125_000), (500, "exact", 20_000), (0, "none", 0)]
+)
+def test_the_rate_follows_the_record_and_the_level(passed: int, level: Literal["exact", "none"], rate: int) -> None:
+    scene = Scene(audit_ppm=None, passed=passed, level=level)
+    scene.until(lambda: scene.deals)
+    assert scene.first.terms.deal.audit_ppm == rate
 
 
 def test_a_wrong_result_is_confirmed_by_a_third_owner_and_not_signed_off() -> None:
