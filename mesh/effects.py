@@ -18,6 +18,7 @@ from mesh.engine import Engine
 from mesh.net.link import Link, LinkError
 from protocols import effects as fx
 from protocols import events as ev
+from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals.states import LocalResult
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
@@ -95,6 +96,14 @@ class ChainPort(Protocol):
 
     async def post(self, tx: fx.PostTx) -> None:
         """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
+        ...
+
+    async def post_channel(self, tx: fx.PostChannelTx) -> None:
+        """As ``post``, for a call about a channel."""
+        ...
+
+    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
+        """The channel of two operators, as it is now. Raises when no endpoint answers."""
         ...
 
     async def release(self, key: str) -> None:
@@ -322,6 +331,27 @@ class Effector:
             await self._engine.acknowledge(effect.key)
         await self._chain.release(effect.key)
 
+    async def _post_channel_tx(self, effect: fx.PostChannelTx) -> None:
+        """Its log says what came of it, to both parties alike."""
+        try:
+            await self._chain.post_channel(effect)
+        except TxRejected as error:
+            failed = ev.ChannelTxFailed(
+                at=self._clock.monotonic_ms(), pair=effect.pair, purpose=effect.purpose, reason=str(error)
+            )
+            await self._engine.post(failed, acks=(effect.key,))
+        else:
+            await self._engine.acknowledge(effect.key)
+        await self._chain.release(effect.key)
+
+    async def _read_channel(self, effect: fx.ReadChannel) -> None:
+        try:
+            channel, word = await self._chain.read_channel(effect.client, effect.provider)
+        except (MeshError, OSError) as error:
+            log.warning("channel.unknown", provider=effect.provider.hex(), reason=str(error))
+            return
+        await self._engine.post(ev.ChannelSeen(at=self._clock.monotonic_ms(), channel=channel, word=word))
+
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
     """The first leaf: what to tell people."""
@@ -343,6 +373,8 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
     fx.PostTx: Effector._post_tx,
+    fx.PostChannelTx: Effector._post_channel_tx,
+    fx.ReadChannel: Effector._read_channel,
 }
 AT_ONCE: Final[dict[type[fx.Effect], Callable[[Effector, Any], None]]] = {
     fx.Penalise: Effector._penalise,

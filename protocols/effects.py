@@ -6,6 +6,7 @@ answers it is durable, and performing it twice is harmless. Effects without a ke
 
 import msgspec
 
+from protocols.contracts.channels import Channel
 from protocols.deals.eip712 import Deal
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
@@ -21,9 +22,11 @@ __all__ = [
     "Notify",
     "OutboxItem",
     "Penalise",
+    "PostChannelTx",
     "PostTx",
     "Publish",
     "ReadAccount",
+    "ReadChannel",
     "RunJob",
     "Send",
     "SendDurably",
@@ -83,6 +86,13 @@ class ReadAccount(Effect, frozen=True):
     """Ask the escrow what it holds for an operator; answered by `AccountRead`."""
 
     operator: Address
+
+
+class ReadChannel(Effect, frozen=True):
+    """Ask the escrow for the channel of two operators; answered by `ChannelSeen`. Lost when no endpoint answers."""
+
+    client: Address
+    provider: Address
 
 
 class FetchBlobs(DurableEffect, frozen=True):
@@ -150,6 +160,22 @@ class PostTx(DurableEffect, frozen=True):
     result_hash: Hash32
 
 
+class PostChannelTx(DurableEffect, frozen=True):
+    """Post one escrow call about a channel: fund, redeem, request_close, close_together or close.
+
+    Answered by `ChannelSeen` or `ChannelTxFailed`. To fund, ``channel`` names the parties alone, and ``amount`` is what to
+    add; else ``amount``, ``count`` and ``deals_root`` are what was earned, with the other party's ``signature``.
+    """
+
+    pair: bytes
+    purpose: str
+    channel: Channel
+    amount: Tokens
+    count: int
+    deals_root: Hash32
+    signature: Signature
+
+
 class DropEffects(Effect, frozen=True):
     """Forget unacknowledged durable effects whose key starts with ``prefix``: they no longer matter."""
 
@@ -169,4 +195,4 @@ class Notify(Effect, frozen=True):
 class OutboxItem(msgspec.Struct, frozen=True):
     """What an outbox row holds."""
 
-    effect: SendDurably | FetchBlobs | ServeBlobs | RunJob | PostTx
+    effect: SendDurably | FetchBlobs | ServeBlobs | RunJob | PostTx | PostChannelTx

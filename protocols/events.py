@@ -5,6 +5,7 @@
 
 import msgspec
 
+from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals.states import LocalResult
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
@@ -20,6 +21,9 @@ __all__ = [
     "BlobsFailed",
     "CancelRequested",
     "ChainTimeMoved",
+    "ChannelCommanded",
+    "ChannelSeen",
+    "ChannelTxFailed",
     "DealMovedOnChain",
     "DealRetractedOnChain",
     "DrainRequested",
@@ -229,3 +233,25 @@ class TxFailed(Event, frozen=True):
     deal_id: DealId
     purpose: str
     reason: str
+
+
+class ChannelSeen(Event, frozen=True):
+    """The chain was read: the channel of this pair, as it is now. Its peer is known by the deals made with it."""
+
+    channel: Channel
+    word: ChannelWord
+
+
+class ChannelTxFailed(Event, frozen=True):
+    """A transaction of ours about a channel cannot succeed."""
+
+    pair: bytes
+    purpose: str
+    reason: str
+
+
+class ChannelCommanded(Event, frozen=True):
+    """The owner says what to do with a channel: ``close`` or ``redeem``."""
+
+    pair: bytes
+    verb: str

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_ACTIVE_DEALS",
     "MAX_ATTEMPTS",
     "MAX_CANDIDATES",
+    "MAX_CHANNELS",
     "MAX_GOSSIP_BYTES",
     "MAX_HOLDS",
     "MAX_JOB_BYTES",
@@ -43,6 +44,8 @@ MAX_CANDIDATES: Final = 64
 """Refusals and quotes kept per run for ``mesh describe``; older ones go first."""
 MAX_ACTIVE_DEALS: Final = 10_000
 """Deals that are not final, per node: the size at which a restart is still under a second."""
+MAX_CHANNELS: Final = 10_000
+"""Channels a node remembers, as either party: one per pair. A provider takes no new one beyond it."""
 MAX_QUOTES: Final = 64
 """Answers to `mesh quote` kept until they are read."""
 MAX_RUNS_LIVE: Final = 10_000
@@ -95,6 +98,14 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that has been unreachable this long is given up and the job is tried elsewhere."""
     max_price: Tokens = Tokens(2**96)
     """Largest price of a deal: the escrow's range check, 7.9e10 tokens."""
+    channel_max_price: Tokens = Tokens(10**18)
+    """Dearest deal that `settlement: auto` pays by a channel, in wei: what one side may lose to the other."""
+    channel_prices: int = 20
+    """What a new channel holds, in prices of the deal that opens it: a transaction for every twenty at worst."""
+    channel_history: int = 10
+    """Deals of a pair after which `settlement: auto` opens a channel of its own accord."""
+    channel_trust: int = 10
+    """Deals of a pair that must have been settled on chain before its provider takes it into a channel."""
     audit_floor_ppm: int = 20_000
     """Never fewer than 2 % of results are re-executed."""
     audit_newcomer_ppm: int = 250_000
@@ -123,6 +134,7 @@ DEVNET: Final = NetworkParams(
     deadline_margin=Seconds(3),
     silence_before_claim=Seconds(8),
     provider_lost=Millis(5_000),
+    channel_trust=0,
 )
 ARBITRUM_SEPOLIA: Final = NetworkParams(name="arbitrum-sepolia", chain_id=421_614)
 ARBITRUM_ONE: Final = NetworkParams(name="arbitrum-one", chain_id=42_161)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from protocols import events as ev
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import beacon, client, deals, provider, search, wire
+from protocols.handlers import beacon, channels, client, deals, provider, search, wire
 from protocols.state import NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
@@ -23,7 +23,12 @@ def _started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     state.incarnation = event.incarnation
     state.timers.set("sweep:", event.at + env.params.offer_heartbeat * 1000)
     beacon.started(state, event)
-    return [*deals.started(state, event, env), *client.started(state, event, env), *provider.started(state, event, env)]
+    return [
+        *channels.started(state, env),
+        *deals.started(state, event, env),
+        *client.started(state, event, env),
+        *provider.started(state, event, env),
+    ]
 
 
 def _ticked(state: NodeState, event: ev.Ticked, env: Env) -> list[Effect]:
@@ -93,7 +98,10 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: deals.audit_completed,
     ev.RoundArrived: _round_arrived,
-    ev.ChainTimeMoved: deals.time_moved,
+    ev.ChainTimeMoved: channels.time_moved,
+    ev.ChannelSeen: channels.seen,
+    ev.ChannelCommanded: channels.commanded,
+    ev.ChannelTxFailed: channels.tx_failed,
     ev.DealMovedOnChain: deals.deal_moved,
     ev.DealRetractedOnChain: deals.deal_retracted,
     ev.TxFailed: deals.tx_failed,

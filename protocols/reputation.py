@@ -144,7 +144,7 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how == "cancelled":
         return Evidence(_when(deal), kept=False) if deal.paid == 0 else None
-    if isinstance(deal, Settled) and deal.sign_off is not None:
+    if isinstance(deal, Settled) and (deal.sign_off is not None or deal.how == "voucher"):
         terms = deal.terms.deal
         kind = work_kind(terms.image, terms.numeric_class) if deal.checked == "audited" else None
         return Evidence(_when(deal), kept=True, passed=kind)

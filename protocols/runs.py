@@ -43,6 +43,10 @@ class MarketTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How long one attempt looks for a provider."""
     retry_on: tuple[str, ...] = ("no-capacity", "provider-lost", "infra-error")
     max_attempts: int = 3
+    settlement: str | msgspec.UnsetType = msgspec.UNSET
+    """``auto``, ``commit`` or ``channel``; unset, as in every row of before channels: ``commit``."""
+    channel_prices: int | msgspec.UnsetType = msgspec.UNSET
+    """What a channel that this run opens holds, in its prices, within its budget; unset: what the network says."""
     audit_ppm: int | None = None
     """The client's own audit rate; None follows the provider's record."""
 

@@ -11,10 +11,12 @@ import msgspec
 
 from protocols.beacon.tracker import Beacon
 from protocols.canonical import decode_strict, encode
+from protocols.channels.states import ChannelState, Closed
 from protocols.deals.desk import Desk
 from protocols.deals.search import Search
 from protocols.deals.states import FINAL_STATES, DealState
 from protocols.errors import LocalProtocolError
+from protocols.limits import MAX_CHANNELS
 from protocols.offers.book import JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.validators import Market
@@ -22,7 +24,7 @@ from protocols.reputation import Record, Standings
 from protocols.runs import Candidate, Run
 from protocols.units import Address, DealId, Hash32, JobId, Millis, PeerId, RunId, Tokens, UnixSeconds
 
-__all__ = ["CLIENT", "PROVIDER", "Account", "Durable", "Half", "NodeState", "Row", "Timers"]
+__all__ = ["CLIENT", "PROVIDER", "Account", "ChannelHalf", "Durable", "Half", "NodeState", "Row", "Timers"]
 
 CLIENT: Final = "client"
 PROVIDER: Final = "provider"
@@ -44,6 +46,13 @@ class Half(msgspec.Struct, frozen=True):
     state: DealState
 
 
+class ChannelHalf(msgspec.Struct, frozen=True):
+    """One channel with the half this node plays in it."""
+
+    role: str
+    state: ChannelState
+
+
 class JobBody(msgspec.Struct, frozen=True):
     """A canonical job, kept while a run or a deal needs it."""
 
@@ -59,7 +68,13 @@ class Counters(msgspec.Struct, frozen=True):
 ROW_VERSION: Final = 1
 MAX_ROW_BYTES: Final = 1 << 24
 """No machine comes near it: a damaged row is refused, not swallowed."""
-_KINDS: Final[dict[str, type]] = {"deal": Half, "run": Run, "job": JobBody, "counters": Counters}
+_KINDS: Final[dict[str, type]] = {
+    "deal": Half,
+    "run": Run,
+    "job": JobBody,
+    "counters": Counters,
+    "channel": ChannelHalf,
+}
 
 
 class Durable:
@@ -69,6 +84,8 @@ class Durable:
         self.deals: dict[DealId, Half] = {}
         self.runs: dict[RunId, Run] = {}
         self.jobs: dict[JobId, bytes] = {}
+        self.channels: dict[bytes, ChannelHalf] = {}
+        """By `pair_of` the operators; at most MAX_CHANNELS."""
         self.counters = Counters()
         self.live: dict[DealId, None] = {}
         """Deals that are not final, in the order they came: a set's order differs between processes."""
@@ -94,6 +111,18 @@ class Durable:
             self.jobs[job_id] = body
             self._dirty[("job", job_id)] = None
 
+    def put_channel(self, pair: bytes, half: ChannelHalf | None) -> None:
+        """Replace a channel, or forget it. The oldest closed one goes when there are too many."""
+        self.channels.pop(pair, None)
+        if half is not None:
+            self.channels[pair] = half
+        self._dirty[("channel", pair)] = None
+        if len(self.channels) > MAX_CHANNELS:
+            over = next((key for key, one in self.channels.items() if isinstance(one.state, Closed)), None)
+            if over is not None:
+                del self.channels[over]
+                self._dirty[("channel", over)] = None
+
     def next_sequence(self) -> int:
         """A sequence number that was never used before."""
         self.counters = Counters(sequence=self.counters.sequence + 1)
@@ -114,6 +143,9 @@ class Durable:
                 return encode(self.deals[DealId(key)])
             case "run":
                 return encode(self.runs[RunId(key)])
+            case "channel":
+                half = self.channels.get(key)
+                return encode(half) if half else None
             case "job":
                 return encode(JobBody(self.jobs[JobId(key)]))
             case _:
@@ -129,6 +161,8 @@ class Durable:
                 self.put_run(value)
             case JobBody():
                 self.put_job(JobId(key), value.body)
+            case ChannelHalf():
+                self.put_channel(key, value)
             case Counters():
                 self.counters = value
             case _:
@@ -204,6 +238,8 @@ class NodeState:
         """By the monotonic clock, in milliseconds."""
         self.deadlines = Timers()
         """By the chain's clock, in seconds; the name is a deal id in hexadecimal."""
+        self.channel_deadlines = Timers()
+        """By the chain's clock, in seconds; the name is a pair in hexadecimal."""
         self.wall = UnixSeconds(0)
         self.chain_now = UnixSeconds(0)
         self.chain_block = 0

@@ -137,7 +137,8 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
     how = ""
     match deal:
         case Settled():
-            paid, final_tx, how = deal.paid, deal.tx, deal.how
+            paid, how = deal.paid, deal.how
+            final_tx = deal.tx if how != "voucher" else None  # no transaction names it: its channel is redeemed
         case Expired():
             paid, final_tx, how = Tokens(0), deal.tx, "expired"
         case Claimed():
@@ -159,7 +160,7 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
         paid=paid,
         audit_ppm=terms.deal.audit_ppm,
         commit_by=terms.deal.commit_by,
-        commit_tx=commitment.tx if commitment else None,
+        commit_tx=commitment.tx if commitment and commitment.block else None,
         committed_at=commitment.at if commitment else None,
         final_tx=final_tx,
         final_how=how,

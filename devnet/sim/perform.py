@@ -186,6 +186,15 @@ def _steal(node: "SimNode", effect: fx.PostTx) -> None:
     node.world.chain.post(node, tx)
 
 
+def _post_channel_tx(node: "SimNode", effect: fx.PostChannelTx) -> None:
+    if node.outbox.get(effect.key) is effect:
+        node.world.channels.post(node, effect)
+
+
+def _read_channel(node: "SimNode", effect: fx.ReadChannel) -> None:
+    node.later(20, lambda: node.world.channels.read(node, effect.client, effect.provider))
+
+
 def _nothing(node: "SimNode", effect: Any) -> None:
     """Cancelling is implied: what was dropped from the outbox answers no more."""
 
@@ -204,6 +213,8 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.RunJob: _run_job,
     fx.CancelJob: _nothing,
     fx.PostTx: _post_tx,
+    fx.PostChannelTx: _post_channel_tx,
+    fx.ReadChannel: _read_channel,
     fx.DropEffects: _nothing,
     fx.Notify: _nothing,
 }

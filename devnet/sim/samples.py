@@ -10,6 +10,10 @@ import msgspec
 
 from devnet.sim.workload import toy_job
 from mesh.base.keys import NodeKey
+from protocols.channels.inputs import post
+from protocols.channels.merkle import Frontier
+from protocols.channels.states import Book, ChannelState, Closed, Closing, Open, Opening, Owing, ToppingUp
+from protocols.contracts.channels import MAX_CHANNEL_TOKENS, Channel, ChannelClose, Voucher
 from protocols.deals import eip712
 from protocols.deals.desk import inputs_of
 from protocols.deals.eip712 import Deal, Domain
@@ -33,13 +37,16 @@ from protocols.deals.states import (
     Settled,
     Signed,
 )
+from protocols.effects import PostChannelTx
 from protocols.env import Env
 from protocols.hashing import keccak256
 from protocols.job.canonical import job_id_of, level_params_of, run_id_of
 from protocols.limits import DEVNET
+from protocols.messages.channel import CloseConsent, VoucherNotice
 from protocols.messages.deal import CancelConsent, Progress, ReceiptNotice, Rejection, ResultNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import (
+    ChannelRfq,
     DealAcceptance,
     DealProposal,
     DealRefusal,
@@ -49,7 +56,7 @@ from protocols.messages.negotiation import (
     Rfq,
 )
 from protocols.runs import Cancelled, Candidate, Dealing, Done, Failed, MarketTerms, Run, RunStatus, Searching
-from protocols.units import Cid, Hash32, Seconds, Tokens, UnixSeconds
+from protocols.units import Cid, DealId, Hash32, Seconds, Signature, Tokens, UnixSeconds
 
 __all__ = ["MOST_ON_CHAIN", "Samples"]
 
@@ -151,7 +158,7 @@ class Samples:
             settlement=eip712.SettlementMode.COMMIT,
         )
 
-    def signed(self, key: NodeKey, value: eip712.SignedStruct) -> bytes:
+    def signed(self, key: NodeKey, value: eip712.SignedStruct) -> Signature:
         """A party's signature of one of the six structs."""
         return key.sign(eip712.digest(self.domain, value))
 
@@ -222,6 +229,55 @@ class Samples:
         cancellation = eip712.Cancellation(deal_id=eip712.deal_id(self.domain, self.deal()), paid=Tokens(paid))
         return CancelConsent(cancellation=cancellation, signature=key.sign(eip712.digest(self.domain, cancellation)))
 
+    # --- channels ------------------------------------------------------------------------------------------------
+
+    def channel(self) -> Channel:
+        """The pair's second one."""
+        return Channel(self.client.address, self.provider.address, self.client.address, 2)
+
+    def book(self) -> Book:
+        """Three deals paid, one owed for."""
+        deals, amount = Frontier(), Tokens(min(self.amount, MAX_CHANNEL_TOKENS))
+        for number in range(3):
+            deals = deals.append(DealId(keccak256(b"paid", bytes([number]))))
+        owing = Owing(eip712.deal_id(self.domain, self.deal()), amount)
+        book = Book(
+            channel=self.channel(),
+            peer=self.provider.peer_id,
+            deposit=amount,
+            redeemed=Tokens(0),
+            until=UnixSeconds(NOW + 31_536_000),
+            paid=amount,
+            deals=deals,
+            owing=owing,
+        )
+        return msgspec.structs.replace(book, signature=self.signed(self.client, book.voucher))
+
+    def voucher(self) -> Voucher:
+        """All that is owed."""
+        return self.book().voucher
+
+    def channel_close(self) -> ChannelClose:
+        """Over, with these numbers."""
+        last = self.voucher()
+        return ChannelClose(last.channel_id, last.cumulative, last.count, last.deals_root)
+
+    def post_channel_tx(self) -> PostChannelTx:
+        """The provider is paid."""
+        return post(self.book(), "redeem", self.book().paid)
+
+    def channel_states(self) -> dict[str, ChannelState]:
+        """One channel in each of its states."""
+        book = self.book()
+        opening = Opening(self.client.address, self.provider.address, self.provider.peer_id, book.deposit, book.owing)
+        return {
+            "Opening": opening,
+            "Open": Open(book),
+            "ToppingUp": ToppingUp(book, book.deposit),
+            "Closing": Closing(book, NOW),
+            "Closed": Closed(book),
+        }
+
     def messages(self) -> dict[str, msgspec.Struct]:
         """One of every message, by tag."""
         deal_id = eip712.deal_id(self.domain, self.deal())
@@ -229,6 +285,7 @@ class Samples:
         progress = Progress(deal_id=deal_id, phase="pulling", done=0, total=(1 << 63) - 1)
         return {
             "rfq/1": self.rfq(),
+            "channel_rfq/1": ChannelRfq(**{name: getattr(self.rfq(), name) for name in Rfq.__struct_fields__}),
             "quote/1": self.quote(),
             "refusal/1": refusal,
             "release/1": HoldRelease(rfq_id=self.rfq_id),
@@ -244,6 +301,12 @@ class Samples:
             "rejection/1": Rejection(deal_id=deal_id, code="wrong-result", detail="it is another"),
             "cancel/1": self.cancel(self.client, self.paid),
             "progress/1": progress,
+            "voucher/1": VoucherNotice(
+                deal_id=deal_id, voucher=self.voucher(), signature=self.signed(self.client, self.voucher())
+            ),
+            "channel_close/1": CloseConsent(
+                last=self.channel_close(), signature=self.signed(self.client, self.channel_close())
+            ),
         }
 
     # --- rows ----------------------------------------------------------------------------------------------------

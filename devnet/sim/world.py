@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from devnet.sim.chain import SimChain
+from devnet.sim.channels import SimChannels
 from devnet.sim.disk import Disk, MemoryDisk
 from devnet.sim.escrow import Escrow
 from devnet.sim.node import SimNode
@@ -103,6 +104,7 @@ class World:
         self._count = 0
         self._history = hashlib.sha256()
         self.chain = SimChain(self, self.escrow)
+        self.channels = SimChannels(self)
 
     # --- history -------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from mesh.chain.eth import TxCall
 from mesh.chain.rpc import Rpc
 from mesh.chain.transactions import TxSigner
 from protocols.contracts import artifact, calls
+from protocols.contracts.channels import Channel, ChannelWord
 from protocols.contracts.lock import Lock
 from protocols.deals.eip712 import Deal, Domain, EscrowBounds, OnChainState, OperatorConsent, digest
 from protocols.hashing import keccak256
@@ -98,6 +99,17 @@ class Contracts:
             (address_text(client), run_nonce, index),
             lambda v: DealSlot(OnChainState(v[0]), UnixSeconds(v[1]), bytes(v[2])),
         )
+
+    async def channel_of(self, client: Address, provider: Address, owner: Address) -> tuple[Channel, ChannelWord]:
+        """The channel of these three, as it is now; ``until`` is zero when it is not open."""
+        names = (address_text(client), address_text(provider), address_text(owner))
+        word = await self._view(
+            self._escrow,
+            "channelOf",
+            names,
+            lambda v: ChannelWord(UnixSeconds(v[0]), int(v[1]), Tokens(v[2]), Tokens(v[3])),
+        )
+        return Channel(client, provider, owner, word.generation), word
 
     async def bounds(self) -> EscrowBounds:
         """What this escrow accepts, for good."""
@@ -242,6 +254,10 @@ class Contracts:
     def burn_run(self, run_nonce: int, index: int) -> TxCall:
         """Consume a run's index for good."""
         return self._deal(calls.burn_run(run_nonce, index))
+
+    def about_channel(self, data: bytes) -> TxCall:
+        """A call packed by ``protocols.contracts.channels``."""
+        return TxCall(to=self.escrow, data=data)
 
     # inside
 

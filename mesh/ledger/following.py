@@ -20,7 +20,7 @@ from mesh.chain.events import DealCommitted, RunBurned, read_event, topic_of
 from mesh.chain.feed import Cursor, HeadMoved, LevelReached, LogRef, LogRetracted, LogSeen
 from mesh.chain.follower import Follower
 from mesh.chain.presets import chain_preset
-from mesh.chain.wire import Malformed
+from mesh.chain.wire import Log, Malformed
 from mesh.engine import Engine
 from mesh.store import Batch, Store
 from protocols import events as ev
@@ -28,7 +28,7 @@ from protocols.contracts.lock import Lock
 from protocols.limits import NetworkParams
 from protocols.units import ZERO_HASH, Address, DealId, Tokens, UnixSeconds
 
-__all__ = ["DEAL_TOPICS", "Following"]
+__all__ = ["CHANNEL_TOPICS", "DEAL_TOPICS", "Following"]
 
 CURSOR: Final = "escrow"
 MOVES: Final = "escrow.moves"
@@ -37,6 +37,10 @@ PATIENCE_S: Final = 5.0
 """A node waits that long for its chain before it comes up without: an endpoint that works answers in half a second."""
 
 log = get_log("ledger")
+
+
+Watcher = Callable[[Engine, LogRef, Log | None], Awaitable[None]]
+"""What else wants to know of logs; the last is None when it was taken back."""
 
 
 class _Move(msgspec.Struct, frozen=True, array_like=True):
@@ -72,6 +76,11 @@ class Following:
         """Above the finalized block alone."""
         self._moves_changed = False
         self._head_known = trio.Event()
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: "Watcher") -> None:
+        """Tell ``watcher`` of every log that is read, and of every one that is taken back."""
+        self._watchers.append(watcher)
 
     async def follow(
         self,
@@ -103,7 +112,7 @@ class Following:
             await self._resume(engine, cursor)
         follower = Follower(
             self._eth,
-            LogQuery((self._params.escrow,), (DEAL_TOPICS,)),
+            LogQuery((self._params.escrow,), ((*DEAL_TOPICS, *CHANNEL_TOPICS),)),
             jitter=random.random,
             cursor=cursor,
             unsettled=tuple(self._moves),
@@ -114,8 +123,10 @@ class Following:
             match item:
                 case LogSeen():
                     await self.seen(engine, item)
+                    await self._tell(engine, item.ref, item.log)
                 case LogRetracted(ref=ref):
                     await self._retracted(engine, ref)
+                    await self._tell(engine, ref, None)
                 case HeadMoved():
                     await self._time_moved(engine, item.number, item.timestamp)
                     await self._keep(item.cursor)
@@ -124,6 +135,10 @@ class Following:
                         self._settle(number)
                         await tidy()
                     await self._keep(item.cursor)
+
+    async def _tell(self, engine: Engine, ref: LogRef, seen: Log | None) -> None:
+        for watcher in self._watchers:
+            await watcher(engine, ref, seen)
 
     async def _resume(self, engine: Engine, cursor: Cursor) -> None:
         """The time up to which all logs are known: on a quiet chain the next block may be far away."""
@@ -234,6 +249,14 @@ _TRANSITIONS: Final[dict[type, str]] = {
     on_chain.RunBurned: "burned",
 }
 DEAL_TOPICS: Final = tuple(map(topic_of, _TRANSITIONS))
+
+_CHANNEL_LOGS: Final[tuple[type, ...]] = (
+    on_chain.ChannelFunded,
+    on_chain.VoucherRedeemed,
+    on_chain.ChannelClosing,
+    on_chain.ChannelClosed,
+)
+CHANNEL_TOPICS: Final = tuple(map(topic_of, _CHANNEL_LOGS))
 
 
 def _deal_of(event: on_chain.EscrowEvent) -> DealId:

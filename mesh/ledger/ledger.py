@@ -25,11 +25,13 @@ from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Rpc, open_rpc
 from mesh.chain.submitter import Submitter
 from mesh.engine import Engine
+from mesh.ledger.channels import ChannelFeed
 from mesh.ledger.following import Following
 from mesh.ledger.posting import Posting
 from mesh.store import Store
 from protocols.contracts import artifact
-from protocols.effects import PostTx
+from protocols.contracts.channels import Channel, ChannelWord
+from protocols.effects import PostChannelTx, PostTx
 from protocols.limits import NetworkParams
 from protocols.units import Address, Millis, Tokens
 
@@ -71,6 +73,8 @@ class Ledger:
         self.following = Following(
             params, self.eth, submitter.address, store, clock, deploy_block, self.posting.remember
         )
+        self.channel_feed = ChannelFeed(self.contracts, submitter.address, clock)
+        self.following.watch(self.channel_feed.told)
 
     async def follow(self, engine: Engine, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """See `Following.follow`."""
@@ -86,6 +90,15 @@ class Ledger:
     async def post(self, tx: PostTx) -> None:
         """See `Posting.post`."""
         await self.posting.post(tx)
+
+    async def post_channel(self, tx: PostChannelTx) -> None:
+        """See `Posting.post_channel`."""
+        await self.posting.post_channel(tx)
+
+    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
+        """The channel of two operators with the money of the client's owner of now. Raises ``ChainError``."""
+        owner = await self.contracts.owner_of(client)
+        return await self.contracts.channel_of(client, provider, owner)
 
     async def release(self, key: str) -> None:
         """See `Posting.release`."""

@@ -1,5 +1,6 @@
 """How does a transaction that the rules want get onto the chain, exactly once?"""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -12,9 +13,10 @@ from mesh.chain.outcomes import Confirmed, Dropped, Reverted
 from mesh.chain.submitter import Submitter
 from mesh.effects import TxRejected
 from mesh.engine import Engine
+from protocols.contracts import channels
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals.eip712 import Domain
-from protocols.effects import PostTx
+from protocols.effects import PostChannelTx, PostTx
 from protocols.limits import NetworkParams
 from protocols.units import DealId, Hash32
 
@@ -45,25 +47,32 @@ class Posting:
 
     async def post(self, tx: PostTx) -> None:
         """Get one escrow call onto the chain, exactly once per key. Raises ``TxRejected`` when it can never succeed."""
+        await self._submit(tx.key, lambda: self._call(tx))
+
+    async def post_channel(self, tx: PostChannelTx) -> None:
+        """The same for a call about a channel."""
+        await self._submit(tx.key, lambda: _channel_call(tx, self._contracts))
+
+    async def _submit(self, key: str, call: Callable[[], Awaitable[TxCall]]) -> None:
         while True:
             try:
-                outcome = await self._submitter.submit(tx.key, await self._call(tx))
+                outcome = await self._submitter.submit(key, await call())
             except (InsufficientFunds, FeeAboveCap) as error:
-                log.warning("tx.waits", effect=tx.key, reason=str(error))
+                log.warning("tx.waits", effect=key, reason=str(error))
                 await trio.sleep(RETRY_S)
                 continue
             except ChainError as error:
-                log.warning("tx.retried", effect=tx.key, reason=str(error))
+                log.warning("tx.retried", effect=key, reason=str(error))
                 await trio.sleep(RETRY_S)
                 continue
             match outcome:
                 case Confirmed(tx_hash=tx_hash, gas_used=gas):
-                    log.info("tx.confirmed", effect=tx.key, tx="0x" + tx_hash.hex(), gas=gas)
+                    log.info("tx.confirmed", effect=key, tx="0x" + tx_hash.hex(), gas=gas)
                     return
                 case Reverted(reason=reason):
                     raise TxRejected(str(reason))
                 case Dropped():
-                    await self._submitter.release(tx.key)
+                    await self._submitter.release(key)
 
     async def release(self, key: str) -> None:
         """The outcome of a transaction is durable elsewhere: its key may be forgotten."""
@@ -113,7 +122,7 @@ class Posting:
     async def tidy(self, engine: Engine) -> None:
         """Forget transactions whose effects were dropped while they were in flight, once their nonces are used."""
         wanted = engine.outstanding()
-        if self._submitter.statistics().in_flight <= sum(key.startswith("tx:") for key in wanted):
+        if self._submitter.statistics().in_flight <= sum(key.startswith(("tx:", "channel:")) for key in wanted):
             return
         try:
             await self._submitter.tidy(wanted)
@@ -126,3 +135,21 @@ class Posting:
         self.locks[lock.deal_id] = lock
         while len(self.locks) > MAX_LOCKS:
             del self.locks[next(iter(self.locks))]
+
+
+async def _channel_call(tx: PostChannelTx, contracts: Contracts) -> TxCall:
+    channel, numbers = tx.channel, (tx.channel.channel_id, tx.amount, tx.count, tx.deals_root)
+    match tx.purpose:
+        case "fund":
+            return contracts.about_channel(channels.fund(channel.provider, tx.amount))
+        case "redeem":
+            return contracts.about_channel(channels.redeem(channel, channels.Voucher(*numbers), tx.signature))
+        case "request_close":
+            return contracts.about_channel(channels.request_close(channel))
+        case "close_together":
+            last = channels.ChannelClose(*numbers)
+            return contracts.about_channel(channels.close_together(channel, last, tx.signature))
+        case "close":
+            return contracts.about_channel(channels.close(channel))
+        case _:
+            raise TxRejected(f"no escrow call about a channel is named {tx.purpose}")

@@ -199,6 +199,7 @@ def quote_problem(rfq: Rfq, quote: Quote, job: CanonicalJob, env: Env) -> str:
     latest = wall_s + params.exec_margin + quote.starts_in_s
     checks = (
         (1 <= quote.price <= params.max_price, f"the price {quote.price} is none"),
+        (not (rfq.SETTLEMENT and quote.collateral), "a deal in a channel has no collateral"),
         (quote.collateral <= MAX_COLLATERAL_FACTOR * quote.price, "the collateral is beyond what an escrow takes"),
         (quote.hold_ms <= params.hold, "it holds longer than the network allows"),
         (quote.starts_in_s <= MAX_WAIT, f"it would start in {quote.starts_in_s} s"),
@@ -248,7 +249,7 @@ def deal_of_quote(
         exec_seconds=Seconds(quote.exec_seconds),
         claim_seconds=Seconds(quote.claim_seconds),
         window_seconds=Seconds(quote.window_seconds),
-        settlement=eip712.SettlementMode.COMMIT,
+        settlement=eip712.SettlementMode(rfq.SETTLEMENT),
     )
 
 

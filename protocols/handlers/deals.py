@@ -1,10 +1,12 @@
 """What happens to a deal when the chain, the executor or the clock moves, whichever half this node plays?"""
 
-from typing import Final
+from typing import Any, Final
 
 from protocols import events as ev
+from protocols.deals import channel_client, channel_provider
 from protocols.deals import client as client_half
 from protocols.deals import provider as provider_half
+from protocols.deals.in_channel import in_channel
 from protocols.deals.inputs import (
     AuditFinished,
     CancelWanted,
@@ -33,7 +35,7 @@ from protocols.deals.states import (
 )
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import audits, runs
+from protocols.handlers import audits, runs, vouchers
 from protocols.messages.beacon import BeaconRound
 from protocols.reputation import Record, evidence_of
 from protocols.runs import Done
@@ -61,7 +63,13 @@ __all__ = [
     "tx_failed",
 ]
 
-_HALVES: Final = {CLIENT: client_half, PROVIDER: provider_half}
+_HALVES: Final[dict[tuple[str, bool], Any]] = {
+    (CLIENT, False): client_half,
+    (CLIENT, True): channel_client,
+    (PROVIDER, False): provider_half,
+    (PROVIDER, True): channel_provider,
+}
+"""The machine that moves a deal, by role and by whether a channel pays it."""
 _OCCUPYING: Final = (Signed, Ready, Committed, Running)
 
 
@@ -75,7 +83,8 @@ def step(state: NodeState, deal_id: DealId, event: DealInput, env: Env) -> list[
     half = state.durable.deals.get(deal_id)
     if half is None:
         return []
-    moved = _HALVES[half.role].advance(half.state, event, context(state, env))
+    machine = _HALVES[half.role, in_channel(half.state.terms)]
+    moved: Step = machine.advance(half.state, event, context(state, env))
     if moved[0] is half.state and not moved[1]:
         return []
     return place(state, half.role, moved, env)
@@ -91,6 +100,10 @@ def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
         _arm(state, role, new, env)
         _record(state, role, before.state if before else None, new)
     out = list(effects)
+    if in_channel(new.terms):
+        more, then = vouchers.follow(state, role, new, env)
+        out += more + (step(state, deal_id, then, env) if then else [])
+        return out + (start_waiting(state, env) if role == PROVIDER else [])
     if role == CLIENT:
         out += _client_follows(state, before.state if before else None, new, env)
     else:
@@ -146,7 +159,7 @@ def _spare_the_rest(state: NodeState, new: DealState, env: Env) -> list[Effect]:
 
 
 def _arm(state: NodeState, role: str, new: DealState, env: Env) -> None:
-    due = _HALVES[role].deadline(new, context(state, env))
+    due = _HALVES[role, in_channel(new.terms)].deadline(new, context(state, env))
     name = new.terms.deal_id.hex()
     if due is None:
         state.deadlines.clear(name)
@@ -206,6 +219,22 @@ def start_waiting(state: NodeState, env: Env) -> list[Effect]:
         state.durable.put_deal(deal.terms.deal_id, Half(PROVIDER, new))
         _arm(state, PROVIDER, new, env)
         out += effects
+        free -= 1
+    return out + _start_covered(state, free, env)
+
+
+def _start_covered(state: NodeState, free: int, env: Env) -> list[Effect]:
+    """Start the jobs that a channel pays, oldest deal first, once the chain shows that it covers them."""
+    live = [state.durable.deals[deal_id] for deal_id in state.durable.live]
+    ready = [half.state for half in live if half.role == PROVIDER and isinstance(half.state, Ready)]
+    covered = [deal for deal in ready if in_channel(deal.terms) and vouchers.may_start(state, deal)]
+    out: list[Effect] = []
+    for deal in covered[: max(free, 0)]:
+        body = state.durable.jobs[deal.terms.deal.job_id]
+        new, effects = channel_provider.start(deal, body, context(state, env))
+        state.durable.put_deal(deal.terms.deal_id, Half(PROVIDER, new))
+        _arm(state, PROVIDER, new, env)
+        out += effects
     return out
 
 
@@ -218,7 +247,7 @@ def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     for half in [state.durable.deals[deal_id] for deal_id in state.durable.live]:
         if half.role == CLIENT and isinstance(half.state, Checking):
             effects += audits.started(state, half.state, env)
-        elif half.role == CLIENT and isinstance(half.state, Delivered):
+        elif half.role == CLIENT and isinstance(half.state, Delivered) and not in_channel(half.state.terms):
             effects += place(state, CLIENT, audits.begin(state, half.state, env), env)
     return effects
 

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from protocols import events as ev
+from protocols.channels.states import pair_of
 from protocols.deals import eip712
 from protocols.deals import provider as provider_half
 from protocols.deals.desk import ASK_AGAIN, Hold, Parked, check_proposal, judge, quote_for
@@ -12,12 +13,13 @@ from protocols.deals.states import DealTerms, Running
 from protocols.effects import CancelJob, Effect, Penalise, Publish, ReadAccount, Send
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
-from protocols.handlers import deals
+from protocols.handlers import deals, vouchers
 from protocols.handlers.announce import offer_record, renewed, withdrawal_record
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import MAX_ACTIVE_DEALS, MAX_HOLDS, MAX_REASON_CHARS
 from protocols.messages.deal import Progress
 from protocols.messages.negotiation import DealProposal, DealRefusal, HoldRelease, Refusal, Rfq
+from protocols.offers.pricing import price_of
 from protocols.offers.records import JobOffer, ResourceOffer
 from protocols.offers.topics import classes_within
 from protocols.signing import address_of_peer
@@ -131,6 +133,10 @@ def rfq_arrived(state: NodeState, peer: PeerId, rfq: Rfq, at: Millis, env: Env) 
     if isinstance(verdict, Refusal):
         return _say(peer, verdict, env)
     operator = address_of_peer(peer)
+    if rfq.SETTLEMENT and state.desk.offer is not None:
+        room = vouchers.room_of(state, pair_of(operator, env.signer.address))
+        if room >= price_of(state.desk.offer, verdict):
+            return _quote(state, peer, rfq, verdict, room, at, env)
     account = state.accounts.get(operator)
     if account is not None and at - account.at <= ACCOUNT_FRESH:
         return _quote(state, peer, rfq, verdict, account.free, at, env)
@@ -148,6 +154,9 @@ def _judge(
     busy = deals.busy_slots(state) + state.desk.firm()
     if len(state.durable.live) >= MAX_ACTIVE_DEALS:
         busy = state.desk.slots + state.desk.queue
+    no = vouchers.objection(state, peer, rfq.enforcement, env) if rfq.SETTLEMENT else None
+    if no is not None:
+        return Refusal(rfq_id=rfq.rfq_id, code=no[0], detail=no[1], free_in_s=ASK_AGAIN if no[0] == "busy" else 0)
     return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), wall=state.wall, fits=fits)
 
 
@@ -180,7 +189,7 @@ def _quote(
     wait = deals.free_in(state) if busy >= state.desk.slots else Seconds(0)
     mine = state.accounts.get(env.signer.address)
     pledged = sum(hold.quote.collateral for hold in state.desk.holds.values()) + deals.pledged(state)
-    stake = Tokens(max((mine.stake if mine else 0) - pledged, 0))
+    stake = Tokens(0 if rfq.SETTLEMENT else max((mine.stake if mine else 0) - pledged, 0))
     quote = quote_for(state.desk, peer, rfq, job, env, funds=funds, stake=stake, wait=wait)
     if quote.firm:
         expires = Millis(at + quote.hold_ms)
@@ -221,6 +230,9 @@ def proposal_arrived(state: NodeState, peer: PeerId, message: DealProposal, at: 
     except RemoteProtocolError as error:
         refusal = DealRefusal(deal_id=deal_id, code=error.code.replace("_", "-"), detail=str(error)[:MAX_REASON_CHARS])
         return [Penalise(peer=peer, code=error.code, penalty=error.penalty), *_say(peer, refusal, env)]
+    no = vouchers.objection(state, peer, message.deal.enforcement, env) if message.deal.settlement else None
+    if no is not None:
+        return _say(peer, DealRefusal(deal_id=deal_id, code=no[0], detail=no[1]), env)
     del state.desk.holds[message.rfq_id]
     terms = DealTerms(
         deal_id=deal_id,

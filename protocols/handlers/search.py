@@ -13,15 +13,16 @@ from protocols.deals.desk import deal_of_quote, quote_problem
 from protocols.deals.inputs import Rerun
 from protocols.deals.search import Asked, Search, best_quote, explain, round_entropy
 from protocols.deals.states import DealTerms
-from protocols.deals.terms import Level
+from protocols.deals.terms import Level, SettlementMode
 from protocols.effects import Effect, Notify, Penalise, Publish, Send
 from protocols.env import Env
-from protocols.handlers import audits, deals, runs
+from protocols.handlers import audits, deals, runs, vouchers
 from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
 from protocols.limits import MAX_CANDIDATES, MAX_QUOTES
-from protocols.messages.negotiation import Quote, Refusal, Rfq
+from protocols.messages.negotiation import ChannelRfq, Quote, Refusal, Rfq
+from protocols.offers.pricing import price_of
 from protocols.offers.ranking import sample
 from protocols.offers.records import ResourceOffer
 from protocols.reputation import work_kind
@@ -85,7 +86,10 @@ def _ask(
     turn = run.next_index.to_bytes(4, "big") + search.round.to_bytes(4, "big")
     job = search.job.encode()
     for offer in offers:
-        rfq = Rfq(
+        price = price_of(offer, search.job)
+        mode = vouchers.mode_for(state, run.market, offer.provider, price, env)
+        in_channel = mode is SettlementMode.CHANNEL and search.recheck is None
+        rfq = (ChannelRfq if in_channel else Rfq)(
             rfq_id=tagged_digest("rfq/1", state.incarnation, search.name, turn, offer.provider),
             run_id=run_id,
             run_nonce=run.run_nonce,

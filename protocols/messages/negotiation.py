@@ -3,7 +3,7 @@
 Every message is one-way, inside a signed envelope; the transport's acknowledgement says only that it is durable.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -12,7 +12,17 @@ from protocols.deals.eip712 import MAX_DEAL_GPUS, Deal
 from protocols.limits import MAX_JOB_BYTES, MAX_REASON_CHARS
 from protocols.units import Address, Cid, DealId, Hash32, RunId, Signature, Tokens, UnixSeconds
 
-__all__ = ["DealAcceptance", "DealProposal", "DealRefusal", "HoldRelease", "InputRoot", "Quote", "Refusal", "Rfq"]
+__all__ = [
+    "ChannelRfq",
+    "DealAcceptance",
+    "DealProposal",
+    "DealRefusal",
+    "HoldRelease",
+    "InputRoot",
+    "Quote",
+    "Refusal",
+    "Rfq",
+]
 
 Id = Annotated[Hash32, Meta(min_length=32, max_length=32)]
 Named = Annotated[DealId, Meta(min_length=32, max_length=32)]
@@ -46,6 +56,14 @@ class Rfq(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     token: Annotated[Address, Meta(min_length=20, max_length=20)]
     enforcement: Annotated[int, Meta(ge=0, le=255)]
     deadline: Annotated[UnixSeconds, Meta(ge=0, le=1 << 40)]
+    SETTLEMENT: ClassVar[int] = 0
+    """How the client would pay, and what the quote is for: by a commitment."""
+
+
+class ChannelRfq(Rfq, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The same question, with another way to pay: a voucher in the pair's channel, which may still have to be opened."""
+
+    SETTLEMENT: ClassVar[int] = 1
 
 
 class Quote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

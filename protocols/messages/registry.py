@@ -8,7 +8,7 @@ from protocols.canonical import decode_strict, encode
 from protocols.envelope import Envelope, seal
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.limits import MAX_MESSAGE_BYTES
-from protocols.messages import deal, negotiation
+from protocols.messages import channel, deal, negotiation
 from protocols.signing import Signer
 
 __all__ = [
@@ -29,6 +29,7 @@ LOGS_PROTOCOL: Final = "/mesh/logs/1"
 
 MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "rfq/1": negotiation.Rfq,
+    "channel_rfq/1": negotiation.ChannelRfq,
     "quote/1": negotiation.Quote,
     "refusal/1": negotiation.Refusal,
     "release/1": negotiation.HoldRelease,
@@ -42,9 +43,11 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "rejection/1": deal.Rejection,
     "cancel/1": deal.CancelConsent,
     "progress/1": deal.Progress,
+    "voucher/1": channel.VoucherNotice,
+    "channel_close/1": channel.CloseConsent,
 }
 _TAGS: Final = {kind: tag for tag, kind in MESSAGE_TYPES.items()}
-_NEGOTIATION: Final = frozenset({"rfq/1", "quote/1", "refusal/1", "release/1"})
+_NEGOTIATION: Final = frozenset({"rfq/1", "channel_rfq/1", "quote/1", "refusal/1", "release/1"})
 
 
 class UnknownType(RemoteProtocolError):

@@ -6,7 +6,10 @@ from devnet.sim.perform import PERFORM
 from mesh.effects import AT_ONCE, PERFORMERS
 from protocols import effects as fx
 from protocols import events as ev
-from protocols.deals import client, provider
+from protocols.channels import client as client_of_channel
+from protocols.channels import inputs as channel_ins
+from protocols.channels import provider as provider_of_channel
+from protocols.deals import channel_client, client, provider
 from protocols.deals import inputs as ins
 from protocols.node import HANDLERS
 
@@ -42,5 +45,10 @@ def test_the_outbox_can_hold_every_durable_effect() -> None:
 
 
 def test_every_input_of_a_deal_moves_one_half_or_the_other() -> None:
-    understood = {event for _, event in (*client.TABLE, *provider.TABLE)}
+    understood = {event for _, event in (*client.TABLE, *provider.TABLE, *channel_client.TABLE)}
     assert understood == set(leaves(ins.DealInput))
+
+
+def test_every_input_of_a_channel_moves_one_half_or_the_other() -> None:
+    understood = {event for _, event in (*client_of_channel.TABLE, *provider_of_channel.TABLE)}
+    assert understood == set(leaves(channel_ins.ChannelInput))

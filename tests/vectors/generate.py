@@ -16,7 +16,7 @@ from protocols.deals import eip712
 from protocols.deals.inputs import post_tx
 from protocols.envelope import envelope_digest, seal
 from protocols.messages.negotiation import InputRoot
-from protocols.state import CLIENT, PROVIDER, Counters, Half, JobBody
+from protocols.state import CLIENT, PROVIDER, ChannelHalf, Counters, Half, JobBody
 from protocols.units import Tokens
 
 FOLDER = Path(__file__).resolve().parent
@@ -55,6 +55,7 @@ def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
     yield fx.FetchBlobs(key=f"fetch:{name}:result", deal_id=deal_id, purpose="result", peer=terms.provider, roots=roots)
     yield fx.ServeBlobs(key=f"serve:{name}", deal_id=deal_id, peer=terms.client, roots=(samples.root,))
     yield fx.RunJob(key=f"run:{name}", deal_id=deal_id, job=samples.job.encode(), audit=True)
+    yield samples.post_channel_tx()
     yield post_tx(terms, "settle", amount=Tokens(samples.paid), signature=samples.sign_off().signature)
 
 
@@ -65,6 +66,8 @@ def rows(amount: int) -> Vectors:
             yield f"deal {role} {name} version=1 amount={amount}", encode(Half(role, state)).hex()
     for name, run in samples.runs().items():
         yield f"run {name} version=1 amount={amount}", encode(run).hex()
+    for name, channel in samples.channel_states().items():
+        yield f"channel {name} version=1 amount={amount}", encode(ChannelHalf(CLIENT, channel)).hex()
     for effect in outbox(samples):
         item = encode(fx.OutboxItem(effect))  # type: ignore[arg-type]
         yield f"outbox {type(effect).__name__} version=1 amount={amount}", item.hex()

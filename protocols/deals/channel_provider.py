@@ -1,0 +1,137 @@
+"""How does a deal go that a channel pays, seen by its provider?
+
+A literal table like `protocols.deals.provider`. The job starts when the chain shows that the channel covers it, and the
+deal before it is paid: `protocols.channels.provider` sees to both.
+"""
+
+from typing import Final
+
+from protocols.deals import provider as committed
+from protocols.deals.in_channel import Paid, end, leave, settled, work_began
+from protocols.deals.inputs import (
+    Ctx,
+    DealInput,
+    Fetched,
+    FetchFailed,
+    Handler,
+    JobFinished,
+    ResultDisowned,
+    Step,
+    TimePassed,
+    say,
+    send,
+)
+from protocols.deals.states import (
+    Abandoned,
+    Commitment,
+    Committed,
+    DealState,
+    DealTerms,
+    Ready,
+    Resulted,
+    Running,
+    Signed,
+)
+from protocols.messages.negotiation import DealRefusal
+from protocols.units import UnixSeconds
+
+__all__ = ["TABLE", "UNPAID", "advance", "deadline", "start"]
+
+UNPAID: Final = frozenset({"rejected-unpaid", "not-paid"})
+"""How a deal ends whose work is done and not paid: until its voucher comes there is no other in this channel."""
+
+
+def _inputs_held(state: Signed, _: Fetched, ctx: Ctx) -> Step:
+    if ctx.now >= state.terms.deal.commit_by:
+        return _refuse(state.terms, "too-late", "inputs arrived after commitBy", ctx)
+    return Ready(state.terms), (say(state.terms, "deal.ready"),)
+
+
+def _refuse(terms: DealTerms, code: str, detail: str, ctx: Ctx) -> Step:
+    """Our own failure: the client looks elsewhere at once."""
+    refusal = send(ctx, terms, terms.client, DealRefusal(deal_id=terms.deal_id, code=code, detail=detail[:200]))
+    return leave(terms, code, detail, refusal, forget=True)
+
+
+def _inputs_failed(state: Signed, failed: FetchFailed, ctx: Ctx) -> Step:
+    return _refuse(state.terms, "inputs-unavailable", failed.detail, ctx)
+
+
+def _not_begun(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
+    return _refuse(state.terms, "not-funded", "commitBy passed before the channel covered the deal", ctx)
+
+
+def start(state: Ready, job: bytes, ctx: Ctx) -> Step:
+    """Run the job: the node calls this when a slot is free and the channel covers it."""
+    return committed.start(Committed(state.terms, work_began(ctx.now)), job)
+
+
+def _ended(state: Running, finished: JobFinished, ctx: Ctx) -> Step:
+    if finished.result.outcome in committed.OWN_FAULT:
+        return _refuse(state.terms, "infra-error", finished.result.detail, ctx)
+    return committed.advance(state, finished, ctx)
+
+
+def _overdue(state: Running, event: TimePassed, ctx: Ctx) -> Step:
+    return _refuse(state.terms, "infra-error", "the job did not end in its time", ctx)
+
+
+def _left(state: Signed | Ready | Running, event: ResultDisowned, ctx: Ctx) -> Step:
+    return leave(state.terms, event.code, event.detail, forget=True)
+
+
+def _disowned(state: Resulted, event: ResultDisowned, ctx: Ctx) -> Step:
+    """It had the result and does not pay: one price is lost, and there is no second."""
+    return leave(state.terms, "rejected-unpaid", f"{event.code}: {event.detail}", forget=True)
+
+
+def _silence(state: Resulted, event: TimePassed, ctx: Ctx) -> Step:
+    return leave(state.terms, "not-paid", "no voucher came for the result", forget=True)
+
+
+def _paid(state: Resulted, event: Paid, ctx: Ctx) -> Step:
+    terms = state.terms
+    return settled(state, ""), (
+        *end(terms, forget=True),
+        say(terms, "deal.settled", paid=str(terms.deal.price), how="voucher"),
+    )
+
+
+def _paid_late(state: Abandoned, event: Paid, ctx: Ctx) -> Step:
+    """The channel has its voucher after all; the deal stays as it was."""
+    return state, (say(state.terms, "deal.paid_late", paid=str(state.terms.deal.price)),)
+
+
+TABLE: Final[dict[tuple[type, type], Handler]] = {
+    (Signed, Fetched): _inputs_held,
+    (Signed, FetchFailed): _inputs_failed,
+    (Signed, TimePassed): _not_begun,
+    (Ready, TimePassed): _not_begun,
+    (Running, JobFinished): _ended,
+    (Running, TimePassed): _overdue,
+    (Resulted, ResultDisowned): _disowned,
+    (Resulted, TimePassed): _silence,
+    (Resulted, Paid): _paid,
+    (Abandoned, Paid): _paid_late,
+    **{(state, ResultDisowned): _left for state in (Signed, Ready, Running)},
+}
+
+
+def advance(state: DealState, event: DealInput, ctx: Ctx) -> Step:
+    """The provider's half of a deal that a channel pays."""
+    handler = TABLE.get((type(state), type(event)))
+    return handler(state, event, ctx) if handler else (state, ())
+
+
+def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
+    """Chain time at which `TimePassed` is due in this state."""
+    deal = state.terms.deal
+    match state:
+        case Signed() | Ready():
+            return UnixSeconds(deal.commit_by + 1)
+        case Running(commitment=Commitment(at=at)):
+            return UnixSeconds(at + deal.exec_seconds + deal.claim_seconds)
+        case Resulted(at=at):
+            return UnixSeconds(at + deal.exec_seconds + ctx.env.params.silence_before_claim)
+        case _:
+            return None

@@ -1,0 +1,207 @@
+"""What does a node's channel do for a deal that it pays? Called by `deals.place`; it steps no deal itself.
+
+The client funds when its deal is countersigned and signs a voucher when the result is held; the provider notes what is
+owed. Which way of paying a deal gets is decided here too.
+"""
+
+from protocols.channels import client as client_channel
+from protocols.channels import provider as provider_channel
+from protocols.channels.inputs import (
+    ChannelInput,
+    Ctx,
+    DealDropped,
+    DealPaid,
+    DealTaken,
+    FundWanted,
+)
+from protocols.channels.states import Closed, Closing, Open, Opening, ToppingUp, book_of, pair_of
+from protocols.deals.channel_provider import UNPAID
+from protocols.deals.in_channel import Paid, in_channel
+from protocols.deals.inputs import DealInput
+from protocols.deals.states import Abandoned, DealState, DealTerms, Delivered, Ready, Settled, Signed
+from protocols.deals.terms import SettlementMode
+from protocols.effects import Effect
+from protocols.env import Env
+from protocols.handlers import runs
+from protocols.limits import MAX_CHANNELS
+from protocols.runs import MarketTerms
+from protocols.signing import address_of_peer
+from protocols.state import CLIENT, PROVIDER, ChannelHalf, NodeState
+from protocols.units import Address, PeerId, Tokens
+
+__all__ = ["advance", "follow", "may_start", "mode_for", "objection", "put", "room_of"]
+
+
+def advance(state: NodeState, pair: bytes, role: str, event: ChannelInput, env: Env) -> list[Effect]:
+    """Move one channel. Raises ``RemoteProtocolError`` for what its peer did wrong."""
+    half = state.durable.channels.get(pair)
+    if half is not None and half.role != role:
+        return []
+    ctx = Ctx(env, state.chain_now)
+    if half is not None:
+        machine = client_channel if role == CLIENT else provider_channel
+        new, effects = machine.advance(half.state, event, ctx)
+        if new is half.state:
+            return list(effects)
+    else:
+        match event:
+            case FundWanted() if role == CLIENT:
+                new, effects = client_channel.fund(event)
+            case DealTaken() if role == PROVIDER:
+                new, effects = provider_channel.taken(event)
+            case _:
+                return []
+    put(state, pair, ChannelHalf(role, new) if new is not None else None, ctx)
+    return list(effects)
+
+
+def put(state: NodeState, pair: bytes, half: ChannelHalf | None, ctx: Ctx) -> None:
+    """Keep a channel's new state in its row, and arm its deadline."""
+    state.durable.put_channel(pair, half)
+    machine = client_channel if half and half.role == CLIENT else provider_channel
+    due = machine.deadline(half.state, ctx) if half else None
+    if due is None:
+        state.channel_deadlines.clear(pair.hex())
+    else:
+        state.channel_deadlines.set(pair.hex(), due)
+
+
+def _pair(terms: DealTerms) -> bytes:
+    return pair_of(terms.deal.client, terms.deal.provider)
+
+
+def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[Effect], DealInput | None]:
+    """One deal of a channel moved: what the channel, and the run, do about it; and what the deal hears back."""
+    if role == PROVIDER:
+        return _provider_follows(state, new, env), None
+    terms, price = new.terms, new.terms.deal.price
+    out: list[Effect] = []
+    then: DealInput | None = None
+    match new:
+        case Signed() if _short(state, terms):
+            wanted = FundWanted(terms.deal.client, terms.deal.provider, terms.provider, funding(state, terms, env))
+            out += advance(state, _pair(terms), CLIENT, wanted, env)
+        case Delivered() if room_of(state, _pair(terms)) >= price:
+            out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
+            then = Paid()
+        case _:
+            pass
+    return [*out, *runs.follow(state, new, env)], then
+
+
+def _provider_follows(state: NodeState, new: DealState, env: Env) -> list[Effect]:
+    terms, deal = new.terms, new.terms.deal
+    match new:
+        case Signed():
+            taken = DealTaken(deal.client, deal.provider, terms.client, terms.deal_id, deal.price)
+            return advance(state, _pair(terms), PROVIDER, taken, env)
+        case Abandoned(code=code) if code not in UNPAID:
+            return advance(state, _pair(terms), PROVIDER, DealDropped(terms.deal_id), env)
+        case _:
+            return []
+
+
+def _short(state: NodeState, terms: DealTerms) -> bool:
+    """Whether the client must fund: there is no channel, or too little is left in it."""
+    half = state.durable.channels.get(_pair(terms))
+    match half.state if half else None:
+        case Opening() | ToppingUp() | Closing():
+            return False
+        case Open(book=book):
+            return book.room < terms.deal.price
+        case _:
+            return True
+
+
+def funding(state: NodeState, terms: DealTerms, env: Env) -> Tokens:
+    """What to lock: some prices' worth, within the run's budget and what the escrow held when last asked."""
+    price, run = terms.deal.price, state.durable.runs.get(terms.run_id)
+    account = state.accounts.get(env.signer.address)
+    prices = (run.market.channel_prices if run else 0) or env.params.channel_prices
+    most = [price * prices]
+    if run is not None:
+        most.append(run.market.budget)
+    if account is not None:
+        most.append(account.free)
+    return Tokens(max(min(most), price))
+
+
+def room_of(state: NodeState, pair: bytes) -> Tokens:
+    """What the pair's channel still covers; zero without one."""
+    half = state.durable.channels.get(pair)
+    book = book_of(half.state) if half and not isinstance(half.state, Closed) else None
+    return book.room if book else Tokens(0)
+
+
+def may_start(state: NodeState, deal: Ready) -> bool:
+    """Provider: the chain shows that this deal is covered, and it is the one that is owed."""
+    half = state.durable.channels.get(_pair(deal.terms))
+    if half is None or half.role != PROVIDER or not isinstance(half.state, Open):
+        return False
+    book = half.state.book
+    owed = book.owing is not None and book.owing.deal_id == deal.terms.deal_id
+    return owed and book.room >= deal.terms.deal.price
+
+
+def mode_for(state: NodeState, market: MarketTerms, provider: PeerId, price: Tokens, env: Env) -> SettlementMode:
+    """Client: how would a deal with this provider be paid? ``price`` is what its offer asks."""
+    if market.settlement != "auto":
+        return SettlementMode.CHANNEL if market.settlement == "channel" else SettlementMode.COMMIT
+    if price > env.params.channel_max_price or _busy(state, CLIENT, provider):
+        return SettlementMode.COMMIT
+    half = state.durable.channels.get(pair_of(env.signer.address, address_of_peer(provider)))
+    match half.state if half else None:
+        case Open(book=book) if half is not None and half.role == CLIENT:
+            worth = book.room >= price
+        case Closed() | None:
+            worth = _settled_with(state, CLIENT, address_of_peer(provider)) >= env.params.channel_history
+        case _:
+            worth = False
+    return SettlementMode.CHANNEL if worth else SettlementMode.COMMIT
+
+
+def _busy(state: NodeState, role: str, peer: PeerId) -> bool:
+    """Whether a deal of the pair's channel is under way."""
+    live = map(state.durable.deals.__getitem__, state.durable.live)
+    return any(
+        half.role == role
+        and in_channel(half.state.terms)
+        and peer in (half.state.terms.client, half.state.terms.provider)
+        for half in live
+    )
+
+
+def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> tuple[str, str] | None:
+    """Provider: why this client's next deal is not paid by a channel, as (code, sentence); None when it may be."""
+    pair = pair_of(address_of_peer(client), env.signer.address)
+    half = state.durable.channels.get(pair)
+    if enforcement != 0:
+        return "settlement", "a deal in a channel is never on chain, so no panel can judge it"
+    if half is None and len(state.durable.channels) >= MAX_CHANNELS:
+        return "settlement", "this node has all the channels it keeps"
+    match half.state if half else None:
+        case Closing():
+            return "settlement", "your channel with this node is closing; commit, or open it again when it is closed"
+        case Opening(owing=owing) if owing is not None:
+            return "busy", "a deal of your channel waits for its money"
+        case Open(book=book) if book.owing is not None:
+            return "busy", "a deal of your channel is under way or unpaid; its voucher comes first"
+        case _:
+            pass
+    known = _settled_with(state, PROVIDER, address_of_peer(client))
+    if known < env.params.channel_trust:
+        return "settlement", (
+            f"this node has settled {known} deals with you and wants {env.params.channel_trust} before a channel: "
+            "write settlement: commit"
+        )
+    return None
+
+
+def _settled_with(state: NodeState, role: str, other: Address) -> int:
+    """Deals of the pair that were paid, in whatever way."""
+    return sum(
+        half.role == role
+        and isinstance(half.state, Settled)
+        and other in (half.state.terms.deal.client, half.state.terms.deal.provider)
+        for half in state.durable.deals.values()
+    )

@@ -1,0 +1,231 @@
+"""Does a pair trade through a channel, from the first fund to the last wei? Two cores, the simulator's chain."""
+
+import msgspec
+import pytest
+
+from devnet.sim.node import SimNode
+from devnet.sim.simulate import NO_NOISE
+from devnet.sim.workload import FUNDS, offer_of, toy_job
+from devnet.sim.world import World
+from protocols import events as ev
+from protocols.channels.inputs import post
+from protocols.channels.states import Book, ChannelState, Closed, Open, Opening, book_of, pair_of
+from protocols.contracts.channels import deals_root
+from protocols.deals.states import Abandoned, DealState, Settled
+from protocols.messages.negotiation import InputRoot
+from protocols.offers.pricing import price_of
+from protocols.runs import Done, Failed, MarketTerms, Run
+from protocols.units import Hash32, Tokens
+
+LIMIT = Tokens(10**17)
+
+
+class Pair:
+    """A client, its only provider, and what they say to each other."""
+
+    def __init__(self, *, channel_trust: int = 0, **more: int) -> None:
+        self.world = World(1, network=NO_NOISE)
+        self.client = self.world.add(free=FUNDS, stake=0)
+        self.provider = self.world.add(free=0, stake=FUNDS)
+        for node in (self.client, self.provider):
+            params = msgspec.structs.replace(node.env.params, channel_trust=channel_trust, **more)
+            node.env = msgspec.structs.replace(node.env, params=params)
+        self.provider.offer = offer_of(self.world, self.provider)
+        for node in (self.client, self.provider):
+            node.start()
+        self.world.run(8_000)
+        self.price = price_of(self.provider.offer, toy_job(1))
+
+    def submit(self, number: int, settlement: str = "channel", budget: int = LIMIT) -> None:
+        job = toy_job(number)
+        self.client.post(
+            ev.RunSubmitted(
+                at=self.world.now,
+                job=job.encode(),
+                inputs=(InputRoot(job.module, job.module_size),),
+                market=MarketTerms(max_price=LIMIT, budget=Tokens(budget), search_s=20, settlement=settlement),
+                run_nonce=number,
+                entropy=Hash32(bytes(32)),
+                wall=self.client.wall,
+            )
+        )
+
+    def passes(self, seconds: int = 30) -> None:
+        self.world.run(self.world.now + seconds * 1000)
+
+    def deal(self, node: SimNode, number: int) -> DealState:
+        return next(
+            half.state for half in node.state.durable.deals.values() if half.state.terms.deal.run_nonce == number
+        )
+
+    def run(self, number: int) -> Run:
+        return next(run for run in self.client.state.durable.runs.values() if run.run_nonce == number)
+
+    def channel(self, node: SimNode) -> ChannelState | None:
+        half = node.state.durable.channels.get(
+            pair_of(self.client.env.signer.address, self.provider.env.signer.address)
+        )
+        return half.state if half else None
+
+    def book(self, node: SimNode) -> Book:
+        book = book_of(self.channel(node))
+        assert book is not None
+        return book
+
+    def command(self, node: SimNode, verb: str) -> None:
+        pair = pair_of(self.client.env.signer.address, self.provider.env.signer.address)
+        node.post(ev.ChannelCommanded(at=self.world.now, pair=pair, verb=verb))
+
+    def owned(self) -> int:
+        escrow = self.world.escrow
+        return sum(escrow.free.values()) + sum(escrow.stake.values()) + escrow.burned + self.world.channels.held()
+
+
+def test_a_hundred_deals_cost_two_transactions_and_every_wei_is_somewhere() -> None:
+    pair = Pair(channel_prices=100)
+    before, all_ = dict(pair.world.escrow.free), pair.owned()
+    for number in range(1, 101):
+        pair.submit(number, budget=100 * pair.price)
+        pair.passes(14)
+        assert isinstance(pair.run(number).status, Done)
+    assert pair.world.channels.posted == ["fund"]
+    book = pair.book(pair.provider)
+    paid = [deal.terms.deal_id for n in range(1, 101) if isinstance(deal := pair.deal(pair.provider, n), Settled)]
+    assert len(paid) == 100
+    assert (book.paid, book.deals.count, book.deals.root) == (100 * pair.price, 100, deals_root(paid))
+    pair.command(pair.client, "close")
+    pair.passes(10)
+    assert pair.world.channels.posted == ["fund", "close_together"]
+    assert isinstance(pair.channel(pair.client), Closed)
+    assert isinstance(pair.channel(pair.provider), Closed)
+    free, client, provider = pair.world.escrow.free, pair.client.env.signer.address, pair.provider.env.signer.address
+    assert before[client] - free[client] == 100 * pair.price
+    assert free[provider] - before.get(provider, 0) == 100 * pair.price - pair.price
+    assert pair.owned() == all_
+    assert not pair.client.outbox
+    assert not pair.provider.outbox
+
+
+def test_the_first_deal_opens_a_channel_within_the_budget() -> None:
+    pair = Pair()
+    pair.submit(1, budget=3 * pair.price)
+    pair.passes()
+    deal = pair.deal(pair.client, 1)
+    assert isinstance(deal, Settled)
+    assert (deal.how, deal.paid) == ("voucher", pair.price)
+    assert pair.book(pair.client).deposit == 3 * pair.price
+    assert not pair.world.chain.done
+
+
+def test_when_little_is_left_it_is_topped_up() -> None:
+    pair = Pair(channel_prices=2)
+    for number in range(1, 6):
+        pair.submit(number)
+        pair.passes(14)
+        assert isinstance(pair.run(number).status, Done)
+    assert pair.world.channels.posted == ["fund"] * 3
+    assert pair.book(pair.client).paid == 5 * pair.price
+
+
+def test_auto_commits_until_the_pair_has_a_history_and_then_opens_a_channel() -> None:
+    pair = Pair(channel_history=1, channel_trust=1)
+    pair.submit(1, "auto")
+    pair.passes()
+    assert pair.world.chain.done["commit"] == 1
+    pair.submit(2, "auto")
+    pair.passes()
+    assert isinstance(pair.deal(pair.client, 2), Settled)
+    assert pair.world.chain.done["commit"] == 1
+    assert pair.world.channels.posted == ["fund"]
+
+
+def test_a_stranger_is_not_taken_into_a_channel_where_the_network_wants_history() -> None:
+    pair = Pair(channel_trust=10)
+    pair.submit(1)
+    pair.passes(40)
+    run = pair.run(1)
+    assert isinstance(run.status, Failed)
+    assert any("before a channel" in one.detail for one in run.candidates)
+    assert pair.channel(pair.provider) is None
+
+
+def test_a_client_that_takes_the_result_and_does_not_pay_gets_no_second_deal() -> None:
+    pair = Pair()
+    pair.submit(1)
+    pair.passes(14)
+    pair.submit(2)
+    while len(pair.provider.results) < 2:
+        pair.world.run(pair.world.now + 5)
+    pair.client.kill()
+    pair.passes(pair.deal(pair.provider, 2).terms.deal.exec_seconds + pair.world.params.silence_before_claim + 10)
+    assert isinstance(pair.deal(pair.provider, 2), Abandoned)
+    book = pair.book(pair.provider)
+    assert book.owing is not None
+    assert book.paid == pair.price
+    pair.client.start()
+    pair.submit(3)
+    pair.passes(40)
+    assert isinstance(pair.run(3).status, Failed)
+    assert pair.book(pair.provider).owing == book.owing
+
+
+def test_a_voucher_that_comes_late_still_counts() -> None:
+    late = []
+    for step in range(1, 20):
+        pair = Pair()
+        pair.submit(1)
+        pair.passes(14)
+        pair.client.die_at = (pair.client.steps + step, "after")
+        pair.submit(2)
+        pair.passes(14)
+        pair.client.kill()
+        if not any(half.state.terms.deal.run_nonce == 2 for half in pair.provider.state.durable.deals.values()):
+            continue
+        pair.passes(pair.deal(pair.provider, 2).terms.deal.exec_seconds + pair.world.params.silence_before_claim + 10)
+        pair.client.start()
+        pair.passes(60)
+        if isinstance(pair.deal(pair.client, 2), Settled) and isinstance(pair.deal(pair.provider, 2), Abandoned):
+            assert pair.book(pair.provider).paid == 2 * pair.price
+            assert pair.book(pair.provider).owing is None
+            late.append(step)
+    assert late, "no step of the client lies between its voucher's signature and its way to the provider"
+
+
+def test_a_client_whose_provider_is_gone_gets_its_money_back_by_the_exit_delay() -> None:
+    pair = Pair()
+    pair.submit(1)
+    pair.passes(14)
+    pair.provider.kill()
+    pair.command(pair.client, "close")
+    for _ in range(60):
+        pair.passes(2)
+        pair.client.post(ev.Ticked(at=pair.world.now, wall=pair.client.wall))
+    assert pair.world.channels.posted == ["fund", "request_close", "close"]
+    assert isinstance(pair.channel(pair.client), Closed)
+
+
+def test_a_provider_redeems_before_a_client_that_leaves_can_close() -> None:
+    pair = Pair()
+    pair.submit(1)
+    pair.passes(14)
+    book = pair.book(pair.client)
+    pair.world.channels.post(pair.client, post(book, "request_close", "by hand"))
+    pair.passes(5)
+    assert pair.world.channels.posted == ["fund", "request_close", "redeem"]
+    assert pair.book(pair.provider).redeemed == pair.price
+
+
+@pytest.mark.parametrize("who", ["client", "provider"])
+def test_a_restart_at_any_moment_loses_no_deal_and_no_voucher(who: str) -> None:
+    for after in range(1, 15, 2):
+        pair = Pair()
+        pair.submit(1)
+        pair.world.run(pair.world.now + after * 700)
+        node = getattr(pair, who)
+        node.kill()
+        node.start()
+        pair.passes(60)
+        assert isinstance(pair.run(1).status, Done), after
+        assert pair.book(pair.provider).paid == pair.book(pair.client).paid
+        assert isinstance(pair.channel(pair.provider), Open)
+        assert not isinstance(pair.channel(pair.client), Opening)
