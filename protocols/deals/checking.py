@@ -225,11 +225,13 @@ def _stop_run(terms: DealTerms) -> tuple[Effect, ...]:
 
 def silence_over(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
     """When the provider of a client that holds the bytes claims: a round comes, the job runs again here, and once more
-    elsewhere; but never so late that the claim could miss the chain."""
+    elsewhere; but half of the time for the claim is the provider's own, whose endpoint or process may fail it."""
     deal, params = state.terms.deal, ctx.env.params
     rounds = (audits.BEACON_LEAD + ROUNDS_LATE) * params.beacon.period_s
     again = deal.exec_seconds + params.commit_within + deal.exec_seconds
-    return UnixSeconds(min(state.at + params.silence_before_claim + rounds + again, last_call(state, ctx)))
+    half = state.commitment.at + deal.exec_seconds + deal.claim_seconds // 2
+    wait = state.at + params.silence_before_claim + rounds + again
+    return UnixSeconds(min(wait, half, last_call(state, ctx)))
 
 
 def check_by(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:

@@ -69,7 +69,8 @@ STATES: Final = (
         "both",
         _COMMITTED,
         "client: sign the receipt that names a round",
-        "provider: silence + rounds + commit time + 2 exec after the result, claim; client: exec + claim + 1, expire",
+        "provider: silence + rounds + commit time + 2 exec after the result, at most exec + claim/2, claim; "
+        "client: exec + claim + 1, expire",
         _LOCKED,
     ),
     StateRow(

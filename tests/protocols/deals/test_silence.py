@@ -37,6 +37,12 @@ def test_a_client_that_holds_the_bytes_has_the_time_to_run_the_job_again() -> No
     assert after == SILENCE + rounds + execution + CTX.env.params.commit_within + execution
 
 
+def test_half_of_the_time_for_a_claim_is_the_providers() -> None:
+    """It used to wait until a margin before the deal expired: an endpoint that failed just then cost it the collateral."""
+    _, from_commit, execution = due("Delivered", 120)
+    assert from_commit == execution + 60
+
+
 def test_a_client_ends_its_check_a_margin_before_its_provider_claims() -> None:
     state = SAMPLES.states()["Checking"]
     claims, ends = provider.deadline(state, CTX), client.deadline(state, CTX)
