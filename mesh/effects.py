@@ -98,6 +98,10 @@ class ChainPort(Protocol):
         """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
         ...
 
+    async def dispute(self, call: fx.CallPanel | fx.OpenDispute) -> None:
+        """The same for a call of the panel; what it needs at the panel is moved there first."""
+        ...
+
     async def post_channel(self, tx: fx.PostChannelTx) -> None:
         """As ``post``, for a call about a channel."""
         ...
@@ -319,27 +323,28 @@ class Effector:
             stop.set()
 
     async def _post_tx(self, effect: fx.PostTx) -> None:
-        """The key is released last: a crash before that asks again how it ended, and never posts twice."""
-        try:
-            await self._chain.post(effect)
-        except TxRejected as error:
-            failed = ev.TxFailed(
-                at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose, reason=str(error)
-            )
-            await self._engine.post(failed, acks=(effect.key,))
-        else:
-            await self._engine.acknowledge(effect.key)
-        await self._chain.release(effect.key)
+        await self._transact(
+            effect, self._chain.post(effect), ev.TxFailed, deal_id=effect.deal_id, purpose=effect.purpose
+        )
+
+    async def _dispute(self, effect: fx.CallPanel | fx.OpenDispute) -> None:
+        purpose = effect.purpose if isinstance(effect, fx.CallPanel) else "dispute"
+        await self._transact(effect, self._chain.dispute(effect), ev.TxFailed, deal_id=effect.deal_id, purpose=purpose)
 
     async def _post_channel_tx(self, effect: fx.PostChannelTx) -> None:
         """Its log says what came of it, to both parties alike."""
+        done = self._chain.post_channel(effect)
+        await self._transact(effect, done, ev.ChannelTxFailed, pair=effect.pair, purpose=effect.purpose)
+
+    async def _transact(
+        self, effect: fx.DurableEffect, done: Awaitable[None], failed: Callable[..., ev.Event], **about: object
+    ) -> None:
+        """The key is released last: a crash before that asks again how it ended, and never posts twice."""
         try:
-            await self._chain.post_channel(effect)
+            await done
         except TxRejected as error:
-            failed = ev.ChannelTxFailed(
-                at=self._clock.monotonic_ms(), pair=effect.pair, purpose=effect.purpose, reason=str(error)
-            )
-            await self._engine.post(failed, acks=(effect.key,))
+            event = failed(at=self._clock.monotonic_ms(), reason=str(error), **about)
+            await self._engine.post(event, acks=(effect.key,))
         else:
             await self._engine.acknowledge(effect.key)
         await self._chain.release(effect.key)
@@ -373,6 +378,8 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
     fx.PostTx: Effector._post_tx,
+    fx.CallPanel: Effector._dispute,
+    fx.OpenDispute: Effector._dispute,
     fx.PostChannelTx: Effector._post_channel_tx,
     fx.ReadChannel: Effector._read_channel,
 }

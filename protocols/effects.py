@@ -7,11 +7,12 @@ answers it is durable, and performing it twice is harmless. Effects without a ke
 import msgspec
 
 from protocols.contracts.channels import Channel
-from protocols.deals.eip712 import Deal
+from protocols.deals.eip712 import Deal, ResultCommit
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
 
 __all__ = [
+    "CallPanel",
     "CancelFetch",
     "CancelJob",
     "DropEffects",
@@ -20,6 +21,7 @@ __all__ = [
     "FetchBlobs",
     "FetchRound",
     "Notify",
+    "OpenDispute",
     "OutboxItem",
     "Penalise",
     "PostChannelTx",
@@ -160,6 +162,36 @@ class PostTx(DurableEffect, frozen=True):
     result_hash: Hash32
 
 
+class CallPanel(DurableEffect, frozen=True):
+    """Make one call of the panel in a dispute. Answered by its log (`DisputeLogged`) or by `TxFailed`.
+
+    ``needs``: what the sender's owner must have at the panel for it; what is missing comes from its free balance first.
+    """
+
+    deal_id: DealId
+    purpose: str
+    data: bytes
+    needs: Tokens = Tokens(0)
+
+
+class OpenDispute(DurableEffect, frozen=True):
+    """Dispute a result, claimed or only signed, and put up the bond. Answered by `DisputeLogged`, or by `TxFailed` with
+    purpose ``dispute``.
+
+    ``result`` and ``signature`` are the provider's, ``result_hash`` is what it has signed.
+    """
+
+    deal_id: DealId
+    deal: Deal
+    result_hash: Hash32
+    result: ResultCommit
+    signature: Signature
+    secret: Hash32
+    withheld: bool
+    """The client never had the bytes; else it has them, and they are wrong."""
+    bond: Tokens
+
+
 class PostChannelTx(DurableEffect, frozen=True):
     """Post one escrow call about a channel: fund, redeem, request_close, close_together or close.
 
@@ -195,4 +227,4 @@ class Notify(Effect, frozen=True):
 class OutboxItem(msgspec.Struct, frozen=True):
     """What an outbox row holds."""
 
-    effect: SendDurably | FetchBlobs | ServeBlobs | RunJob | PostTx | PostChannelTx
+    effect: SendDurably | FetchBlobs | ServeBlobs | RunJob | PostTx | PostChannelTx | CallPanel | OpenDispute

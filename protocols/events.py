@@ -7,6 +7,7 @@ import msgspec
 
 from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals.states import LocalResult
+from protocols.disputes.file import PanelLog
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.offers.policy import Conditions, Policy
@@ -26,6 +27,8 @@ __all__ = [
     "ChannelTxFailed",
     "DealMovedOnChain",
     "DealRetractedOnChain",
+    "DisputeLogged",
+    "DisputeRetracted",
     "DrainRequested",
     "Event",
     "GossipArrived",
@@ -225,6 +228,21 @@ class DealRetractedOnChain(Event, frozen=True):
     deal_id: DealId
     was: str
     tx: Hash32
+
+
+class DisputeLogged(Event, frozen=True):
+    """The panel has logged something about a dispute that this node is part of, or is called to."""
+
+    deal_id: DealId
+    log: PanelLog
+
+
+class DisputeRetracted(Event, frozen=True):
+    """A reorganisation took such a log back."""
+
+    deal_id: DealId
+    tx: Hash32
+    index: int
 
 
 class TxFailed(Event, frozen=True):

@@ -92,6 +92,8 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """Dispute window after a claim, plus twice the execution time."""
     deadline_margin: Seconds = Seconds(3600)
     """Act on every on-chain deadline this long before it: an hour outlasts a stuck sequencer batch."""
+    poke_margin: Seconds = Seconds(120)
+    """A phase of a dispute that is over is left to others for so long before this node ends it: one poke is enough."""
     silence_before_claim: Seconds = Seconds(6 * 3600)
     """A provider claims when its client has not signed off this long after the result."""
     provider_lost: Millis = Millis(20_000)
@@ -132,6 +134,7 @@ DEVNET: Final = NetworkParams(
     claim_seconds=Seconds(15),
     window_base=Seconds(6),
     deadline_margin=Seconds(3),
+    poke_margin=Seconds(1),
     silence_before_claim=Seconds(8),
     provider_lost=Millis(5_000),
     channel_trust=0,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from protocols import events as ev
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import beacon, channels, client, deals, provider, search, wire
+from protocols.handlers import beacon, channels, client, deals, disputes, provider, search, wire
 from protocols.state import NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
@@ -28,6 +28,7 @@ def _started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
         *deals.started(state, event, env),
         *client.started(state, event, env),
         *provider.started(state, event, env),
+        *disputes.started(state, env),
     ]
 
 
@@ -60,6 +61,10 @@ def _peer_down(state: NodeState, event: ev.PeerWentDown, env: Env) -> list[Effec
 
 def _round_arrived(state: NodeState, event: ev.RoundArrived, env: Env) -> list[Effect]:
     return beacon.round_arrived(state, event, env, _ROUNDS)
+
+
+def _time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:
+    return [*channels.time_moved(state, event, env), *disputes.time_moved(state, event, env)]
 
 
 def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effect]:
@@ -98,12 +103,14 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: deals.audit_completed,
     ev.RoundArrived: _round_arrived,
-    ev.ChainTimeMoved: channels.time_moved,
+    ev.ChainTimeMoved: _time_moved,
     ev.ChannelSeen: channels.seen,
     ev.ChannelCommanded: channels.commanded,
     ev.ChannelTxFailed: channels.tx_failed,
     ev.DealMovedOnChain: deals.deal_moved,
     ev.DealRetractedOnChain: deals.deal_retracted,
+    ev.DisputeLogged: disputes.logged,
+    ev.DisputeRetracted: disputes.retracted,
     ev.TxFailed: deals.tx_failed,
 }
 

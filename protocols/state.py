@@ -15,6 +15,7 @@ from protocols.channels.states import ChannelState, Closed
 from protocols.deals.desk import Desk
 from protocols.deals.search import Search
 from protocols.deals.states import FINAL_STATES, DealState
+from protocols.disputes.file import DisputeFile
 from protocols.errors import LocalProtocolError
 from protocols.limits import MAX_CHANNELS
 from protocols.offers.book import JobBook, OfferBook
@@ -73,6 +74,7 @@ _KINDS: Final[dict[str, type]] = {
     "run": Run,
     "job": JobBody,
     "counters": Counters,
+    "dispute": DisputeFile,
     "channel": ChannelHalf,
 }
 
@@ -87,6 +89,7 @@ class Durable:
         self.channels: dict[bytes, ChannelHalf] = {}
         """By `pair_of` the operators; at most MAX_CHANNELS."""
         self.counters = Counters()
+        self.disputes: dict[DealId, DisputeFile] = {}
         self.live: dict[DealId, None] = {}
         """Deals that are not final, in the order they came: a set's order differs between processes."""
         self._dirty: dict[tuple[str, bytes], None] = {}
@@ -104,6 +107,11 @@ class Durable:
         """Replace a run."""
         self.runs[run.run_id] = run
         self._dirty[("run", run.run_id)] = None
+
+    def put_dispute(self, file: DisputeFile) -> None:
+        """Replace a dispute."""
+        self.disputes[file.deal_id] = file
+        self._dirty[("dispute", file.deal_id)] = None
 
     def put_job(self, job_id: JobId, body: bytes) -> None:
         """Keep a job body."""
@@ -143,6 +151,8 @@ class Durable:
                 return encode(self.deals[DealId(key)])
             case "run":
                 return encode(self.runs[RunId(key)])
+            case "dispute":
+                return encode(self.disputes[DealId(key)])
             case "channel":
                 half = self.channels.get(key)
                 return encode(half) if half else None
@@ -161,6 +171,8 @@ class Durable:
                 self.put_run(value)
             case JobBody():
                 self.put_job(JobId(key), value.body)
+            case DisputeFile():
+                self.put_dispute(value)
             case ChannelHalf():
                 self.put_channel(key, value)
             case Counters():
@@ -236,6 +248,8 @@ class NodeState:
         """What the provider last said about a deal: phase, done, total."""
         self.timers = Timers()
         """By the monotonic clock, in milliseconds."""
+        self.open_disputes: dict[DealId, UnixSeconds] = {}
+        """Disputes of this node that are not over, and until when the call that each waits for succeeds."""
         self.deadlines = Timers()
         """By the chain's clock, in seconds; the name is a deal id in hexadecimal."""
         self.channel_deadlines = Timers()

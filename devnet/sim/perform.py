@@ -10,6 +10,7 @@ from protocols import events as ev
 from protocols.canonical import tagged_digest
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult
+from protocols.errors import LocalProtocolError
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.negotiation import DealRefusal
@@ -168,6 +169,11 @@ def _post_tx(node: "SimNode", effect: fx.PostTx) -> None:
         node.later(3_000, lambda: _steal(node, effect))
 
 
+def _no_panel(node: "SimNode", effect: fx.CallPanel | fx.OpenDispute) -> None:
+    """The simulator's escrow knows deals that enforce themselves; a node that calls a panel here is broken."""
+    raise LocalProtocolError(f"{effect.key} calls a panel, and there is none")
+
+
 def _steal(node: "SimNode", effect: fx.PostTx) -> None:
     """Settle for the whole price, with our own signature in place of the client's."""
     deal = effect.deal
@@ -213,6 +219,8 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.RunJob: _run_job,
     fx.CancelJob: _nothing,
     fx.PostTx: _post_tx,
+    fx.CallPanel: _no_panel,
+    fx.OpenDispute: _no_panel,
     fx.PostChannelTx: _post_channel_tx,
     fx.ReadChannel: _read_channel,
     fx.DropEffects: _nothing,

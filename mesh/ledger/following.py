@@ -1,4 +1,5 @@
-"""What does the chain tell the node? The follower's logs become `DealMovedOnChain`, its heads `ChainTimeMoved`.
+"""What does the chain tell the node? The escrow's logs become `DealMovedOnChain`, the panel's `DisputeLogged`, heads
+`ChainTimeMoved`.
 
 The follower's cursor is durable; what comes twice changes nothing.
 """
@@ -25,13 +26,17 @@ from mesh.engine import Engine
 from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts.lock import Lock
+from protocols.contracts.panel import EVENTS
+from protocols.disputes.file import PanelLog
 from protocols.limits import NetworkParams
-from protocols.units import ZERO_HASH, Address, DealId, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, DealId, Hash32, Tokens, UnixSeconds
 
 __all__ = ["CHANNEL_TOPICS", "DEAL_TOPICS", "Following"]
 
 CURSOR: Final = "escrow"
 MOVES: Final = "escrow.moves"
+DISPUTE: Final = "dispute"
+"""What a log of the panel is in the list of moves: the only kind whose place in its transaction counts."""
 BLOCK_RETRY_S: Final = 0.5
 PATIENCE_S: Final = 5.0
 """A node waits that long for its chain before it comes up without: an endpoint that works answers in half a second."""
@@ -112,7 +117,7 @@ class Following:
             await self._resume(engine, cursor)
         follower = Follower(
             self._eth,
-            LogQuery((self._params.escrow,), ((*DEAL_TOPICS, *CHANNEL_TOPICS),)),
+            self._query(),
             jitter=random.random,
             cursor=cursor,
             unsettled=tuple(self._moves),
@@ -135,6 +140,11 @@ class Following:
                         self._settle(number)
                         await tidy()
                     await self._keep(item.cursor)
+
+    def _query(self) -> LogQuery:
+        if not any(self._params.panel):
+            return LogQuery((self._params.escrow,), ((*DEAL_TOPICS, *CHANNEL_TOPICS),))
+        return LogQuery((self._params.escrow, self._params.panel), ((*DEAL_TOPICS, *CHANNEL_TOPICS, *DISPUTE_TOPICS),))
 
     async def _tell(self, engine: Engine, ref: LogRef, seen: Log | None) -> None:
         for watcher in self._watchers:
@@ -172,6 +182,9 @@ class Following:
 
     async def seen(self, engine: Engine, item: LogSeen) -> None:
         """One log, as an event if it concerns a deal of ours."""
+        if item.log.address == self._params.panel:
+            await self._dispute_seen(engine, item)
+            return
         try:
             event = read_event(item.log)
         except Malformed as error:
@@ -202,6 +215,17 @@ class Following:
                     result_hash=getattr(event, "result_hash", ZERO_HASH),
                 )
             )
+
+    async def _dispute_seen(self, engine: Engine, item: LogSeen) -> None:
+        """One log of the panel: about a dispute of a deal of ours, or nothing to us."""
+        topics = item.log.topics
+        deal_id = DealId(topics[1]) if len(topics) > 1 else None
+        if deal_id is None or not engine.view(lambda state: deal_id in state.durable.deals):
+            return
+        self._moves[item.ref] = _Move(item.ref, (deal_id,), DISPUTE)
+        self._moves_changed = True
+        found = PanelLog(item.log.block_number, item.log.index, item.log.tx_hash, topics, item.log.data)
+        await engine.post(ev.DisputeLogged(at=self._clock.monotonic_ms(), deal_id=deal_id, log=found))
 
     async def _time_of(self, number: int) -> UnixSeconds:
         """When a block was made. A log whose block no endpoint shows yet is not lost: the feed waits for it."""
@@ -236,6 +260,9 @@ class Following:
         self._moves_changed = True
         for deal_id in move.deal_ids:
             at = self._clock.monotonic_ms()
+            if move.to == DISPUTE:
+                await engine.post(ev.DisputeRetracted(at=at, deal_id=deal_id, tx=ref.tx_hash, index=ref.index))
+                continue
             await engine.post(ev.DealRetractedOnChain(at=at, deal_id=deal_id, was=move.to, tx=ref.tx_hash))
 
 
@@ -249,6 +276,7 @@ _TRANSITIONS: Final[dict[type, str]] = {
     on_chain.RunBurned: "burned",
 }
 DEAL_TOPICS: Final = tuple(map(topic_of, _TRANSITIONS))
+DISPUTE_TOPICS: Final = tuple(Hash32(topic) for topic, (_, members) in EVENTS.items() if members[0][0] == "dealId")
 
 _CHANNEL_LOGS: Final[tuple[type, ...]] = (
     on_chain.ChannelFunded,

@@ -31,7 +31,7 @@ from mesh.ledger.posting import Posting
 from mesh.store import Store
 from protocols.contracts import artifact
 from protocols.contracts.channels import Channel, ChannelWord
-from protocols.effects import PostChannelTx, PostTx
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx
 from protocols.limits import NetworkParams
 from protocols.units import Address, Millis, Tokens
 
@@ -90,6 +90,10 @@ class Ledger:
     async def post(self, tx: PostTx) -> None:
         """See `Posting.post`."""
         await self.posting.post(tx)
+
+    async def dispute(self, call: CallPanel | OpenDispute) -> None:
+        """See `Posting.dispute`."""
+        await self.posting.dispute(call)
 
     async def post_channel(self, tx: PostChannelTx) -> None:
         """See `Posting.post_channel`."""

@@ -10,20 +10,24 @@ from mesh.chain.contracts import Contracts
 from mesh.chain.errors import ChainError, FeeAboveCap, InsufficientFunds
 from mesh.chain.eth import Eth, LogQuery, TxCall
 from mesh.chain.outcomes import Confirmed, Dropped, Reverted
+from mesh.chain.panel import PanelContract
 from mesh.chain.submitter import Submitter
 from mesh.effects import TxRejected
 from mesh.engine import Engine
-from protocols.contracts import channels
+from protocols.contracts import channels, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
-from protocols.deals.eip712 import Domain
-from protocols.effects import PostChannelTx, PostTx
+from protocols.deals.eip712 import Domain, OnChainState
+from protocols.disputes.states import Reason
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx
 from protocols.limits import NetworkParams
-from protocols.units import DealId, Hash32
+from protocols.units import DealId, Hash32, Tokens
 
 __all__ = ["Posting"]
 
 MAX_LOCKS: Final = 20_000
 """Locks of deals remembered: twice the deals a node may have open."""
+FUND: Final = ":fund"
+"""Added to the key of a call: the transaction that brings its money to the panel."""
 RETRY_S: Final = 2.0
 """Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
 
@@ -42,6 +46,7 @@ class Posting:
         self._submitter = submitter
         self._deploy_block = deploy_block
         self._domain = Domain(params.chain_id, params.escrow)
+        self._funding = trio.Lock()
         self.locks: dict[DealId, Lock] = {}
         """The newest MAX_LOCKS."""
 
@@ -53,10 +58,35 @@ class Posting:
         """The same for a call about a channel."""
         await self._submit(tx.key, lambda: _channel_call(tx, self._contracts))
 
-    async def _submit(self, key: str, call: Callable[[], Awaitable[TxCall]]) -> None:
+    async def dispute(self, call: CallPanel | OpenDispute) -> None:
+        """The same for one call of the panel. What it needs there comes from the owner's free balance, in a call before it.
+
+        One at a time, where money is needed: each finds what the others have left.
+        """
+        needs = call.needs if isinstance(call, CallPanel) else call.bond
+        if not needs:
+            await self._submit(call.key, lambda: self._panel_call(call))
+            return
+        async with self._funding:
+            await self._submit(call.key + FUND, lambda: self._fund(needs))
+            await self._submitter.release(call.key + FUND)
+            try:
+                await self._submit(call.key, lambda: self._panel_call(call))
+            except TxRejected:
+                # The provider may have claimed in the same moment; then the dispute takes the other form, once.
+                if isinstance(call, CallPanel) or not await self._claimed(call):
+                    raise
+                await self._submitter.release(call.key)
+                await self._submit(call.key, lambda: self._panel_call(call))
+
+    async def _submit(self, key: str, call: Callable[[], Awaitable[TxCall | None]]) -> None:
+        """Until it is confirmed. ``call`` answers None when nothing needs to be sent."""
         while True:
             try:
-                outcome = await self._submitter.submit(key, await call())
+                made = await call()
+                if made is None:
+                    return
+                outcome = await self._submitter.submit(key, made)
             except (InsufficientFunds, FeeAboveCap) as error:
                 log.warning("tx.waits", effect=key, reason=str(error))
                 await trio.sleep(RETRY_S)
@@ -77,6 +107,8 @@ class Posting:
     async def release(self, key: str) -> None:
         """The outcome of a transaction is durable elsewhere: its key may be forgotten."""
         await self._submitter.release(key)
+        if key.startswith("panel:"):
+            await self._submitter.release(key + FUND)
 
     async def _call(self, tx: PostTx) -> TxCall:
         deal, escrow = tx.deal, self._contracts
@@ -98,7 +130,30 @@ class Posting:
             case _:
                 raise TxRejected(f"no escrow call is named {tx.purpose}")
 
-    async def _lock(self, tx: PostTx) -> Lock:
+    async def _panel_call(self, call: CallPanel | OpenDispute) -> TxCall:
+        to = self._params.panel
+        if not any(to):
+            raise TxRejected("no panel is configured: mesh config set chain.panel 0x...")
+        if isinstance(call, CallPanel):
+            return TxCall(to, call.data)
+        lock, reason = await self._lock(call), Reason.WITHHELD if call.withheld else Reason.WRONG
+        if await self._claimed(call):
+            return TxCall(to, panel.dispute(call.deal, lock, call.result_hash, call.secret, reason))
+        return TxCall(to, panel.dispute_unclaimed(call.deal, lock, call.result, call.signature, call.secret, reason))
+
+    async def _claimed(self, call: OpenDispute) -> bool:
+        slot = await self._contracts.deal(call.deal.client, call.deal.run_nonce, call.deal.index)
+        return slot.state is OnChainState.CLAIMED
+
+    async def _fund(self, needs: Tokens) -> TxCall | None:
+        """What is missing at the panel for a call; None when there is enough."""
+        if not any(self._params.panel):
+            return None
+        owner = await self._contracts.owner_of(self._submitter.address)
+        has = await PanelContract(self._eth.rpc, self._params.panel).account(owner)
+        return self._contracts.fund_panel(Tokens(needs - has)) if has < needs else None
+
+    async def _lock(self, tx: PostTx | OpenDispute) -> Lock:
         """The deal's Lock, as its commitment logged it.
 
         A node that has forgotten it builds it from the owners of today and asks the escrow whether that is the one; only
@@ -122,7 +177,8 @@ class Posting:
     async def tidy(self, engine: Engine) -> None:
         """Forget transactions whose effects were dropped while they were in flight, once their nonces are used."""
         wanted = engine.outstanding()
-        if self._submitter.statistics().in_flight <= sum(key.startswith(("tx:", "channel:")) for key in wanted):
+        ours = ("tx:", "channel:", "panel:", "poke:")
+        if self._submitter.statistics().in_flight <= sum(key.startswith(ours) for key in wanted):
             return
         try:
             await self._submitter.tidy(wanted)

@@ -24,6 +24,7 @@ __all__ = [
     "poke",
     "prove_equivocation",
     "selector",
+    "sendable",
     "set_operator",
     "settle",
     "signed_result",
@@ -57,9 +58,14 @@ _BURN_RUN: Final = selector("burnRun(uint64,uint32)")
 _SET_OPERATOR: Final = selector("setOperator(address,bytes32,bytes32)")
 
 
+def sendable(signature: bytes) -> bool:
+    """Whether a signature has the form that contracts take; whose it is, and of what, is another question."""
+    return len(signature) == 65 and signature[64] in (27, 28) and not signature[32] & 0x80
+
+
 def compact(signature: Signature) -> bytes:
     """64 bytes, ``r`` and ``vs`` of EIP-2098: the recovery bit rides on top of s, which is low."""
-    if len(signature) != 65 or signature[64] not in (27, 28) or signature[32] & 0x80:
+    if not sendable(signature):
         raise LocalProtocolError("a signature must be 65 bytes with low s and v in {27, 28}; recover it before use")
     vs = bytearray(signature[32:64])
     vs[0] |= (signature[64] - 27) << 7

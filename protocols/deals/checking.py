@@ -12,6 +12,7 @@ from protocols.deals import eip712
 from protocols.deals.inputs import AuditFinished, Ctx, Rerun, RoundKnown, Step, TimePassed, outcome_name, say, send
 from protocols.deals.reorganised import OnChain
 from protocols.deals.states import Accepted, Audit, Checking, DealTerms, Delivered, Ran, Rejected, Resulted
+from protocols.disputes.opening import open_dispute
 from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect
 from protocols.limits import MAX_REASON_CHARS
 from protocols.messages.deal import ReceiptNotice, Rejection, ResultNotice, SignOff
@@ -205,14 +206,15 @@ def reject(state: Resulted | Checking, code: str, detail: str, ctx: Ctx, confirm
         *(_stop_run(terms) if held else ()),
         send(ctx, terms, terms.provider, Rejection(deal_id=terms.deal_id, code=code, detail=detail)),
         say(terms, "deal.rejected", code=code, detail=detail),
-        *(dispute_wanted(rejected) if confirmed else ()),
+        *(dispute_wanted(rejected, ctx) if confirmed else ()),
     )
 
 
-def dispute_wanted(state: Rejected) -> tuple[Effect, ...]:
+def dispute_wanted(state: Rejected, ctx: Ctx) -> tuple[Effect, ...]:
     """Two re-executions stand against the result. With ``enforcement: panel`` this is where a dispute begins; with
     ``self`` there is nobody to call: the evidence is kept, and people are told."""
-    return (say(state.terms, "deal.mismatch_confirmed", detail=state.detail),)
+    told = say(state.terms, "deal.mismatch_confirmed", detail=state.detail)
+    return (told, *open_dispute(state.terms, state.result, ctx.env, withheld=False))
 
 
 def _stop_run(terms: DealTerms) -> tuple[Effect, ...]:

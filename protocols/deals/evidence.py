@@ -120,12 +120,15 @@ def gaps(dossier: Dossier) -> tuple[Gap, ...]:
 def actions(dossier: Dossier) -> tuple[Action, ...]:
     """Every call that this dossier suffices for; calls about a locked deal need its proven commitment."""
     to, deal = dossier.escrow, dossier.deal
-    found = [Action("commit", "the provider", "by commitBy", to, calls.commit(deal, dossier.client_signature))]
+    found = []
+    if calls.sendable(dossier.client_signature):
+        data = calls.commit(deal, dossier.client_signature)
+        found.append(Action("commit", "the provider", "by commitBy", to, data))
     lock = next((held for proof in dossier.proofs if (held := _lock(dossier, proof)) is not None), None)
     if lock is None:
         return tuple(found)
     claimed = dossier.claim.result_hash if dossier.claim else ZERO_HASH
-    if dossier.sign_off is not None:
+    if dossier.sign_off is not None and calls.sendable(dossier.sign_off.signature):
         data = calls.settle(lock, dossier.sign_off.settlement.paid, dossier.sign_off.signature, result_hash=claimed)
         found.append(Action("settle", "the provider", "until it has ended otherwise", to, data))
     if claimed != ZERO_HASH:
@@ -148,7 +151,7 @@ def _disputes(dossier: Dossier, lock: Lock, claimed: Hash32) -> list[Action]:
     when = f"inside the window; the sender's owner has {bond} wei at the panel (fundPanel)"
     if claimed != ZERO_HASH:
         data = [panel.dispute(deal, lock, claimed, secret, reason) for reason in Reason]
-    elif result is not None:
+    elif result is not None and calls.sendable(result.signature):
         signed = (result.commit, result.signature)
         data = [panel.dispute_unclaimed(deal, lock, *signed, secret, reason) for reason in Reason]
     else:

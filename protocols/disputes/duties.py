@@ -137,8 +137,9 @@ def _seat_call(record: Record, position: int, place: Place, has: SeatHas) -> byt
 
 
 def poke_due(record: Record, now: UnixSeconds, margin: Seconds) -> Duty | None:
-    """Anybody may end a phase whose time is over. ``margin``: how long to leave that to others."""
-    if record.over or now <= record.until + margin:
+    """Anybody may end a phase whose time is over. ``margin``: how long to leave that to others. While the log with the time
+    is on its way (the opening's comes first), nothing is overdue."""
+    if record.over or not record.until or now <= record.until + margin:
         return None
     return _duty(record, f"poke:{record.phase.name.lower()}:{record.until}", panel.poke(record.deal_id))
 

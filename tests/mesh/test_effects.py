@@ -16,6 +16,7 @@ from mesh.effects import AT_ONCE, PERFORMERS, Effector, FetchGaveUp, TxRejected
 from mesh.store.blobs.errors import BlobStoreFailed
 from protocols import effects as fx
 from protocols import events as ev
+from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult
 from protocols.messages.beacon import BeaconRound
@@ -94,6 +95,16 @@ class Parts:
 
     async def post(self, tx: fx.PostTx) -> None:
         await self._next("post")
+
+    async def post_channel(self, tx: fx.PostChannelTx) -> None:
+        await self._next("post_channel")
+
+    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
+        await self._next("read_channel")
+        raise ChainUnreachable("no endpoint answers", fix="mesh doctor")
+
+    async def dispute(self, call: fx.CallPanel | fx.OpenDispute) -> None:
+        await self._next("dispute")
 
     async def release(self, key: str) -> None:
         self.calls.append("release")
@@ -264,6 +275,16 @@ async def test_a_transaction_is_released_after_its_answer_is_durable(
     await bench.loop.post(post_tx(make_deal()))
     await eventually(lambda: bench.parts.calls.count("release") == 2)
     assert [event.reason for event in bench.deal_events(ev.TxFailed)] == ["AlreadyConsumed()"]
+
+
+async def test_a_refused_call_of_the_panel_is_told_and_its_key_released(bench: Bench, eventually: Any) -> None:
+    call = fx.CallPanel(key=f"panel:{HEX}:secret:0", deal_id=DEAL, purpose="panel secret", data=b"calldata")
+    bench.parts.given = [TxRejected("TooLate(7)")]
+    await bench.loop.post(call)
+    await eventually(lambda: bench.parts.calls[-1:] == ["release"])
+    (failed,) = bench.deal_events(ev.TxFailed)
+    assert (failed.purpose, failed.reason) == ("panel secret", "TooLate(7)")
+    assert bench.loop.engine.outstanding() == frozenset()
 
 
 @pytest.mark.parametrize("error", [Defect("a wrong turn"), KeyError("x"), ExceptionGroup("g", [ValueError("x")])])

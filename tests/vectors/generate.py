@@ -14,7 +14,9 @@ from protocols import effects as fx
 from protocols.canonical import encode
 from protocols.deals import eip712
 from protocols.deals.inputs import post_tx
+from protocols.disputes.file import DEFENDANT, DISPUTER, DisputeFile, PanelLog
 from protocols.envelope import envelope_digest, seal
+from protocols.hashing import keccak256
 from protocols.messages.negotiation import InputRoot
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, Counters, Half, JobBody
 from protocols.units import Tokens
@@ -55,6 +57,18 @@ def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
     yield fx.FetchBlobs(key=f"fetch:{name}:result", deal_id=deal_id, purpose="result", peer=terms.provider, roots=roots)
     yield fx.ServeBlobs(key=f"serve:{name}", deal_id=deal_id, peer=terms.client, roots=(samples.root,))
     yield fx.RunJob(key=f"run:{name}", deal_id=deal_id, job=samples.job.encode(), audit=True)
+    yield fx.CallPanel(key=f"panel:{name}:secret:0", deal_id=deal_id, purpose="panel secret", data=b"calldata")
+    yield fx.OpenDispute(
+        key=f"panel:{name}:dispute",
+        deal_id=deal_id,
+        deal=terms.deal,
+        result=samples.result_commit(),
+        signature=samples.notice().signature,
+        result_hash=eip712.digest(samples.domain, samples.result_commit()),
+        secret=keccak256(b"client"),
+        withheld=False,
+        bond=Tokens(samples.paid),
+    )
     yield samples.post_channel_tx()
     yield post_tx(terms, "settle", amount=Tokens(samples.paid), signature=samples.sign_off().signature)
 
@@ -71,6 +85,10 @@ def rows(amount: int) -> Vectors:
     for effect in outbox(samples):
         item = encode(fx.OutboxItem(effect))  # type: ignore[arg-type]
         yield f"outbox {type(effect).__name__} version=1 amount={amount}", item.hex()
+    for role in (DISPUTER, DEFENDANT):
+        log = PanelLog(9, 1, keccak256(b"tx"), (keccak256(b"topic"), samples.terms().deal_id), bytes(64))
+        file = DisputeFile(samples.terms().deal_id, role, (log,), ("secret",), 1)
+        yield f"dispute {role} version=1", encode(file).hex()
     yield "job version=1", encode(JobBody(samples.job.encode())).hex()
     yield "counters version=1", encode(Counters(sequence=(1 << 63) - 1)).hex()
 

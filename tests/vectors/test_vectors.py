@@ -14,6 +14,7 @@ from protocols.canonical import decode_strict, encode
 from protocols.channels.states import ChannelState
 from protocols.deals import eip712
 from protocols.deals.states import DealState
+from protocols.disputes.file import DisputeFile
 from protocols.effects import OutboxItem
 from protocols.envelope import Envelope, open_, parse_envelope
 from protocols.messages.registry import MESSAGE_TYPES, decode_message
@@ -32,6 +33,7 @@ ROW_TYPES: dict[str, type[msgspec.Struct]] = {
     "outbox": OutboxItem,
     "job": JobBody,
     "counters": Counters,
+    "dispute": DisputeFile,
     "channel": ChannelHalf,
 }
 

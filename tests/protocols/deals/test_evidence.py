@@ -16,7 +16,7 @@ from protocols.deals.evidence import EVENTS, Finding, actions, examine, gaps
 from protocols.disputes.states import Reason
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
-from protocols.units import Address, Hash32, Tokens, UnixSeconds
+from protocols.units import Address, Hash32, Signature, Tokens, UnixSeconds
 from protocols.verify.inclusion import LogProof, prove_log
 from protocols.verify.rlp import encode_rlp, integer
 
@@ -359,3 +359,15 @@ def test_noise_is_no_dossier(data: bytes) -> None:
 def test_a_time_beyond_the_clock_breaks_nothing() -> None:
     odd = states.Commitment(tx=Hash32(bytes(32)), block=-1, at=UnixSeconds(1 << 62))
     assert wrong(dossier("Settled", commitment=odd, proofs=(committed(),))) == {"chain: committed"}
+
+
+def test_a_signature_that_no_contract_takes_is_no_action() -> None:
+    """One changed byte of it ended the reader of somebody else's file with a defect of ours."""
+    whole = dossier("Accepted", proofs=(committed(),))
+    assert {"commit", "settle"} <= {one.call for one in actions(whole)}
+    odd = Signature(bytes(64) + b"\x05")
+    assert whole.sign_off is not None
+    unsigned = msgspec.structs.replace(
+        whole, client_signature=odd, sign_off=msgspec.structs.replace(whole.sign_off, signature=odd)
+    )
+    assert not {"commit", "settle"} & {one.call for one in actions(unsigned)}

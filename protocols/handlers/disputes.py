@@ -1,0 +1,155 @@
+"""What does a node do about the disputes of its deals? Keeps their logs, and makes the calls that are its duty.
+
+The deal's provider shows its secret, opens its result and publishes whom it matches; either side answers appeals as its
+policy says, and pokes what the others leave lying. What is owed is read from the logs alone
+(`protocols.disputes.duties`), so a restart changes nothing.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from protocols import events as ev
+from protocols.deals.eip712 import Deal, Level, OutcomeCode
+from protocols.deals.inputs import say
+from protocols.deals.salting import root_on_chain
+from protocols.deals.states import DealTerms
+from protocols.disputes.duties import Appeals, Duty, ProviderHas, client_duties, poke_due, provider_duties
+from protocols.disputes.file import DEFENDANT, DISPUTER, DisputeFile
+from protocols.disputes.fingerprint import Ending, fingerprint_of, provider_mask
+from protocols.disputes.params import appeal_deposit, fee_of
+from protocols.disputes.record import Record
+from protocols.effects import CallPanel, DropEffects, Effect
+from protocols.env import Env
+from protocols.messages.deal import Delivered, ResultNotice
+from protocols.state import CLIENT, Half, NodeState
+from protocols.units import DealId, Hash32, Tokens
+
+__all__ = ["logged", "retracted", "started", "time_moved"]
+
+POLICY: Final = Appeals(answer=True)
+"""What a node puts up seven fees for when nobody says otherwise: to defend a verdict in its favour, not to attack one."""
+
+
+def logged(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
+    """The panel said something about a dispute. One about a deal of others is theirs."""
+    half = state.durable.deals.get(event.deal_id)
+    if half is None:
+        return []
+    file = state.durable.disputes.get(event.deal_id)
+    if file is None:
+        file = DisputeFile(event.deal_id, DISPUTER if half.role == CLIENT else DEFENDANT)
+    heard = file.heard(event.log)
+    return [] if heard is file else _follow(state, half, heard, env)
+
+
+def retracted(state: NodeState, event: ev.DisputeRetracted, env: Env) -> list[Effect]:
+    """A reorganisation took a log: what it said did not happen, and what was done on top of it is owed again."""
+    half, file = state.durable.deals.get(event.deal_id), state.durable.disputes.get(event.deal_id)
+    if half is None or file is None:
+        return []
+    left = file.retracted(event.tx, event.index)
+    return [] if left is file else _follow(state, half, left, env)
+
+
+def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:
+    """Poke what is overdue."""
+    effects: list[Effect] = []
+    for deal_id in list(state.open_disputes):
+        if state.chain_now > state.open_disputes[deal_id]:
+            effects += _follow(state, state.durable.deals[deal_id], state.durable.disputes[deal_id], env)
+    return effects
+
+
+def started(state: NodeState, env: Env) -> list[Effect]:
+    """After a restart: the same calls are owed; those that were made are in the outbox or in the logs."""
+    effects: list[Effect] = []
+    for deal_id, file in state.durable.disputes.items():
+        half = state.durable.deals.get(deal_id)
+        if half is not None:
+            effects += _follow(state, half, file, env)
+    return effects
+
+
+def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[Effect]:
+    """Keep the file, and call what is owed and was not called yet."""
+    record, terms = file.record(), half.state.terms
+    before = state.durable.disputes.get(file.deal_id)
+    effects: list[Effect] = []
+    asked = file.asked
+    for duty in _owed(state, half, record, env) if record else ():
+        if duty.name not in asked:
+            asked = (*asked, duty.name)
+            effects.append(_call(file, duty, _needs(duty, terms.deal)))
+    file = replace(file, asked=asked)
+    if file != before:
+        state.durable.put_dispute(file)
+    if record is None or record.over:
+        state.open_disputes.pop(file.deal_id, None)
+    else:
+        state.open_disputes[file.deal_id] = record.until
+    return _told(terms, before.record() if before else None, record) + effects
+
+
+def _told(terms: DealTerms, before: Record | None, now: Record | None) -> list[Effect]:
+    """A new phase: somebody has poked, or nobody need. Once it is over nothing is called any more."""
+    if now is None or (before is not None and (before.phase, before.round) == (now.phase, now.round)):
+        return []
+    note = say(terms, "dispute." + now.phase.name.lower(), until=str(now.until), row=now.row.name if now.row else "")
+    kinds = ("poke", "panel") if now.over else ("poke",)
+    return [*(DropEffects(prefix=f"{kind}:{terms.deal_id.hex()}") for kind in kinds), note]
+
+
+def _owed(state: NodeState, half: Half, record: Record, env: Env) -> tuple[Duty, ...]:
+    poke = poke_due(record, state.chain_now, env.params.poke_margin)
+    if poke is not None:
+        return (poke,)
+    if state.chain_now > record.until:
+        return ()
+    if half.role == CLIENT:
+        return client_duties(record, POLICY)
+    has = _provider_has(half, record, env)
+    return provider_duties(record, has) if has else ()
+
+
+def _provider_has(half: Half, record: Record, env: Env) -> ProviderHas | None:
+    """What this provider keeps of the deal: its secrets are derived from its key, the rest stands in the deal's row."""
+    terms, notice = half.state.terms, getattr(half.state, "result", None)
+    if not isinstance(notice, ResultNotice):
+        return None
+    receipt = getattr(half.state, "receipt", None)
+    return ProviderHas(
+        secret=env.signer.derive("provider-secret", terms.rfq_id),
+        result=notice.commit,
+        salt=notice.salt,
+        root=root_on_chain(notice.root),
+        mask=_mask(record, terms.deal, notice) if terms.deal.level is Level.EXACT else None,
+        receipt=receipt.signature if isinstance(receipt, Delivered) else None,
+        appeals=POLICY,
+    )
+
+
+def _mask(record: Record, deal: Deal, notice: ResultNotice) -> int:
+    """At level exact the root stands for every byte: it is their hash."""
+    commit = notice.commit
+    ending = Ending(OutcomeCode(commit.outcome), commit.exit_code, commit.fuel)
+    content = [root_on_chain(notice.root)]
+
+    def recompute(number: int, seat: int) -> Hash32:
+        return fingerprint_of(DealId(commit.deal_id), number, seat, ending, content)
+
+    return provider_mask(record, recompute)
+
+
+def _call(file: DisputeFile, duty: Duty, needs: Tokens) -> CallPanel:
+    kind = "poke" if duty.name.startswith("poke:") else "panel"
+    key = f"{kind}:{file.deal_id.hex()}:{duty.name}:{file.attempt}"
+    return CallPanel(key=key, deal_id=file.deal_id, purpose=f"panel {duty.name}", data=duty.data, needs=needs)
+
+
+def _needs(duty: Duty, deal: Deal) -> Tokens:
+    return appeal_deposit(_fee(deal)) if duty.name == "appeal" else Tokens(0)
+
+
+def _fee(deal: Deal) -> Tokens:
+    return fee_of(deal.seat_fee, deal.price, deal.collateral)
