@@ -130,6 +130,11 @@ class Submitter:
                 if tries > self._set.resigns:
                     return Dropped(taken.flight.nonce, taken.flight.versions[-1].hash)
 
+    async def knows(self, key: str) -> bool:
+        """Whether something was signed under the key and it was not released since: before a restart, maybe."""
+        await self._load()
+        return key in self._flights
+
     async def release(self, key: str) -> None:
         """Forget the key. Call it once the outcome is recorded; a later ``submit`` of it would send again."""
         await self._load()

@@ -68,8 +68,11 @@ class Posting:
             await self._submit(call.key, lambda: self._panel_call(call))
             return
         async with self._funding:
-            await self._submit(call.key + FUND, lambda: self._fund(needs))
-            await self._submitter.release(call.key + FUND)
+            if not await self._submitter.knows(
+                call.key
+            ):  # what it needed was there when it was signed, and is spent now
+                await self._submit(call.key + FUND, lambda: self._fund(needs))
+                await self._submitter.release(call.key + FUND)
             try:
                 await self._submit(call.key, lambda: self._panel_call(call))
             except TxRejected:
