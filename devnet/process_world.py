@@ -7,10 +7,10 @@ from typing import Final, TypeVar
 
 import trio
 
-from devnet.chain.control import pass_time
+from devnet.chain.control import pass_time, sent_by
 from devnet.cluster import ProcessCluster
 from devnet.scenario import JOBS, Failed, JobChoice
-from mesh.api.types import BalanceInfo, DealInfo, RunInfo, TraceInfo
+from mesh.api.types import BalanceInfo, ChannelInfo, DealInfo, RunInfo, TraceInfo
 from mesh.base.config import load_config
 from mesh.cli.submitting import prepare
 
@@ -76,6 +76,26 @@ class ProcessWorld:
         """See ``Cluster``."""
         async with self.cluster[node].api() as api:
             return await api.balance()
+
+    async def until_channel(self, node: str, holds: Callable[[ChannelInfo], bool], limit_s: float) -> ChannelInfo:
+        """See ``Cluster``."""
+        async with self.cluster[node].api() as api:
+            found = await _until(api.channels, lambda all_: any(map(holds, all_)), limit_s, f"a channel of {node}")
+        return next(filter(holds, found))
+
+    async def channel(self, node: str, verb: str, peer: str, wei: int = 0) -> None:
+        """See ``Cluster``."""
+        async with self.cluster[node].api() as api:
+            await api.channel(verb, await self.peer_id(peer), str(wei))
+
+    async def peer_id(self, node: str) -> str:
+        """See ``Cluster``."""
+        return self.cluster[node].peer_id
+
+    async def transactions(self) -> int:
+        """See ``Cluster``: what the chain counts for their accounts."""
+        accounts = [member.account for member in self.cluster.members.values() if member.account is not None]
+        return sum([await sent_by(self.cluster.chain, one.address) for one in accounts])
 
     async def stdout(self, client: str, run_id: str) -> bytes:
         """See ``Cluster``."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from mesh.api.types import BalanceInfo, DealInfo, RunInfo, TraceInfo
+from mesh.api.types import BalanceInfo, ChannelInfo, DealInfo, RunInfo, TraceInfo
 
 __all__ = ["JOBS", "Cluster", "Failed", "JobChoice", "Report", "Scenario", "ScenarioScript", "check"]
 
@@ -81,6 +81,20 @@ class Cluster(Protocol):
     async def trace(self, client: str, run_id: str) -> tuple[TraceInfo, ...]: ...
 
     async def balance(self, node: str) -> BalanceInfo: ...
+
+    async def until_channel(self, node: str, holds: Callable[[ChannelInfo], bool], limit_s: float) -> ChannelInfo:
+        """Watch a member's channels until something holds of one. Raises ``Failed``."""
+        ...
+
+    async def channel(self, node: str, verb: str, peer: str, wei: int = 0) -> None:
+        """``fund``, ``close`` or ``redeem`` the channel of two members, by name."""
+        ...
+
+    async def peer_id(self, node: str) -> str: ...
+
+    async def transactions(self) -> int:
+        """How many transactions the members have sent so far, all together."""
+        ...
 
     async def stdout(self, client: str, run_id: str) -> bytes: ...
 

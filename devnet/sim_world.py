@@ -9,9 +9,10 @@ from devnet.scenario import Failed, JobChoice
 from devnet.sim.node import SimNode
 from devnet.sim.simulate import offer_of
 from devnet.sim.world import World
+from mesh.api.channels import channel_command, channel_info
 from mesh.api.submission import market_terms
 from mesh.api.text import deal_info, prefix_of, run_info
-from mesh.api.types import Added, BalanceInfo, DealInfo, RunInfo, TraceInfo
+from mesh.api.types import Added, BalanceInfo, ChannelInfo, DealInfo, RunInfo, TraceInfo
 from mesh.base.config import load_config
 from mesh.cli.jobfile import load_job
 from mesh.cli.submitting import submission_of
@@ -20,9 +21,10 @@ from protocols import views
 from protocols.canonical import tagged_digest
 from protocols.hashing import sha256
 from protocols.job.canonical import Resolved, canonical_job, job_id_of, run_id_of
+from protocols.job.peers import peer_to_text
 from protocols.messages.negotiation import InputRoot
 from protocols.transfer.cid import cid_text, parse_cid
-from protocols.units import Cid, DealId, PeerId
+from protocols.units import Cid, DealId, Millis, PeerId
 
 __all__ = ["SimWorld"]
 
@@ -141,6 +143,30 @@ class SimWorld:
         return BalanceInfo(
             operator=operator, owner=operator, native="0", token="0", free=str(free), stake=str(stake), symbol="MESH"
         )
+
+    async def until_channel(self, node: str, holds: Callable[[ChannelInfo], bool], limit_s: float) -> ChannelInfo:
+        """See ``Cluster``."""
+        end = self._world.now + limit_s * 4_000
+        while self._world.now < end:
+            infos = map(channel_info, self._nodes[node].state.durable.channels.values())
+            found = next(filter(holds, infos), None)
+            if found is not None:
+                return found
+            self._pass(STEP_MS)
+        raise Failed(f"no channel of {node} got there within {limit_s:g} s")
+
+    async def channel(self, node: str, verb: str, peer: str, wei: int = 0) -> None:
+        """See ``Cluster``."""
+        self._nodes[node].post(channel_command(verb, await self.peer_id(peer), str(wei), Millis(self._world.now)))
+        self._pass(STEP_MS)
+
+    async def peer_id(self, node: str) -> str:
+        """See ``Cluster``."""
+        return peer_to_text(self._nodes[node].me)
+
+    async def transactions(self) -> int:
+        """See ``Cluster``."""
+        return sum(self._world.chain.done.values()) + len(self._world.channels.posted)
 
     async def stdout(self, client: str, run_id: str) -> bytes:
         """See ``Cluster``: the root stands for the output."""

@@ -269,7 +269,8 @@ class ChannelTxFailed(Event, frozen=True):
 
 
 class ChannelCommanded(Event, frozen=True):
-    """The owner says what to do with a channel: ``close`` or ``redeem``."""
+    """The owner says what to do with a channel: ``fund`` (with ``amount``), ``close`` or ``redeem``."""
 
-    pair: bytes
+    peer: PeerId
     verb: str
+    amount: Tokens = Tokens(0)

@@ -5,8 +5,9 @@ from typing import Any, Final
 import httpx
 
 from devnet.chain.launch import ChainHandle
+from protocols.units import Address
 
-__all__ = ["ChainRefused", "pass_time", "revert_to", "take_snapshot"]
+__all__ = ["ChainRefused", "pass_time", "revert_to", "sent_by", "take_snapshot"]
 
 LIMIT_S: Final = 30.0
 """A control call takes milliseconds; behind a queue of calls on a loaded machine, seconds."""
@@ -34,6 +35,11 @@ async def revert_to(chain: ChainHandle, snapshot: str) -> None:
     """Set the chain back. The snapshot, with every later one, is used up. Raises ``ChainRefused``."""
     if await _control(chain, "evm_revert", snapshot) is not True:
         raise ChainRefused(f"there is no snapshot {snapshot}")
+
+
+async def sent_by(chain: ChainHandle, address: Address) -> int:
+    """Transactions that an account has sent, by the newest block."""
+    return int(await _control(chain, "eth_getTransactionCount", "0x" + address.hex(), "latest"), 16)
 
 
 async def pass_time(chain: ChainHandle, seconds: int) -> None:

@@ -18,6 +18,7 @@ NAMES: Final = (
     "wrong-result",
     "wrong-result-audited",
     "no-match",
+    "channel-100",
 )
 
 

@@ -138,7 +138,6 @@ _NOT_YET: Final = (
     _with("checkpoint", "checkpoint: {path: /c}", "checkpoint", "not supported by this version"),
     _with("array", "array: 10", "array", "not supported by this version"),
     _with("gang", "num_nodes: 2", "num_nodes", "not supported by this version"),
-    _with("channel", "settlement: channel", "settlement", "not supported by this version"),
     _with("gpu", 'resources: {gpus: "H100:1"}', "resources.gpus", "not supported by this version"),
 )
 

@@ -16,6 +16,7 @@ from mesh.api.types import (
     ApiError,
     BalanceInfo,
     CandidateInfo,
+    ChannelInfo,
     DealInfo,
     LogInfo,
     NodeStatus,
@@ -171,6 +172,15 @@ class RemoteApi:
     async def unstake(self, amount: str) -> TxInfo:
         """See ``NodeApi``."""
         return await self._money("unstake", amount)
+
+    async def channels(self) -> tuple[ChannelInfo, ...]:
+        """See ``NodeApi``."""
+        found: tuple[ChannelInfo, ...] = await self._call("channels")
+        return found
+
+    async def channel(self, verb: str, peer: str, amount: str) -> None:
+        """See ``NodeApi``."""
+        await self._call("channel", verb=verb, peer=peer, amount=amount)
 
     async def _money(self, name: str, amount: str) -> TxInfo:
         found: TxInfo = await self._call(name, amount=amount)

@@ -8,6 +8,7 @@ from mesh.api.types import (
     Added,
     BalanceInfo,
     CandidateInfo,
+    ChannelInfo,
     DealInfo,
     LogInfo,
     NodeStatus,
@@ -89,6 +90,14 @@ class NodeApi(Protocol):
     async def stake(self, amount: str) -> TxInfo: ...
 
     async def unstake(self, amount: str) -> TxInfo: ...
+
+    async def channels(self) -> tuple[ChannelInfo, ...]:
+        """Every payment channel this node is party of."""
+        ...
+
+    async def channel(self, verb: str, peer: str, amount: str) -> None:
+        """``fund`` (wei), ``close`` or ``redeem`` the channel with a peer; what comes of it is seen in `channels`."""
+        ...
 
     async def block(self, peer: str, blocked: bool) -> None:
         """Refuse every connection with a peer, or take it back."""

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
+from mesh.api.channels import channel_command, channel_info
 from mesh.api.lookup import one_run
 from mesh.api.reading import HomeReader, StoredBlobs, TracePort, trace_info
 from mesh.api.submission import market_terms
@@ -18,6 +19,7 @@ from mesh.api.types import (
     Added,
     BalanceInfo,
     CandidateInfo,
+    ChannelInfo,
     LogInfo,
     NodeStatus,
     OfferInfo,
@@ -306,6 +308,15 @@ class LocalApi(HomeReader):
     async def unstake(self, amount: str) -> TxInfo:
         """See ``NodeApi``."""
         return await self._wallet.unstake(int(amount))
+
+    async def channels(self) -> tuple[ChannelInfo, ...]:
+        """See ``NodeApi``."""
+        return self._engine.view(lambda state: tuple(channel_info(half) for half in state.durable.channels.values()))
+
+    async def channel(self, verb: str, peer: str, amount: str) -> None:
+        """See ``NodeApi``."""
+        command = channel_command(verb, peer, amount, self._clock.monotonic_ms())
+        await self._engine.post(command)
 
     async def block(self, peer: str, blocked: bool) -> None:
         """See ``NodeApi``."""

@@ -29,6 +29,13 @@ def market_terms(submission: Submission) -> MarketTerms:
             retry_on=submission.retry_on,
             max_attempts=submission.max_attempts,
             audit_ppm=submission.audit_ppm,
+            settlement=_settlement(submission.settlement),
         )
     except (BadValue, ValueError) as error:
         raise UsageError("the submission's terms cannot be read", why=str(error), fix="mesh submit --help") from error
+
+
+def _settlement(text: str) -> str:
+    if text not in ("auto", "commit", "channel"):
+        raise BadValue(f"settlement {text!r} is not known", "one of auto, commit, channel")
+    return text

@@ -14,6 +14,7 @@ __all__ = [
     "BalanceInfo",
     "BeaconInfo",
     "CandidateInfo",
+    "ChannelInfo",
     "DealInfo",
     "EndpointInfo",
     "LogInfo",
@@ -120,6 +121,27 @@ class BalanceInfo(_Json, frozen=True):
     withdrawals: tuple[WithdrawalInfo, ...] = ()
 
 
+class ChannelInfo(_Json, frozen=True):
+    """One payment channel; amounts in wei."""
+
+    role: Literal["client", "provider"]
+    phase: str
+    """opening, open, toppingup, closing or closed."""
+    peer: str
+    """The other party's PeerId."""
+    deposit: str
+    paid: str
+    """What the last voucher is worth in all."""
+    redeemed: str
+    deals: int
+    """Deals the voucher pays."""
+    deals_root: str
+    until: int
+    """Unix seconds by the chain's clock after which anybody may close it; 0 when it is not open."""
+    owing: str
+    """Provider: the deal that is under way or unpaid; else empty."""
+
+
 class NodeStatus(_Json, frozen=True):
     """``mesh status``."""
 
@@ -176,6 +198,8 @@ class Submission(_Json, frozen=True):
     retry_on: tuple[str, ...] = ("no-capacity", "provider-lost", "infra-error")
     max_attempts: int = 3
     audit_ppm: int | None = None
+    settlement: str = "auto"
+    """auto, commit or channel."""
     run_nonce: int | None = None
     """The client's own, for a submission that may be repeated after a crash; None lets the node draw one."""
 

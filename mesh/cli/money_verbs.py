@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mesh.api.types import BalanceInfo, TxInfo, WithdrawalInfo
+from mesh.api.types import BalanceInfo, ChannelInfo, TxInfo, WithdrawalInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.amounts import wei_of
@@ -100,12 +100,49 @@ async def _move(loaded: LoadedConfig, what: Move, wei: int, output: Form) -> Non
     say(f"{done.get(what, later)}   (mesh wallet show)")
 
 
-def channels() -> None:
-    """Payment channels. Not supported by this version."""
-    raise UsageError(
-        "payment channels are not supported by this version",
-        why="every deal is committed and settled on the chain",
-        fix="mesh wallet show",
+def channels(
+    fund: Annotated[
+        str | None, typer.Option("--fund", metavar="PEER", help="Open, or add to, the one with a peer.")
+    ] = None,
+    tokens: Annotated[str, typer.Option("--amount", metavar="AMOUNT", help="What to lock, in whole tokens.")] = "0",
+    close: Annotated[str | None, typer.Option("--close", metavar="PEER", help="End it, and get the rest back.")] = None,
+    redeem: Annotated[str | None, typer.Option("--redeem", metavar="PEER", help="Be paid what it owes so far.")] = None,
+    output: Output = "table",
+    network: Network = None,
+    rpc: Rpc = None,
+) -> None:
+    """Payment channels: many small deals of one pair, paid by two transactions."""
+    asked = [(verb, peer) for verb, peer in (("fund", fund), ("close", close), ("redeem", redeem)) if peer]
+    if len(asked) > 1:
+        raise UsageError("one thing at a time", why="--fund, --close and --redeem exclude each other")
+    verb, peer = asked[0] if asked else ("", "")
+    run_async(_channels, load(node_flags(network, rpc, None)), verb, peer, wei_of(tokens), output)
+
+
+async def _channels(loaded: LoadedConfig, verb: str, peer: str, wei: int, output: Form) -> None:
+    if verb == "fund" and wei == 0:
+        raise UsageError("the amount must be more than zero", fix=f"mesh wallet channels --fund {peer} --amount 1")
+    async with open_session(loaded, may_start=True) as session:
+        if verb:
+            await session.api.channel(verb, peer, str(wei))
+            say("asked for; see it come about: mesh wallet channels")
+        found = await session.api.channels()
+    emit(found, output, lambda: channels_text(found))
+
+
+def channels_text(found: tuple[ChannelInfo, ...]) -> str:
+    """For people: a block of lines for each channel."""
+    return "\n\n".join(
+        pairs(
+            [
+                (f"{one.role} of", one.peer),
+                ("state", one.phase if not one.until else f"{one.phase}, until {when(one.until)} UTC"),
+                ("holds", amount(one.deposit)),
+                ("owed so far", f"{amount(one.paid)} for {one.deals} deals, {amount(one.redeemed)} of it redeemed"),
+                *([("unpaid deal", one.owing[:10])] if one.owing else []),
+            ]
+        )
+        for one in found
     )
 
 

@@ -105,6 +105,7 @@ def submission_of(
         retry_on=spec.retry.on,
         max_attempts=spec.retry.max_attempts,
         audit_ppm=audit,
+        settlement=spec.settlement,
     )
 
 

@@ -5,6 +5,7 @@ from protocols.channels.inputs import (
     CloseArrived,
     CloseWanted,
     Ctx,
+    FundWanted,
     RedeemWanted,
     Seen,
     TimePassed,
@@ -76,12 +77,18 @@ def message_arrived(state: NodeState, peer: PeerId, message: VoucherNotice | Clo
 
 
 def commanded(state: NodeState, event: ev.ChannelCommanded, env: Env) -> list[Effect]:
-    """The owner closes a channel, or wants its earnings now."""
-    half = state.durable.channels.get(event.pair)
-    if half is None:
-        return []
-    wanted = CloseWanted() if event.verb == "close" else RedeemWanted()
-    return vouchers.advance(state, event.pair, half.role, wanted, env)
+    """The owner opens a channel, adds to it, closes it, or wants its earnings now."""
+    me, other = env.signer.address, address_of_peer(event.peer)
+    if event.verb == "fund":
+        wanted = FundWanted(me, other, event.peer, event.amount)
+        return vouchers.advance(state, pair_of(me, other), CLIENT, wanted, env)
+    effects: list[Effect] = []
+    for pair in (pair_of(me, other), pair_of(other, me)):
+        half = state.durable.channels.get(pair)
+        if half is not None:
+            act = CloseWanted() if event.verb == "close" else RedeemWanted()
+            effects += vouchers.advance(state, pair, half.role, act, env)
+    return effects
 
 
 def tx_failed(state: NodeState, event: ev.ChannelTxFailed, env: Env) -> list[Effect]:

@@ -87,7 +87,7 @@ def _ask(
     job = search.job.encode()
     for offer in offers:
         price = price_of(offer, search.job)
-        mode = vouchers.mode_for(state, run.market, offer.provider, price, env)
+        mode = vouchers.mode_for(state, run.market, search.job.verify.level, offer.provider, price, env)
         in_channel = mode is SettlementMode.CHANNEL and search.recheck is None
         rfq = (ChannelRfq if in_channel else Rfq)(
             rfq_id=tagged_digest("rfq/1", state.incarnation, search.name, turn, offer.provider),
@@ -245,6 +245,7 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
     level = Level[search.job.verify.level.upper()]
     record_ppm = env.params.audit_ppm(record.audited(kind) if record else 0)
     rule = audit_ppm_for(level, quote.price, Tokens(0), record_ppm)
+    asked_ppm = rule if run.market.audit_ppm is None else run.market.audit_ppm
     deal = deal_of_quote(
         asked.rfq,
         quote,
@@ -253,7 +254,7 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
         client=env.me,
         provider=asked.provider,
         client_secret_hash=keccak256(env.signer.derive("client-secret", asked.rfq.rfq_id)),
-        audit_ppm=rule if run.market.audit_ppm is None else run.market.audit_ppm,
+        audit_ppm=0 if asked.rfq.SETTLEMENT else asked_ppm,
         commit_by=UnixSeconds(state.chain_now + env.params.commit_within),
     )
     deal_id = eip712.deal_id(env.domain, deal)

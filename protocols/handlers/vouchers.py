@@ -143,10 +143,14 @@ def may_start(state: NodeState, deal: Ready) -> bool:
     return owed and book.room >= deal.terms.deal.price
 
 
-def mode_for(state: NodeState, market: MarketTerms, provider: PeerId, price: Tokens, env: Env) -> SettlementMode:
+def mode_for(
+    state: NodeState, market: MarketTerms, level: str, provider: PeerId, price: Tokens, env: Env
+) -> SettlementMode:
     """Client: how would a deal with this provider be paid? ``price`` is what its offer asks."""
     if market.settlement != "auto":
         return SettlementMode.CHANNEL if market.settlement == "channel" else SettlementMode.COMMIT
+    if market.audit_ppm != 0 and level != "none":
+        return SettlementMode.COMMIT  # in a channel only the bytes are checked: who wants more must not lose it unasked
     if price > env.params.channel_max_price or _busy(state, CLIENT, provider):
         return SettlementMode.COMMIT
     half = state.durable.channels.get(pair_of(env.signer.address, address_of_peer(provider)))

@@ -68,9 +68,6 @@ NOT_YET: Final = (
     ),
     NotYet("numeric classes", _if("verify.class", lambda j: j.verify.numeric_class != "any"), "write class: any"),
     NotYet(
-        "payment channels", _if("settlement", lambda j: j.settlement == "channel"), "write settlement: auto or commit"
-    ),
-    NotYet(
         "checkpoints", _if("checkpoint", lambda j: j.checkpoint is not None), "leave it out; a lost run starts again"
     ),
     NotYet("arrays of runs", _if("array", lambda j: j.array), "submit the job several times with different `-e`"),

@@ -192,8 +192,9 @@ def test_a_refused_deposit(mesh, node) -> None:
     mesh("wallet", "deposit", "1").failed(6, "deposit was refused", "mesh wallet show")
 
 
-def test_channels_are_refused_clearly(mesh) -> None:
-    mesh("wallet", "channels").failed(2, "not supported by this version", "mesh wallet show")
+def test_what_is_asked_of_a_channel_is_one_thing_and_an_amount(mesh) -> None:
+    mesh("wallet", "channels", "--fund", "a", "--close", "b").failed(2, "one thing at a time")
+    mesh("wallet", "channels", "--fund", "a").failed(2, "more than zero", "--amount 1")
 
 
 @pytest.mark.parametrize(

@@ -36,14 +36,16 @@ class Pair:
         self.world.run(8_000)
         self.price = price_of(self.provider.offer, toy_job(1))
 
-    def submit(self, number: int, settlement: str = "channel", budget: int = LIMIT) -> None:
+    def submit(self, number: int, settlement: str = "channel", budget: int = LIMIT, audit_ppm: int = 0) -> None:
         job = toy_job(number)
         self.client.post(
             ev.RunSubmitted(
                 at=self.world.now,
                 job=job.encode(),
                 inputs=(InputRoot(job.module, job.module_size),),
-                market=MarketTerms(max_price=LIMIT, budget=Tokens(budget), search_s=20, settlement=settlement),
+                market=MarketTerms(
+                    max_price=LIMIT, budget=Tokens(budget), search_s=20, settlement=settlement, audit_ppm=audit_ppm
+                ),
                 run_nonce=number,
                 entropy=Hash32(bytes(32)),
                 wall=self.client.wall,
@@ -72,9 +74,9 @@ class Pair:
         assert book is not None
         return book
 
-    def command(self, node: SimNode, verb: str) -> None:
-        pair = pair_of(self.client.env.signer.address, self.provider.env.signer.address)
-        node.post(ev.ChannelCommanded(at=self.world.now, pair=pair, verb=verb))
+    def command(self, node: SimNode, verb: str, amount: int = 0) -> None:
+        other = self.provider if node is self.client else self.client
+        node.post(ev.ChannelCommanded(at=self.world.now, peer=other.me, verb=verb, amount=Tokens(amount)))
 
     def owned(self) -> int:
         escrow = self.world.escrow
@@ -229,3 +231,20 @@ def test_a_restart_at_any_moment_loses_no_deal_and_no_voucher(who: str) -> None:
         assert pair.book(pair.provider).paid == pair.book(pair.client).paid
         assert isinstance(pair.channel(pair.provider), Open)
         assert not isinstance(pair.channel(pair.client), Opening)
+
+
+def test_an_owner_opens_a_channel_before_its_first_deal_and_auto_takes_it_where_nothing_is_checked_again() -> None:
+    pair = Pair()
+    pair.command(pair.client, "fund", 7 * pair.price)
+    pair.passes(5)
+    assert pair.book(pair.client).deposit == 7 * pair.price
+    pair.submit(1, "auto", audit_ppm=0)
+    pair.submit(2, "auto", audit_ppm=1)
+    pair.passes(40)
+    hows = [state.how for n in (1, 2) if isinstance(state := pair.deal(pair.client, n), Settled)]
+    assert hows == ["voucher", "settled"]
+    assert pair.book(pair.provider).paid == pair.price
+    assert pair.world.channels.posted == ["fund"]
+    pair.command(pair.provider, "redeem")
+    pair.passes(5)
+    assert pair.world.channels.posted == ["fund", "redeem"]

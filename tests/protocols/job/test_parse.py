@@ -172,7 +172,6 @@ NOT_YET_JOBS: dict[str, dict[str, Any]] = {
     "network access": {"network": {"allow": ["example.org"]}, "verify": {"level": "none"}},
     "this verification level": {"verify": {"level": "numeric", "rtol": "1e-5", "fraction": "0.99"}},
     "numeric classes": {"verify": {"class": "same"}},
-    "payment channels": {"settlement": "channel"},
     "checkpoints": {"checkpoint": {"path": "/c", "interval": "1m"}},
     "arrays of runs": {"array": 4},
     "gangs of nodes": {"num_nodes": 2},
