@@ -19,6 +19,7 @@ NAMES: Final = (
     "wrong-result-audited",
     "no-match",
     "channel-100",
+    "stale-voucher-exit",
 )
 
 
