@@ -160,13 +160,15 @@ def _let_go(state: Open | Closing, event: CloseWanted, ctx: Ctx) -> Step:
 
 
 def _redeem_now(state: Open | Closing, event: RedeemWanted | TimePassed, ctx: Ctx) -> Step:
-    new = _standing(state.book, ctx)
+    new = state if isinstance(state, Closing) else _standing(state.book, ctx)
     return new, _redeem(state.book)
 
 
 def _refused(state: Open | Closing, event: TxRefused, ctx: Ctx) -> Step:
     """A close that the contract refused (the client was faster, or topped up): what was earned is fetched alone."""
-    return state, _redeem(state.book) if event.purpose == "close_together" else ()
+    if event.purpose != "close_together":
+        return state, ()
+    return _standing(state.book, ctx), _redeem(state.book)
 
 
 _LIVE: Final = (Open, Closing)
