@@ -132,19 +132,7 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
     deal, terms = half.state, half.state.terms
     commitment = getattr(deal, "commitment", None)
     result = _result_of(deal)
-    paid: Tokens | None = None
-    final_tx: Hash32 | None = None
-    how = ""
-    match deal:
-        case Settled():
-            paid, how = deal.paid, deal.how
-            final_tx = deal.tx if how != "voucher" else None  # no transaction names it: its channel is redeemed
-        case Expired():
-            paid, final_tx, how = Tokens(0), deal.tx, "expired"
-        case Claimed():
-            final_tx, how = deal.tx, "claimed"
-        case _:
-            pass
+    paid, final_tx, how = _end_of(deal)
     return DealView(
         deal_id=deal_id,
         role=half.role,
@@ -175,6 +163,21 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
         hint=state.hints.get(deal_id) if isinstance(deal, HINTED) else None,
         checks=terms.checks,
     )
+
+
+def _end_of(deal: DealState) -> tuple[Tokens | None, Hash32 | None, str]:
+    """(what was paid, the transaction, how it ended), as far as it is known."""
+    match deal:
+        case Settled(how="voucher"):
+            return deal.paid, None, deal.how  # no transaction names it: its channel is redeemed
+        case Settled():
+            return deal.paid, deal.tx, deal.how
+        case Expired():
+            return Tokens(0), deal.tx, "expired"
+        case Claimed():
+            return None, deal.tx, "claimed"
+        case _:
+            return None, None, ""
 
 
 def _status_of(status: RunStatus) -> tuple[str, str, str]:
