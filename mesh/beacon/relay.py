@@ -13,6 +13,7 @@ import trio
 from msgspec import Meta
 
 from mesh.base.errors import ConfigError
+from mesh.base.http import AnswerTooLong, Connections, Unreachable
 from protocols.beacon.chain import BeaconChain
 from protocols.messages.beacon import MAX_ROUND, ROUND_SIGNATURE_BYTES, BeaconRound
 
@@ -23,17 +24,9 @@ MAX_ANSWER_BYTES: Final = 16 * 1024
 _CONNECTIONS: Final = 8
 """More than are ever in use at once: the poll and the fetches."""
 _CONNECT_S: Final = 3.0
-_KEEPALIVE_S: Final = 60.0
+_HEADERS: Final = ((b"accept-encoding", b"identity"), (b"user-agent", b"mesh"))
 _MISSING: Final = frozenset({404, 425})
 """Not found, too early: drand's words for a round that is not there."""
-_HTTP_ERRORS: Final = (
-    httpcore.ConnectionNotAvailable,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-)
 
 RelayState = Literal["untried", "ready", "behind", "cooling", "quarantined"]
 
@@ -81,9 +74,7 @@ class Relay:
     def __init__(self, url: str, chain: BeaconChain) -> None:
         self.name, self._base = _parse(url)
         self._base += f"/{chain.chain_hash.hex()}/public/"
-        self._pool = httpcore.AsyncConnectionPool(
-            max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEPALIVE_S
-        )
+        self._connections = Connections(_CONNECTIONS, _CONNECT_S)
         self.ready_at = 0.0
         """Not asked before this, on the event loop's clock, seconds."""
         self.streak = 0
@@ -136,29 +127,22 @@ class Relay:
 
     async def aclose(self) -> None:
         """Drop the connections."""
-        await self._pool.aclose()
+        await self._connections.aclose()
 
     async def _get(self, which: str) -> bytes:
+        def check(response: httpcore.Response) -> None:
+            if response.status in _MISSING:
+                raise RoundMissing(f"it does not have round {which} (HTTP {response.status})")
+            if response.status != 200:
+                raise RelayFailed(f"it answered HTTP {response.status}")
+
         body = bytearray()
-        cut = trio.CancelScope()
-        headers = [(b"accept-encoding", b"identity"), (b"user-agent", b"mesh")]
-        extensions = {"timeout": {"connect": _CONNECT_S}}
         try:
-            async with self._pool.stream("GET", self._base + which, headers=headers, extensions=extensions) as response:
-                if response.status in _MISSING:
-                    raise RoundMissing(f"it does not have round {which} (HTTP {response.status})")
-                if response.status != 200:
-                    raise RelayFailed(f"it answered HTTP {response.status}")
-                with cut:
-                    async for piece in response.aiter_stream():
-                        body += piece
-                        if len(body) > MAX_ANSWER_BYTES:
-                            # Leaving the loop would abandon nested generators; a cancelled read unwinds them.
-                            cut.cancel()
-        except _HTTP_ERRORS as error:
-            raise RelayFailed(f"it cannot be reached: {str(error) or type(error).__name__}") from error
-        if cut.cancelled_caught:
-            raise RelayFailed(f"it sent more than {MAX_ANSWER_BYTES} bytes")
+            await self._connections.ask("GET", self._base + which, _HEADERS, None, check, body, MAX_ANSWER_BYTES)
+        except Unreachable as error:
+            raise RelayFailed(f"it cannot be reached: {error}") from error
+        except AnswerTooLong as error:
+            raise RelayFailed(f"it sent more than {MAX_ANSWER_BYTES} bytes") from error
         return bytes(body)
 
 

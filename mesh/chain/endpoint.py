@@ -7,7 +7,7 @@ is cancelled (docs/adr/0005-chain-without-asyncio.md).
 """
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from mesh.base.errors import ConfigError
+from mesh.base.http import AnswerTooLong, Connections, Unreachable
 from mesh.chain.errors import BadAnswer, EndpointFailed, RpcError
 
 __all__ = ["MAX_ANSWER_BYTES", "Endpoint", "EndpointState", "EndpointStatistics"]
@@ -26,17 +27,8 @@ MAX_RETRY_AFTER_S: Final = 60.0
 """The longest pause that an endpoint can ask for."""
 _CONNECTIONS: Final = 16
 _CONNECT_S: Final = 5.0
-_KEEPALIVE_S: Final = 60.0
 _MESSAGE_CHARS: Final = 300
 _THROTTLED: Final = frozenset({429, 503})
-_HTTP_ERRORS: Final = (
-    httpcore.ConnectionNotAvailable,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-)
 
 EndpointState = Literal["untried", "ready", "cooling", "lagging", "refused"]
 
@@ -75,9 +67,7 @@ class Endpoint:
 
     def __init__(self, url: str) -> None:
         self.name, self._url, self._headers = _parse(url)
-        self._pool = httpcore.AsyncConnectionPool(
-            max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEPALIVE_S
-        )
+        self._connections = Connections(_CONNECTIONS, _CONNECT_S)
         self._ids = 0
         self.checking = trio.Lock()
         self.verified = False
@@ -136,31 +126,20 @@ class Endpoint:
 
     async def aclose(self) -> None:
         """Drop the connections."""
-        await self._pool.aclose()
+        await self._connections.aclose()
 
     async def _post(self, request: bytes) -> bytes:
         body = bytearray()
-        cut = trio.CancelScope()
         headers = [*self._headers, (b"content-length", b"%d" % len(request))]
-        content, extensions = _Once(request), {"timeout": {"connect": _CONNECT_S}}
         try:
-            async with self._pool.stream(
-                "POST", self._url, headers=headers, content=content, extensions=extensions
-            ) as response:
-                self._check_status(response)
-                with cut:
-                    async for piece in response.aiter_stream():
-                        body += piece
-                        if len(body) > MAX_ANSWER_BYTES:
-                            # Leaving the loop would abandon nested generators; a cancelled read unwinds them.
-                            cut.cancel()
-        except _HTTP_ERRORS as error:
-            why = str(error) or type(error).__name__
-            raise EndpointFailed(f"{self.name} cannot be reached", why=why, endpoint=self.name) from error
+            await self._connections.ask("POST", self._url, headers, request, self._check_status, body, MAX_ANSWER_BYTES)
+        except Unreachable as error:
+            raise EndpointFailed(f"{self.name} cannot be reached", why=str(error), endpoint=self.name) from error
+        except AnswerTooLong as error:
+            limit = f"{MAX_ANSWER_BYTES >> 20} MiB"
+            raise BadAnswer(f"{self.name} sent more than {limit}", endpoint=self.name) from error
         finally:
             self._received += len(body)
-        if cut.cancelled_caught:
-            raise BadAnswer(f"{self.name} sent more than {MAX_ANSWER_BYTES >> 20} MiB", endpoint=self.name)
         return bytes(body)
 
     def _check_status(self, response: httpcore.Response) -> None:
@@ -207,22 +186,6 @@ class Endpoint:
             code=code if isinstance(code, int) else 0,
             data=_revert_data(error.get("data")),
         )
-
-
-class _Once:
-    """A request body. httpcore's own is a generator, which a cancelled call would abandon."""
-
-    def __init__(self, piece: bytes) -> None:
-        self._left: bytes | None = piece
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece, self._left = self._left, None
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
 
 
 def _retry_after(given: bytes) -> float:
