@@ -114,12 +114,22 @@ def _level(job: JobSpec) -> Iterator[Finding]:
         )
 
 
+def _settlement(job: JobSpec) -> Iterator[Finding]:
+    if job.settlement == "channel" and job.verify.level != "none" and job.verify.audit_ppm != 0:
+        yield (
+            "settlement",
+            f"a deal in a channel is not run again, and verify.level {job.verify.level} promises that some are",
+            "write settlement: auto, or verify: {level: none}",
+        )
+
+
 _CHECKS: Final[tuple[tuple[tuple[str, ...], Callable[[JobSpec], Iterator[Finding]]], ...]] = (
     (("module", "image", "executor", "run", "command"), _what_runs),
     (("inputs", "outputs"), _folders),
     (("command", "env"), _sizes),
     (("market",), _money),
     (("verify", "network"), _level),
+    (("verify", "settlement"), _settlement),
 )
 
 

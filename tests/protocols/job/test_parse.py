@@ -155,6 +155,13 @@ def test_a_token_the_network_does_not_have(small, problems_of):
     assert parse_job(job, {}, {}, symbols={"DAI"}).market.max_price is not None
 
 
+def test_a_channel_does_not_silently_drop_what_verify_promises(small, problems_of):
+    job = {**small, "settlement": "channel", "verify": {"level": "exact"}}
+    assert list(problems_of(job)) == ["settlement"]
+    for fits in ({"verify": {"level": "none"}}, {"verify": {"level": "exact", "audit": 0}}, {"settlement": "auto"}):
+        assert parse_job(job | fits, {}, {}).settlement in ("auto", "channel")
+
+
 NOT_YET_JOBS: dict[str, dict[str, Any]] = {
     "executors oci and process": {"module": None, "image": "alpine"},
     "the shell form": {"run": "echo"},
