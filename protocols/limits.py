@@ -25,7 +25,6 @@ __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_QUOTES",
     "MAX_REASON_CHARS",
-    "MAX_RESULT_BLOCKS",
     "MAX_RUNS_LIVE",
     "NetworkParams",
 ]
@@ -52,8 +51,6 @@ MAX_RUNS_LIVE: Final = 10_000
 """Runs of a client that are not finished."""
 MAX_ATTEMPTS: Final = 16
 """Deals one run may sign: run index is a uint32 on chain, the budget ends it far sooner."""
-MAX_RESULT_BLOCKS: Final = 65_536
-"""Blocks of one result: 16 GiB in 256 KiB leaves."""
 COLLATERAL_PRICES: Final = 8
 """Collateral of a panel deal in prices, at least (PROTOCOL.md 6: C = max(8P, P/(q(d-f))))."""
 

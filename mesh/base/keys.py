@@ -24,7 +24,6 @@ __all__ = [
     "create_key",
     "export_key",
     "import_key",
-    "is_encrypted",
     "load_key",
     "passphrase_in",
     "read_secret_file",
@@ -155,11 +154,6 @@ def export_key(key: NodeKey, path: Path, *, passphrase: str, scrypt_n: int = SCR
     else:
         content = key.expose_secret().hex()
     _write_new(path, (content + "\n").encode())
-
-
-def is_encrypted(path: Path) -> bool:
-    """Whether the file needs a passphrase. Same errors as ``load_key``."""
-    return read_secret_file(path, fix=f"mesh key new   (makes {path})").lstrip().startswith(b"{")
 
 
 def read_secret_file(path: Path, *, fix: str) -> bytes:

@@ -19,7 +19,7 @@ from libp2p.stream_muxer.yamux import yamux
 from mesh.net.libp2p_frames import FrameTaker, frame
 from mesh.net.libp2p_noise import PLAIN_MAX_BYTES, NoiseLine
 
-__all__ = ["PING_INTERVAL_S", "PING_TIMEOUT_S", "SILENCE_LIMIT_S", "SturdyMuxers", "SturdyStream", "SturdyYamux"]
+__all__ = ["PING_INTERVAL_S", "PING_TIMEOUT_S", "SturdyMuxers", "SturdyStream", "SturdyYamux"]
 
 CREDIT_LIMIT_S: Final = 5.0
 """A writer without credit this long gives up: the stock value, which other implementations expect, too."""
@@ -28,9 +28,7 @@ CLOSED_CHECK_S: Final = 0.25
 PING_INTERVAL_S: Final = 2.0
 """Between two pings of a connection."""
 PING_TIMEOUT_S: Final = 3.0
-"""A ping unanswered this long is repeated once."""
-SILENCE_LIMIT_S: Final = PING_INTERVAL_S + 2 * PING_TIMEOUT_S
-"""A peer from which nothing at all was heard this long is gone: within the 10 s of the target."""
+"""A ping unanswered this long is repeated once: a dead peer is gone after 2 + 2 * 3 s, within the 10 s of the target."""
 WRITE_LIMIT_S: Final = 30.0
 """One frame may take this long to leave. Longer means a socket that is stuck while its peer answers pings."""
 FRAME_DATA_BYTES: Final = PLAIN_MAX_BYTES - yamux.HEADER_SIZE

@@ -8,11 +8,10 @@ from msgspec.structs import replace
 from protocols.disputes.record import MAX_LOGS, Record, record_of
 from protocols.units import DealId, Hash32
 
-__all__ = ["DEFENDANT", "DISPUTER", "SEAT", "DisputeFile", "PanelLog"]
+__all__ = ["DEFENDANT", "DISPUTER", "DisputeFile", "PanelLog"]
 
 DISPUTER: Final = "disputer"
 DEFENDANT: Final = "defendant"
-SEAT: Final = "seat"
 
 
 class PanelLog(msgspec.Struct, frozen=True, array_like=True):

@@ -18,7 +18,7 @@ from libp2p.peer.id import ID
 
 from mesh.base.entropy import SeededEntropy
 from mesh.base.errors import ConfigError
-from mesh.base.keys import NodeKey, create_key, export_key, import_key, is_encrypted, load_key, passphrase_in
+from mesh.base.keys import NodeKey, create_key, export_key, import_key, load_key, passphrase_in
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.signing import Signer
@@ -92,7 +92,7 @@ def test_created_private_whole_and_never_overwritten(tmp_path: Path) -> None:
     key = create_key(path, entropy=SeededEntropy(1))
     assert path.stat().st_mode & 0o777 == 0o600
     assert load_key(path).address == key.address
-    assert not is_encrypted(path)
+    assert not path.read_bytes().startswith(b"{")
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="never overwritten"):
         create_key(path)
@@ -112,7 +112,7 @@ def test_a_key_others_could_read_is_refused(tmp_path: Path, mode: int) -> None:
 def test_passphrase_is_asked_only_when_needed(tmp_path: Path) -> None:
     path = tmp_path / "node.key"
     key = create_key(path, passphrase="correct horse", scrypt_n=FAST)
-    assert is_encrypted(path)
+    assert path.read_bytes().startswith(b"{")
     assert key.expose_secret().hex() not in path.read_text()
     assert load_key(path, lambda: "correct horse").peer_id == key.peer_id
     with pytest.raises(ConfigError, match="passphrase is wrong"):
