@@ -73,6 +73,10 @@ abstract contract DealTerms {
     uint256 private constant MIN_PANEL_COLLATERAL_FACTOR = 8;
     /// @dev A seat that works must earn more than the work costs, 1.2 prices, and not enough to live on disputes.
     uint256 private constant MAX_SEAT_FEE_FACTOR = 3;
+    /// @dev What a convicted provider's collateral pays for beside what is burned: two prices to the client, a fee to each
+    /// of three seats. What the terms promise, the collateral must be able to pay.
+    uint256 internal constant BOUNTY_FACTOR = 2;
+    uint256 private constant FIRST_SEATS = 3;
     /// @dev More collateral than this many prices protects nobody and makes a slip of the keyboard ruinous.
     uint256 private constant MAX_COLLATERAL_FACTOR = 100;
     /// @dev Keeps every sum of amounts far below 2**120: a price and 100 times it, over any number of open deals that
@@ -181,8 +185,11 @@ abstract contract DealTerms {
         _within(
             "collateral", d.collateral, MIN_PANEL_COLLATERAL_FACTOR * price, MAX_COLLATERAL_FACTOR * price
         );
+        uint256 seatFee = d.seatFee;
         // At least 1.2 prices, rounded up.
-        _within("seatFee", d.seatFee, (6 * price + 4) / 5, MAX_SEAT_FEE_FACTOR * price);
+        _within("seatFee", seatFee, (6 * price + 4) / 5, MAX_SEAT_FEE_FACTOR * price);
+        uint256 promised = BOUNTY_FACTOR * price + FIRST_SEATS * seatFee;
+        _within("collateral", d.collateral, promised, MAX_COLLATERAL_FACTOR * price);
         _within("seatClass", d.seatClass, 1, type(uint32).max);
         _within("seatSnapshot", d.seatSnapshot, 1, type(uint64).max);
         uint256 clients = uint256(d.clientSecretHash);

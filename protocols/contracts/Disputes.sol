@@ -18,9 +18,6 @@ abstract contract Disputes is DealSlots {
     );
     /// @dev One percent of each payment is burned.
     uint256 internal constant FEE_DIVISOR = 100;
-    /// @dev What a harmed client gets on top of its price, in prices; the rest of the collateral is burned. Never more than
-    /// half of it, so that no provider and client who are one person get a slash back.
-    uint256 private constant BOUNTY_FACTOR = 2;
     /// @dev Longer than the longest dispute of the longest job with every replacement and the appeal.
     uint256 private constant DISPUTE_LIMIT = 365 days;
 
@@ -97,6 +94,7 @@ abstract contract Disputes is DealSlots {
         require(state == State.COMMITTED || state == State.CLAIMED, WrongState(state));
         _checkEquivocation(lock.dealId, lock.provider, resultHash, first, second);
         _move(lock, slot, State.SLASHED);
+        // Never more than half, so that no provider and client who are one person get a slash back.
         uint256 half = lock.collateral / 2;
         uint256 bounty = BOUNTY_FACTOR * lock.price < half ? BOUNTY_FACTOR * lock.price : half;
         _credit(lock.clientOwner, lock.price + bounty, 0);

@@ -32,7 +32,8 @@ library PanelRows {
     uint256 internal constant APPEAL_SEATS = 7;
     uint256 private constant BOUNTY_PRICES = 2;
 
-    /// @notice One seat's fee: as signed, but never more than the collateral can pay after the bounty.
+    /// @notice One seat's fee: as signed. The escrow commits no deal whose collateral could not pay it after the bounty;
+    /// the panel does not rely on that, or a dispute could have no end.
     function feeOf(uint256 seatFee, uint256 price, uint256 collateral) internal pure returns (uint256) {
         uint256 bounty = BOUNTY_PRICES * price;
         uint256 most = collateral > bounty ? (collateral - bounty) / FIRST_SEATS : 0;

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from protocols.deals.eip712 import Deal
 
 __all__ = [
+    "BOUNTY_PRICES",
     "DEVNET_BOUNDS",
+    "FIRST_SEATS",
     "MAX_COLLATERAL_FACTOR",
     "MAX_SEAT_FEE_FACTOR",
     "MIN_PANEL_COLLATERAL_FACTOR",
@@ -104,6 +106,10 @@ MIN_PANEL_COLLATERAL_FACTOR: Final = 8
 """Under a panel a cheat must expect to lose more than it saves, at the lowest rate of audits: PROTOCOL.md 6, numbers."""
 MAX_SEAT_FEE_FACTOR: Final = 3
 """A seat's fee is 1.2 to 3 prices: more than the work of one re-execution, not enough to live on disputes."""
+BOUNTY_PRICES: Final = 2
+"""What the client gets from a convicted provider beside its price. More would pay for buying a panel."""
+FIRST_SEATS: Final = 3
+"""Seats of the first panel, k: the smallest number with a majority that is not one seat."""
 _MAX_HASH: Final = (1 << 256) - 1
 
 
@@ -220,6 +226,8 @@ def _check_panel_terms(deal: "Deal") -> None:
     _within("level", deal.level, Level.EXACT, Level.PERCEPTUAL)
     _within("collateral", deal.collateral, MIN_PANEL_COLLATERAL_FACTOR * price, MAX_COLLATERAL_FACTOR * price)
     _within("seat_fee", deal.seat_fee, (6 * price + 4) // 5, MAX_SEAT_FEE_FACTOR * price)
+    promised = BOUNTY_PRICES * price + FIRST_SEATS * deal.seat_fee
+    _within("collateral", deal.collateral, promised, MAX_COLLATERAL_FACTOR * price)
     _within("seat_class", deal.seat_class, 1, (1 << 32) - 1)
     _within("seat_snapshot", deal.seat_snapshot, 1, (1 << 64) - 1)
     _within("client_secret_hash", int.from_bytes(deal.client_secret_hash), 1, _MAX_HASH)

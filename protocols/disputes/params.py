@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals.terms import Level, OutcomeCode
+from protocols.deals.terms import BOUNTY_PRICES, FIRST_SEATS, Level, OutcomeCode
 from protocols.units import Seconds, Tokens
 
 __all__ = [
@@ -33,8 +33,6 @@ __all__ = [
     "lock_of",
 ]
 
-FIRST_SEATS: Final = 3
-"""Seats of the first panel, k: the smallest number with a majority that is not one seat."""
 APPEAL_SEATS: Final = 7
 """Other seats, drawn anew for an appeal. A fifth of all seats in wrong hands capture it in 3 % of cases."""
 MAX_REPLACEMENTS: Final = 3
@@ -47,8 +45,6 @@ MIN_SEATS_DEVNET: Final = 10
 """The two panels of one dispute, and nobody to spare."""
 LOCK_PRICES: Final = 3
 """What a seat locks when it accepts, in prices: more than a bought verdict can bring (research/verification.md 1.2)."""
-BOUNTY_PRICES: Final = 2
-"""What the client gets from a convicted provider beside its price. More would pay for buying a panel."""
 SPRT_FAILURE: Final = 3_219
 """Score of one tolerance failure: 1000 ln(p1/p0); an honest provider fails p0 = 2 % of audits, a cheating one p1 = 50 %."""
 SPRT_DEAL: Final = 673
@@ -117,7 +113,7 @@ DEVNET_PANEL: Final = PanelBounds(
 
 
 def fee_of(seat_fee: int, price: int, collateral: int) -> Tokens:
-    """What one seat earns, F: as signed, but never more than the collateral can pay after the bounty."""
+    """What one seat earns, F: as signed. The escrow commits no deal whose collateral could not pay it after the bounty."""
     return Tokens(min(seat_fee, max(0, collateral - BOUNTY_PRICES * price) // FIRST_SEATS))
 
 

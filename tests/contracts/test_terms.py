@@ -50,7 +50,7 @@ def hostile_changes(draw: st.DrawFn, now: int, bounds: EscrowBounds) -> dict[str
     secrets = st.sampled_from([ZERO_HASH, Hash32(bytes(31) + b"\x01"), Hash32(b"\xff" * 32)])
     choices: dict[str, st.SearchStrategy[Any]] = {
         "price": amounts(1, bounds.max_price),
-        "collateral": amounts(8_000, 100_000),
+        "collateral": amounts(8_000, 11_000, 100_000),
         "metering": st.sampled_from(Metering),
         "level": st.sampled_from(Level),
         "enforcement": st.sampled_from(Enforcement),
@@ -136,6 +136,8 @@ def test_a_panel_deal_within_its_ranges_is_committed(world: "World") -> None:
         ({"seat_fee": Tokens(1_199)}, b"seatFee"),
         ({"seat_fee": Tokens(3_001)}, b"seatFee"),
         ({"price": Tokens(1_001), "collateral": Tokens(9_000), "seat_fee": Tokens(1_201)}, b"seatFee"),
+        ({"seat_fee": Tokens(2_001)}, b"collateral"),
+        ({"seat_fee": Tokens(3_000), "collateral": Tokens(10_999)}, b"collateral"),
         ({"seat_class": 0}, b"seatClass"),
         ({"seat_snapshot": 0}, b"seatSnapshot"),
         ({"client_secret_hash": ZERO_HASH}, b"clientSecretHash"),
@@ -149,6 +151,14 @@ def test_a_panel_deal_within_its_ranges_is_committed(world: "World") -> None:
 def test_a_panel_deal_that_a_panel_could_not_rely_on(world: "World", changes: dict[str, Any], field: bytes) -> None:
     deal = world.deal(**PANEL_TERMS | changes)
     assert world.refused("BadTerm", lambda: world.commit(deal))[0].rstrip(b"\0") == field
+
+
+@pytest.mark.parametrize(("fee", "collateral"), [(1_200, 8_000), (2_000, 8_000), (2_001, 8_003), (3_000, 11_000)])
+def test_collateral_that_pays_all_that_is_promised_and_no_more_is_enough(
+    world: "World", fee: int, collateral: int
+) -> None:
+    lock = world.commit(world.deal(**PANEL_TERMS | {"seat_fee": Tokens(fee), "collateral": Tokens(collateral)}))
+    assert world.state(lock) is OnChainState.COMMITTED
 
 
 def test_a_public_panel_deal_has_thirty_hours_and_two_runs_to_check_it(make_world: "Callable[..., World]") -> None:

@@ -410,12 +410,13 @@ class PanelWorld:
         """Fingerprint and salt of a seat; what they are the contract cannot know."""
         return keccak256(b"print", lock.deal_id, bytes([position])), keccak256(b"salt", lock.deal_id, bytes([position]))
 
-    def commit(self, lock: Lock, position: int, *, sender: "Key | None" = None) -> None:
+    def commit(self, lock: Lock, position: int, *, sender: "Key | None" = None, copied_from: int | None = None) -> None:
         who = sender or self.operator(lock, position)
         state = self.state(lock)
         rounds = len(state.rounds) - 1 if isinstance(state, st.Committing) else 0
-        seat = self.panel_of(lock).turns[position].seat
-        made = commitment_of(lock.deal_id, rounds, seat, *self.fingerprint(lock, position))
+        author = position if copied_from is None else copied_from
+        seat = self.panel_of(lock).turns[author].seat
+        made = commitment_of(lock.deal_id, rounds, seat, *self.fingerprint(lock, author))
         self.act(lock, who, panel.commit(lock.deal_id, position, made), ins.Committed(who.address, position, made))
 
     def miss_inputs(self, lock: Lock, position: int) -> None:
@@ -434,8 +435,17 @@ class PanelWorld:
         input_ = ins.Opened(who.address, salt, keccak256(root), result)
         self.act(lock, who, panel.open_(result, salt, keccak256(root)), input_)
 
-    def reveal(self, lock: Lock, position: int, *, served: bool = True, salt: Hash32 | None = None) -> None:
-        who, (mark, own) = self.operator(lock, position), self.fingerprint(lock, position)
+    def reveal(
+        self,
+        lock: Lock,
+        position: int,
+        *,
+        served: bool = True,
+        salt: Hash32 | None = None,
+        copied_from: int | None = None,
+    ) -> None:
+        who = self.operator(lock, position)
+        mark, own = self.fingerprint(lock, position if copied_from is None else copied_from)
         salt = salt or own
         data = panel.reveal(lock.deal_id, position, mark, salt, served=served)
         self.act(lock, who, data, ins.Revealed(who.address, position, mark, salt, served))

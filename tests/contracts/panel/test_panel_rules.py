@@ -101,11 +101,18 @@ def test_anybody_may_fund_a_dispute_and_has_the_bond_back_when_the_client_was_ri
     assert account(court, court.stranger) == before
 
 
-def test_a_fee_is_never_more_than_the_collateral_can_pay_after_the_bounty(court: "PanelWorld") -> None:
-    lock = court.disputed(seat_fee=Tokens(3 * P), collateral=Tokens(8 * P))
-    assert court.state(lock).case.fee == 2 * P
+def test_the_least_collateral_pays_the_bounty_and_every_seat_the_fee_that_was_signed(court: "PanelWorld") -> None:
+    fee, collateral = 3 * P, 2 * P + 3 * 3 * P
+    deal = court.deal(seat_fee=Tokens(fee), collateral=Tokens(collateral - 1))
+    court.world.refused("BadTerm", lambda: court.commit_deal(deal))
+    lock = court.disputed(seat_fee=Tokens(fee), collateral=Tokens(collateral))
+    assert court.state(lock).case.fee == fee
     court.judged(lock, ALL, guilty=True)
+    free, earned = court.world.free(court.client), [account(court, key) for key in court.mediators]
     assert ended(court, lock) is Row.CONVICTED
+    assert court.world.free(court.client) - free == P + 2 * P
+    gains = [account(court, key) - before for key, before in zip(court.mediators, earned, strict=True)]
+    assert sorted(gains)[-3:] == [fee] * 3
 
 
 # --- the secret and the draw -----------------------------------------------------------------------------------------
@@ -305,6 +312,25 @@ def test_a_fingerprint_is_keyed_by_seat_and_dispute_so_a_copied_commitment_is_wo
     assert first != second
     court.open(lock)
     court.refused("bad_reveal", lambda: court.reveal(lock, 1, salt=court.fingerprint(lock, 0)[1]))
+
+
+def test_who_copies_a_seats_commitment_cannot_reveal_what_it_copied(court: "PanelWorld") -> None:
+    lock = court.disputed()
+    court.committing(lock)
+    court.commit(lock, 0)
+    court.commit(lock, 1, copied_from=0)
+    court.commit(lock, 2)
+    turns = court.panel_of(lock).turns
+    assert turns[0].commitment == turns[1].commitment
+    court.open(lock)
+    court.reveal(lock, 0)
+    court.refused("bad_reveal", lambda: court.reveal(lock, 1, copied_from=0))
+    court.refused("bad_reveal", lambda: court.reveal(lock, 1))
+    court.reveal(lock, 2)
+    court.pass_deadline(lock)
+    court.poke(lock)
+    copier = seat_numbers(court, lock)[1]
+    assert court.model.classes[1][copier].bond == court.bounds.seat_bond - LOCK
 
 
 def test_nobody_reveals_before_the_provider_has_opened(court: "PanelWorld") -> None:

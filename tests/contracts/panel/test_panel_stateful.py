@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
         self._dispute(level, outcome, reason, fee, claimed=claimed)
 
     def _dispute(self, level: Level, outcome: OutcomeCode, reason: Reason, fee: int, *, claimed: bool) -> None:
-        court, collateral = self.court, 8_000 if fee == 3_000 else 30_000
+        court, collateral = self.court, 11_000 if fee == 3_000 else 30_000
         self.sound = False
         lock = court.commit_deal(court.deal(level=level, seat_fee=Tokens(fee), collateral=Tokens(collateral)))
         if claimed:
