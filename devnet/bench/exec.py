@@ -38,9 +38,14 @@ _BARE: Final = '''
 """The least that a forked wasm job can be: no limits, no sandbox, no report; stock WASI to /dev/null."""
 import os, resource, sys
 sys.path[:] = {path!r}
-from mesh.exec.wasm.engine import build_engine
-from wasmtime import ExitTrap, Linker, Module, Store, WasiConfig
-engine = build_engine()
+from mesh.exec.wasm.pin import SWITCHES
+from wasmtime import Config, Engine, Linker, Module, Store, WasiConfig
+from wasmtime._bindings import wasmtime_config_memory_init_cow_set
+config = Config()
+for name, value in SWITCHES:
+    setattr(config, name, value)
+wasmtime_config_memory_init_cow_set(config.ptr(), False)
+engine = Engine(config)
 def job():
     module = Module.deserialize_file(engine, {artifact!r})
     store = Store(engine); store.set_fuel(10**12); store.set_limits(memory_size=64 << 20)

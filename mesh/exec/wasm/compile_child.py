@@ -4,8 +4,9 @@ import os
 from typing import Final
 
 import msgspec
-from wasmtime import Engine, FuncType, MemoryType, Module, WasmtimeError, wat2wasm
 
+from mesh.exec.wasm import compiler
+from mesh.exec.wasm.capi import EXTERN_FUNC, EXTERN_MEMORY, EngineRefused
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import Confinement, confine
 from mesh.exec.wasm.wasi.preview1 import MODULE_NAME, SIGNATURES, Preview1
@@ -24,7 +25,7 @@ _MAX_ARTIFACT_BYTES: Final = 1 << 30
 
 
 def compile_module(
-    spec: CompileSpec, fds: list[int], report_fd: int, engine: Engine, preview: Preview1, parent_pid: int
+    spec: CompileSpec, fds: list[int], report_fd: int, engine: int, preview: Preview1, parent_pid: int
 ) -> None:
     """Lock ourselves in, compile, check imports and exports, write the artifact. ``fds``: module, artifact."""
     reporter = Reporter(report_fd)
@@ -37,7 +38,7 @@ def compile_module(
     reporter.send(FrameType.RESULT, msgspec.msgpack.encode(result))
 
 
-def _compile(spec: CompileSpec, module_fd: int, artifact_fd: int, engine: Engine, preview: Preview1) -> CompileResult:
+def _compile(spec: CompileSpec, module_fd: int, artifact_fd: int, engine: int, preview: Preview1) -> CompileResult:
     try:
         data = os.pread(module_fd, os.fstat(module_fd).st_size, 0)
         return _compile_bytes(data, spec, artifact_fd, engine, preview)
@@ -45,34 +46,32 @@ def _compile(spec: CompileSpec, module_fd: int, artifact_fd: int, engine: Engine
         return CompileResult("compile_limit", "compiling it needs more memory than allowed")
 
 
-def _compile_bytes(
-    data: bytes, spec: CompileSpec, artifact_fd: int, engine: Engine, preview: Preview1
-) -> CompileResult:
+def _compile_bytes(data: bytes, spec: CompileSpec, artifact_fd: int, engine: int, preview: Preview1) -> CompileResult:
     if not spec.text and not data.startswith(_MODULE_MAGIC):
         kind = "a component (build for wasm32-wasi, preview 1)" if data.startswith(b"\0asm") else "no WebAssembly"
         return CompileResult("not_wasm", f"the file is {kind}")
     try:
-        module = Module(engine, bytes(wat2wasm(data.decode())) if spec.text else data)
-    except WasmtimeError as error:
+        module = compiler.compile_bytes(engine, compiler.text_to_binary(data) if spec.text else data)
+    except EngineRefused as error:
         return CompileResult("not_wasm", _first_lines(str(error)))
     refusal = _imports_refused(module) or _exports_refused(module)
     if refusal is not None:
         return refusal
     try:
-        preview.linker.instantiate_pre(module)
-    except WasmtimeError as error:
+        compiler.check_linkable(preview.linker, module)
+    except EngineRefused as error:
         return CompileResult("unknown_import", _first_lines(str(error)))
-    view = memoryview(module.serialize())
+    view = compiler.serialize(module)
     while view:
         view = view[os.write(artifact_fd, view) :]
     return CompileResult("", "")
 
 
-def _imports_refused(module: Module) -> CompileResult | None:
+def _imports_refused(module: int) -> CompileResult | None:
     unknown = [
-        f"{item.module}.{item.name}"
-        for item in module.imports
-        if item.module != MODULE_NAME or item.name not in SIGNATURES
+        f"{source}.{name}"
+        for source, name in compiler.imports(module)
+        if source != MODULE_NAME or name not in SIGNATURES
     ]
     if not unknown:
         return None
@@ -83,15 +82,14 @@ def _imports_refused(module: Module) -> CompileResult | None:
     )
 
 
-def _exports_refused(module: Module) -> CompileResult | None:
-    exports = {item.name: item.type for item in module.exports}
-    entry = exports.get("_start")
-    if not isinstance(entry, FuncType) or entry.params or entry.results:
+def _exports_refused(module: int) -> CompileResult | None:
+    exports = compiler.exports(module)
+    if exports.get("_start") != (EXTERN_FUNC, 0, 0):
         return CompileResult(
             "no_entry", "it exports no function `_start` without parameters: build a command, not a library"
         )
-    has_memory = isinstance(exports.get("memory"), MemoryType)
-    if module.imports and not has_memory:
+    memory = exports.get("memory")
+    if compiler.imports(module) and (memory is None or memory.kind != EXTERN_MEMORY):
         return CompileResult("no_memory", "it calls WASI but exports no memory called `memory`")
     return None
 

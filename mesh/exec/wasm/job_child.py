@@ -4,8 +4,9 @@ import os
 from typing import Final
 
 import msgspec
-from wasmtime import Engine, Func, Memory, Module, Store, Trap, TrapCode, WasmtimeError
 
+from mesh.exec.wasm.capi import TRAP_OUT_OF_FUEL, EngineRefused, GuestTrapped
+from mesh.exec.wasm.guest import Guest
 from mesh.exec.wasm.mounts import build_world
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import Confinement, confine
@@ -28,14 +29,29 @@ _DATA_SLACK_BYTES: Final = 256 << 20
 _OPEN_FILES: Final = 1024
 """256 that the guest may hold, input files opened early, and our own."""
 
-_MAX_TABLE_ELEMENTS: Final = 200_000
-"""Function pointers in one table, 8 bytes each: no real module comes near."""
+_TRAPS: Final = {
+    0: "stack overflow",
+    1: "memory out of bounds",
+    2: "heap misaligned",
+    3: "table out of bounds",
+    4: "indirect call to null",
+    5: "bad signature",
+    6: "integer overflow",
+    7: "integer division by zero",
+    8: "bad conversion to integer",
+    9: "unreachable",
+    13: "null reference",
+    15: "allocation too large",
+    16: "cast failure",
+    49: "uncaught exception",
+}
+"""Those of ``wasmtime_trap_code_t`` that a job can meet."""
 
 _MAX_DETAIL: Final = 300
 """Characters of a trap's text that travel."""
 
 
-def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: Engine, preview: Preview1, parent_pid: int) -> None:
+def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: int, preview: Preview1, parent_pid: int) -> None:
     """Lock ourselves in, run the guest, report. ``fds``: artifact, inputs, outputs as in ``RunSpec``."""
     reporter = Reporter(report_fd)
     artifact_fd, input_fds = fds[0], fds[1 : 1 + len(spec.inputs)]
@@ -56,43 +72,33 @@ def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: Engine, previ
     reporter.send(FrameType.RESULT, msgspec.msgpack.encode(_execute(spec, artifact_fd, engine, preview, world)))
 
 
-def _execute(spec: RunSpec, artifact_fd: int, engine: Engine, preview: Preview1, world: World) -> JobResult:
+def _execute(spec: RunSpec, artifact_fd: int, engine: int, preview: Preview1, world: World) -> JobResult:
+    guest = Guest(engine, preview)
     try:
-        module = Module.deserialize(engine, _read_all(artifact_fd))
-    except WasmtimeError as refusal:
+        guest.load(_read_all(artifact_fd), spec.fuel, spec.memory_bytes)
+    except EngineRefused as refusal:
         return _result(world, INFRA_ERROR, f"the compiled module does not load: {refusal}", artifact_refused=True)
-    store = Store(engine)
-    store.set_fuel(spec.fuel)
-    store.set_limits(
-        memory_size=spec.memory_bytes, table_elements=_MAX_TABLE_ELEMENTS, instances=1, tables=16, memories=1
-    )
     preview.bind(world)
-    state, exit_code, detail = _call(store, module, preview, world)
+    state, exit_code, detail = _call(guest)
     memory_bytes = world.memory.size_bytes()
     if state in (TRAPPED, FAILED) and memory_bytes + _PAGE_BYTES > spec.memory_bytes:
         state, exit_code = OOM, -1
         detail = f"{detail}; its memory had reached the limit of {spec.memory_bytes} bytes"
-    return _result(world, state, detail, exit_code=exit_code, fuel=spec.fuel - store.get_fuel())
+    return _result(world, state, detail, exit_code=exit_code, fuel=spec.fuel - guest.fuel_left())
 
 
-def _call(store: Store, module: Module, preview: Preview1, world: World) -> tuple[int, int, str]:
+def _call(guest: Guest) -> tuple[int, int, str]:
     """(state, exit code, detail) of running the guest to its end."""
     try:
-        exports = preview.linker.instantiate(store, module).exports(store)
-        memory = exports.get("memory")
-        if isinstance(memory, Memory):
-            world.memory.attach(store, memory)
-        entry = exports["_start"]
-        assert isinstance(entry, Func)  # the compile step refused a module without it
-        entry(store)
+        guest.run()
     except JobEnded as end:
         return _ended(end)
-    except Trap as trap:
+    except GuestTrapped as trap:
         return _trapped(trap)
     except MemoryError:
         return OOM, -1, "what the host keeps for it (open files, names) outgrew the allowance"
-    except WasmtimeError as error:
-        text = str(error)
+    except EngineRefused as refusal:
+        text = str(refusal)
         if "exceeds memory limits" in text:
             return OOM, -1, _short(text)
         return TRAPPED, -1, _short(text)
@@ -109,11 +115,10 @@ def _ended(end: JobEnded) -> tuple[int, int, str]:
             return DISK_LIMIT, -1, end.detail
 
 
-def _trapped(trap: Trap) -> tuple[int, int, str]:
-    if trap.trap_code == TrapCode.OUT_OF_FUEL:
+def _trapped(trap: GuestTrapped) -> tuple[int, int, str]:
+    if trap.code == TRAP_OUT_OF_FUEL:
         return FUEL, -1, "all fuel was used"
-    name = trap.trap_code.name.lower().replace("_", " ") if trap.trap_code else _short(trap.message)
-    return TRAPPED, -1, name
+    return TRAPPED, -1, _TRAPS.get(trap.code) or _short(str(trap))
 
 
 def _short(text: str) -> str:

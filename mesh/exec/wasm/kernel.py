@@ -3,7 +3,7 @@
 Sources: linux/landlock.h, linux/seccomp.h, linux/filter.h, asm/unistd.h of Linux 6.x.
 """
 
-import platform
+import os
 from typing import Final, NamedTuple
 
 __all__ = ["ARCHES", "Arch", "this_arch"]
@@ -112,4 +112,4 @@ else.
 
 def this_arch() -> Arch | None:
     """The table of this machine, or None: then there is no seccomp filter and the level is L1."""
-    return ARCHES.get(platform.machine())
+    return ARCHES.get(os.uname().machine)

@@ -15,10 +15,7 @@ import time
 from typing import Final, NoReturn
 
 import msgspec
-from wasmtime import Engine
 
-from mesh.exec.wasm.check_child import check_sandbox
-from mesh.exec.wasm.compile_child import compile_module
 from mesh.exec.wasm.engine import build_engine
 from mesh.exec.wasm.job_child import run_job
 from mesh.exec.wasm.report import Reporter
@@ -104,7 +101,7 @@ class _Spare:
 class Zygote:
     """The loop: take starts, watch children, report ends, and keep one child in hand when there is nothing to do."""
 
-    def __init__(self, control: socket.socket, engine: Engine) -> None:
+    def __init__(self, control: socket.socket, engine: int) -> None:
         self._pid = os.getpid()
         self._control = control
         self._engine = engine
@@ -266,15 +263,18 @@ def _detach(parent_pid: int, keep: list[int]) -> None:
     _close_all_but(keep)
 
 
-def _child_main(
-    spec: Start, report_fd: int, fds: list[int], engine: Engine, preview: Preview1, parent_pid: int
-) -> None:
+def _child_main(spec: Start, report_fd: int, fds: list[int], engine: int, preview: Preview1, parent_pid: int) -> None:
+    """What a job does not need is loaded here, before anything is closed: every fork would pay for it."""
     match spec:
         case RunSpec():
             run_job(spec, fds, report_fd, engine, preview, parent_pid)
         case CompileSpec():
+            from mesh.exec.wasm.compile_child import compile_module
+
             compile_module(spec, fds, report_fd, engine, preview, parent_pid)
         case CheckSpec():
+            from mesh.exec.wasm.check_child import check_sandbox
+
             check_sandbox(report_fd, parent_pid)
 
 

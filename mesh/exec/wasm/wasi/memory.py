@@ -4,8 +4,7 @@ import ctypes
 import struct
 from typing import Final
 
-from wasmtime import Memory, Store
-
+from mesh.exec.wasm import capi
 from mesh.exec.wasm.wasi.abi import Errno, WasiError
 
 __all__ = ["MAX_IOVECS", "GuestMemory"]
@@ -22,23 +21,23 @@ class GuestMemory:
     """
 
     def __init__(self) -> None:
-        self._memory: Memory | None = None
-        self._store: Store | None = None
+        self._context = 0
+        self._memory = 0
         self._base = 0
         self._size_bytes = 0
 
-    def attach(self, store: Store, memory: Memory) -> None:
-        """Use the memory that the instance exports."""
-        self._store, self._memory = store, memory
+    def attach(self, context: int, memory: int) -> None:
+        """Use the memory that the instance exports: addresses of its store's context and its ``wasmtime_memory_t``."""
+        self._context, self._memory = context, memory
 
     def size_bytes(self) -> int:
         """Linear memory now. It never shrinks."""
-        if self._memory is None or self._store is None:
+        if not self._memory:
             return 0
-        size = self._memory.data_len(self._store)
+        size = int(capi.memory_data_size(self._context, self._memory))
         if size != self._size_bytes:
             self._size_bytes = size
-            self._base = ctypes.cast(self._memory.data_ptr(self._store), ctypes.c_void_p).value or 0
+            self._base = capi.memory_data(self._context, self._memory) or 0
         return size
 
     def read(self, pointer: int, length: int) -> bytes:

@@ -1,11 +1,12 @@
 """How do the calls reach the guest?  One linker per process, built before any job, bound to a world when one starts."""
 
-from collections.abc import Callable
+import ctypes
+from struct import Struct
 from typing import Final
 
-from wasmtime import Engine, FuncType, Linker, ValType
-
-from mesh.exec.wasm.wasi.abi import Errno, WasiError
+from mesh.exec.wasm import capi
+from mesh.exec.wasm.capi import refuse
+from mesh.exec.wasm.wasi.abi import WasiError
 from mesh.exec.wasm.wasi.fd_calls import FdCalls
 from mesh.exec.wasm.wasi.path_calls import PathCalls
 from mesh.exec.wasm.wasi.system_calls import SystemCalls
@@ -69,36 +70,60 @@ _PARTS: Final = (FdCalls, PathCalls, SystemCalls)
 _HOME: Final = {name: next(index for index, part in enumerate(_PARTS) if hasattr(part, name)) for name in SIGNATURES}
 """Which part answers which call; a call without a home fails here, at import."""
 
-_U32: Final = 0xFFFF_FFFF
-_U64: Final = 0xFFFF_FFFF_FFFF_FFFF
+_LAYOUTS: Final = {
+    signature: Struct("<" + "".join({"i": "I12x", "I": "Q8x", "s": "q8x"}[kind] for kind in signature))
+    for signature in SIGNATURES.values()
+}
+"""Every value takes 16 bytes."""
+
+_TRAP_TEXT: Final = b"a call ended the job"
 
 
 class Preview1:
     """The linker and the world behind it. ``bind`` must precede the first instantiation; one world per process."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.linker = Linker(engine)
+    def __init__(self, engine: int) -> None:
+        self.linker = int(capi.linker_new(engine))
+        self.failure: BaseException | None = None
+        """What a call threw: the guest has been stopped for it."""
         self._parts: tuple[object, ...] = ()
+        self._calls: list[tuple[str, int, Struct]] = []
+        self._callback = capi.CALLBACK(self._answer)
         for name, signature in SIGNATURES.items():
-            params = [ValType.i32() if kind == "i" else ValType.i64() for kind in signature]
-            results = [] if name == "proc_exit" else [ValType.i32()]
-            self.linker.define_func(MODULE_NAME, name, FuncType(params, results), self._entry(name, signature))
+            results = "" if name == "proc_exit" else "i"
+            kind = capi.functype_new(ctypes.byref(_valtypes(signature)), ctypes.byref(_valtypes(results)))
+            module, field = MODULE_NAME.encode(), name.encode()
+            refuse(
+                capi.linker_define(
+                    self.linker, module, len(module), field, len(field), kind, self._callback, len(self._calls), None
+                )
+            )
+            self._calls.append((name, _HOME[name], _LAYOUTS[signature]))
 
     def bind(self, world: World) -> None:
         """Let the calls act on this world."""
+        self.world = world
         self._parts = tuple(kind(world) for kind in _PARTS)
 
-    def _entry(self, name: str, signature: str) -> Callable[..., int | None]:
-        masks = tuple({"i": _U32, "I": _U64, "s": -1}[kind] for kind in signature)
-        answers = name != "proc_exit"
-        home = _HOME[name]
-
-        def call(*values: int) -> int | None:
+    def _answer(self, index: int | None, _caller: int | None, values: int, _count: int) -> int:
+        """One call. ``values`` holds the parameters, then the result; the answer is a trap, or 0."""
+        name, home, layout = self._calls[index or 0]
+        try:
+            errno = 0
             try:
                 # looked up here and not in bind: most jobs use five of these, and a fork pays for every object it makes
-                getattr(self._parts[home], name)(*[value & mask for value, mask in zip(values, masks, strict=True)])
+                getattr(self._parts[home], name)(*layout.unpack(ctypes.string_at(values, layout.size)))
             except WasiError as refusal:
-                return refusal.errno.value
-            return Errno.SUCCESS.value if answers else None
+                errno = refusal.errno
+            ctypes.memmove(values, errno.to_bytes(4, "little"), 4)
+        except BaseException as failure:
+            self.failure = failure
+            return int(capi.trap_new(_TRAP_TEXT, len(_TRAP_TEXT)))
+        return 0
 
-        return call
+
+def _valtypes(kinds: str) -> capi.Vector:
+    items = (ctypes.c_void_p * len(kinds))(*[capi.valtype_new(0 if kind == "i" else 1) for kind in kinds])
+    vector = capi.Vector()
+    capi.valtype_vec_new(ctypes.byref(vector), len(kinds), items)
+    return vector
