@@ -35,6 +35,8 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     chain: Literal["auto", "anvil", "pyevm"] = "auto"
     block_time_s: float = 1.0
+    epoch_blocks: int = 1
+    """Blocks from the head to the tag ``safe``, and on to ``finalized``."""
 
 
 class ProcessCluster:
@@ -154,6 +156,7 @@ async def _fresh_cluster(home: Path, plan: ClusterPlan) -> AsyncIterator[Process
             kind=plan.chain,
             accounts=1 + len(names) + GUESTS,
             block_time_s=plan.block_time_s,
+            epoch_blocks=plan.epoch_blocks,
             log=home / "chain.log",
             fork=fork,
         )

@@ -55,7 +55,12 @@ async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) ->
             return await reported(scenario.name, seed, world, lambda: scenario.script(simulated, seed))
 
     async def script() -> dict[str, Any]:
-        plan = ClusterPlan(providers=scenario.providers, clients=scenario.clients, chain=chain)  # type: ignore[arg-type]
+        plan = ClusterPlan(
+            providers=scenario.providers,
+            clients=scenario.clients,
+            chain=chain,  # type: ignore[arg-type]
+            epoch_blocks=scenario.epoch_blocks,
+        )
         async with open_cluster(devnet_home() / "scenario" / scenario.name, plan) as cluster:
             real: Cluster = ProcessWorld(cluster)
             figures = await scenario.script(real, seed)

@@ -132,6 +132,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     worlds: tuple[str, ...] = ("processes", "sim")
     alone: str = ""
     """Why it needs a network of its own; empty for one that takes what others leave, set back."""
+    epoch_blocks: int = 1
+    """Blocks until the chain calls one safe, and as many more until final: more than one only in a network of its own."""
 
 
 def settled(run: RunInfo) -> bool:

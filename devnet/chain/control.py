@@ -7,7 +7,22 @@ import httpx
 from devnet.chain.launch import ChainHandle
 from protocols.units import Address
 
-__all__ = ["ChainRefused", "pass_time", "revert_to", "sent_by", "take_snapshot"]
+__all__ = [
+    "ChainRefused",
+    "block_of",
+    "hold_blocks",
+    "make_blocks",
+    "native_of",
+    "pass_time",
+    "raise_base_fee",
+    "raw_tx",
+    "reorganise",
+    "revert_to",
+    "sent_by",
+    "take_snapshot",
+    "view",
+    "waiting_of",
+]
 
 LIMIT_S: Final = 30.0
 """A control call takes milliseconds; behind a queue of calls on a loaded machine, seconds."""
@@ -40,6 +55,64 @@ async def revert_to(chain: ChainHandle, snapshot: str) -> None:
 async def sent_by(chain: ChainHandle, address: Address) -> int:
     """Transactions that an account has sent, by the newest block."""
     return int(await _control(chain, "eth_getTransactionCount", "0x" + address.hex(), "latest"), 16)
+
+
+async def waiting_of(chain: ChainHandle, address: Address) -> int:
+    """Transactions of an account that wait to be mined."""
+    sent = int(await _control(chain, "eth_getTransactionCount", "0x" + address.hex(), "pending"), 16)
+    return sent - await sent_by(chain, address)
+
+
+async def native_of(chain: ChainHandle, address: Address) -> int:
+    """Coins of the chain that an account has for gas, in wei."""
+    return int(await _control(chain, "eth_getBalance", "0x" + address.hex(), "latest"), 16)
+
+
+async def view(chain: ChainHandle, contract: str, data: bytes) -> bytes:
+    """What a contract answers to a call that changes nothing."""
+    found = await _control(chain, "eth_call", {"to": contract, "data": "0x" + data.hex()}, "latest")
+    return bytes.fromhex(found[2:])
+
+
+async def block_of(chain: ChainHandle, tx: str) -> int | None:
+    """The height of the block that a transaction stands in; None while it stands in none."""
+    found = await _control(chain, "eth_getTransactionReceipt", tx)
+    return None if found is None else int(found["blockNumber"], 16)
+
+
+async def raw_tx(chain: ChainHandle, tx: str) -> bytes:
+    """A transaction as its sender signed it."""
+    return bytes.fromhex((await _control(chain, "eth_getRawTransactionByHash", tx))[2:])
+
+
+async def reorganise(chain: ChainHandle, first: int, *again: bytes) -> int:
+    """Replace every block from ``first`` on by empty ones, but for ``again``: those raw transactions stand in the last.
+
+    Answers how many blocks were replaced.
+    """
+    head = int(await _control(chain, "eth_blockNumber"), 16)
+    depth = head - first + 1
+    await _control(chain, "anvil_reorg", depth, [["0x" + raw.hex(), depth - 1] for raw in again])
+    return depth
+
+
+async def hold_blocks(chain: ChainHandle) -> None:
+    """No block is made from now on: transactions wait."""
+    await _control(chain, "evm_setIntervalMining", 0)
+    if chain.kind == "pyevm":  # it mines every transaction as it comes; anvil does so only when told
+        await _control(chain, "evm_setAutomine", False)
+
+
+async def make_blocks(chain: ChainHandle) -> None:
+    """Blocks are made again, one a second."""
+    if chain.kind == "pyevm":
+        await _control(chain, "evm_setAutomine", True)
+    await _control(chain, "evm_setIntervalMining", 1)
+
+
+async def raise_base_fee(chain: ChainHandle, wei: int) -> None:
+    """What gas costs in the next block; on anvil it falls by an eighth with each empty one after it."""
+    await _control(chain, "anvil_setNextBlockBaseFeePerGas", hex(wei))
 
 
 async def pass_time(chain: ChainHandle, seconds: int) -> None:

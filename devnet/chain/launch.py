@@ -102,6 +102,7 @@ async def run_chain(
     chain_id: int = 31337,
     accounts: int = 10,
     block_time_s: float = 1.0,
+    epoch_blocks: int = 1,
     mnemonic: str = DEV_MNEMONIC,
     log: Path | None = None,
     fork: ForkChain | None = None,
@@ -110,8 +111,9 @@ async def run_chain(
     """Run a chain until cancelled; ``started`` with its handle once it answers.
 
     ``block_time_s``: seconds between empty blocks of the pip-only chain, 0 for none; anvil always mines each 0.25 s
-    (its automine runs away under load: research/evm.md 1.2). ``log``: where the child's output goes, nowhere if None.
-    ``fork``: starts the pip-only chain quicker.
+    (its automine runs away under load: research/evm.md 1.2). ``epoch_blocks``: from the head to the tag ``safe``, and as
+    many from there to ``finalized``: what a reorganisation can take back. ``log``: where the child's output goes, nowhere
+    if None. ``fork``: starts the pip-only chain quicker.
     Raises ``ChainStartError``, also when the chain ends by itself later. Cancelling ends the child within
     ``STOP_GRACE_S``; if this process is killed, the child ends by itself.
     """
@@ -122,9 +124,10 @@ async def run_chain(
     with tempfile.TemporaryDirectory(prefix="mesh-chain-") as folder:
         output = log or Path(folder) / "output"
         if anvil is None:
-            plan = _pyevm_plan(Path(folder) / "ready.json", chain_id, accounts, mnemonic, block_time_s)
+            ready = Path(folder) / "ready.json"
+            plan = _pyevm_plan(ready, chain_id, accounts, mnemonic, block_time_s, epoch_blocks)
         else:
-            plan = _anvil_plan(anvil, chain_id, accounts, mnemonic)
+            plan = _anvil_plan(anvil, chain_id, accounts, mnemonic, epoch_blocks)
         async with trio.open_nursery() as nursery:
             process: ChainProcess
             if fork is not None and plan.kind == "pyevm":
@@ -178,7 +181,9 @@ async def _wait_ready(process: ChainProcess, plan: _Plan, output: Path) -> str:
     raise ChainStartError(f"the chain did not answer within {START_TIMEOUT_S:g} s:\n{_tail(output)}")
 
 
-def _pyevm_plan(ready_file: Path, chain_id: int, accounts: int, mnemonic: str, block_time_s: float) -> _Plan:
+def _pyevm_plan(
+    ready_file: Path, chain_id: int, accounts: int, mnemonic: str, block_time_s: float, epoch_blocks: int
+) -> _Plan:
     async def ready() -> str | None:
         try:
             return str(json.loads(await trio.Path(ready_file).read_text())["rpc_url"])
@@ -192,11 +197,12 @@ def _pyevm_plan(ready_file: Path, chain_id: int, accounts: int, mnemonic: str, b
         "--accounts": str(accounts),
         "--mnemonic": mnemonic,
         "--block-time": str(block_time_s),
+        "--epoch-blocks": str(epoch_blocks),
     }
     return _Plan("pyevm", [sys.executable, "-m", "devnet.chain.server", "--watch-stdin"], _flat(flags), ready)
 
 
-def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str) -> _Plan:
+def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str, epoch_blocks: int) -> _Plan:
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
 
@@ -211,7 +217,7 @@ def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str) -> _Pl
     flags = {
         "--port": str(port),
         "--block-time": "0.25",
-        "--slots-in-an-epoch": "1",
+        "--slots-in-an-epoch": str(epoch_blocks),
         "--hardfork": "prague",
         "--base-fee": "20000000",
         "--gas-limit": "32000000",

@@ -7,7 +7,7 @@ carry the chain's clock away from the wall's, and with it every deadline.
 Not thread-safe: one caller at a time. The wall clock is injected.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -138,6 +138,14 @@ class Ledger:
 
     def submit(self, raw: bytes) -> bytes:
         """Accept a signed transaction and, when mining by itself, mine it. Answers its hash; raises ``ChainFault``."""
+        tx = self._admit(raw)
+        if self.automine:
+            self.mine_ready()
+            if tx.hash not in self._where and tx.hash not in self.pool:
+                raise ChainFault(f"the transaction cannot be included: {self._refusal}")
+        return tx.hash
+
+    def _admit(self, raw: bytes) -> SignedTx:
         try:
             tx = self.evm.decode(raw)
         except BadTransaction as error:
@@ -159,11 +167,7 @@ class Ledger:
             self.pool.add(tx, nonce)
         except ValueError as error:
             raise ChainFault(str(error)) from error
-        if self.automine:
-            self.mine_ready()
-            if tx.hash not in self._where and tx.hash not in self.pool:
-                raise ChainFault(f"the transaction cannot be included: {self._refusal}")
-        return tx.hash
+        return tx
 
     def mine_ready(self) -> None:
         """Mine blocks while the pool holds transactions that can be included."""
@@ -242,6 +246,15 @@ class Ledger:
         if not 0 < depth < len(self._blocks):
             raise ChainFault(f"cannot roll back {depth} of {len(self._blocks)} blocks", -32602)
         self._cut(self.head.number - depth)
+
+    def reorg(self, depth: int, txs: Sequence[tuple[bytes, int]]) -> None:
+        """Replace the newest ``depth`` blocks by as many others. ``txs``: raw, and in which of them, from 0."""
+        self.rollback(depth)
+        for place in range(depth):
+            for raw, block in txs:
+                if block == place:
+                    self._admit(raw)
+            self.mine()
 
     def call(self, request: CallRequest, at: Block | None) -> Executed:
         """``eth_call`` at a block, or on the next block's environment for None. Raises ``ChainFault``."""

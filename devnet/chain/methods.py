@@ -12,11 +12,8 @@ from devnet.chain.ledger import MAX_MINE, Block, ChainFault, Ledger
 from devnet.chain.params import address, block_tag, byte_string, hash32, integer, topics_filter
 from devnet.chain.render import block_json, data, logs_of, quantity, receipt_json, transaction_json
 
-__all__ = ["FINALIZED_DEPTH", "SAFE_DEPTH", "Methods"]
+__all__ = ["MAX_LOGS", "Methods"]
 
-SAFE_DEPTH: Final = 1
-FINALIZED_DEPTH: Final = 2
-"""Blocks behind the head of the tags ``safe`` and ``finalized``: what anvil shows with ``--slots-in-an-epoch 1``."""
 MAX_LOGS: Final = 10_000
 """Logs in one answer; public endpoints refuse at the same number, so that clients must halve their windows here too."""
 MAX_FEE_HISTORY: Final = 1024
@@ -25,12 +22,19 @@ Handler = Callable[[list[Any]], object]
 
 
 class Methods:
-    """One ledger behind a table of method names."""
+    """One ledger behind a table of method names.
 
-    def __init__(self, ledger: Ledger, accounts: tuple[bytes, ...]) -> None:
+    ``epoch_blocks``: how far the tag ``safe`` is behind the head, and half of how far ``finalized`` is, as anvil shows
+    them with ``--slots-in-an-epoch``. ``block_time_s``: seconds between empty blocks, 0 for none.
+    """
+
+    def __init__(
+        self, ledger: Ledger, accounts: tuple[bytes, ...], *, epoch_blocks: int = 1, block_time_s: float = 0.0
+    ) -> None:
         self._ledger = ledger
         self._accounts = accounts
-        self.block_time: float | None = None
+        self._epoch_blocks = epoch_blocks
+        self.block_time_s = block_time_s
         self._table: dict[str, Handler] = self._reads() | self._calls() | self._controls()
 
     def answer(self, method: str, params: list[Any]) -> object:
@@ -60,6 +64,7 @@ class Methods:
             "eth_getBlockByNumber": lambda p: self._show(self._numbered(p[0]), p),
             "eth_getBlockByHash": lambda p: self._show(ledger.block_by_hash(hash32(p[0])), p),
             "eth_getTransactionByHash": self._transaction,
+            "eth_getRawTransactionByHash": self._raw,
             "eth_getTransactionReceipt": self._receipt,
             "eth_getTransactionCount": self._count,
             "eth_getBalance": lambda p: quantity(ledger.evm.balance(self._root(p, 1), address(p[0]))),
@@ -84,6 +89,7 @@ class Methods:
             "evm_snapshot": lambda p: quantity(ledger.snapshot()),
             "evm_revert": lambda p: ledger.revert(integer(p[0])),
             "anvil_rollback": lambda p: ledger.rollback(integer(p[0]) if p else 1),
+            "anvil_reorg": self._reorg,
             "evm_increaseTime": lambda p: ledger.increase_time(integer(p[0])),
             "evm_setNextBlockTimestamp": lambda p: ledger.set_next_timestamp(integer(p[0])),
             "evm_setAutomine": self._set_automine,
@@ -104,7 +110,8 @@ class Methods:
             return ledger.block(name)
         if isinstance(name, bytes):
             return ledger.block_by_hash(name)
-        height = {"safe": head - SAFE_DEPTH, "finalized": head - FINALIZED_DEPTH, "earliest": 0}.get(name, head)
+        behind = {"safe": self._epoch_blocks, "finalized": 2 * self._epoch_blocks, "earliest": head}
+        height = head - behind.get(str(name), 0)
         return ledger.block(max(0, height))
 
     def _known(self, tag: object) -> Block:
@@ -127,6 +134,12 @@ class Methods:
             return transaction_json(found[1].tx, found[0], found[1].index)
         waiting = self._ledger.pool.get(wanted)
         return None if waiting is None else transaction_json(waiting, None, 0)
+
+    def _raw(self, params: list[Any]) -> object:
+        wanted = hash32(params[0])
+        found = self._ledger.find(wanted)
+        tx = self._ledger.pool.get(wanted) if found is None else found[1].tx
+        return None if tx is None else data(tx.raw)
 
     def _receipt(self, params: list[Any]) -> object:
         found = self._ledger.find(hash32(params[0]))
@@ -224,8 +237,14 @@ class Methods:
         return None
 
     def _set_interval(self, params: list[Any]) -> object:
-        seconds = integer(params[0])
-        self.block_time = seconds or None
+        self.block_time_s = float(integer(params[0]))
+        return None
+
+    def _reorg(self, params: list[Any]) -> object:
+        pairs = params[1] if len(params) > 1 else []
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise ChainFault("anvil_reorg wants a depth and a list of [raw transaction, block] pairs", -32602)
+        self._ledger.reorg(integer(params[0]), [(byte_string(raw), integer(block)) for raw, block in pairs])
         return None
 
     def _set_base_fee(self, params: list[Any]) -> object:

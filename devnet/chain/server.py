@@ -7,7 +7,6 @@ Ends on SIGTERM, SIGINT, or when its standard input closes (``--watch-stdin``), 
 
 import argparse
 import json
-import math
 import os
 import signal
 import sys
@@ -36,6 +35,8 @@ MAX_CONNECTIONS: Final = 512
 """Open sockets: 60 nodes with 8 pooled connections each."""
 IDLE_S: Final = 120.0
 """A connection without a request for this long is closed."""
+_TICK_S: Final = 0.05
+"""How soon a block time that is changed counts."""
 _BALANCE_WEI: Final = 10_000 * 10**18
 """What anvil gives each of its accounts."""
 
@@ -115,14 +116,17 @@ class _Server:
         except Exception as error:  # a development tool answers its own defects instead of taking the chain down
             return _error(call_id, -32603, f"internal error: {type(error).__name__}: {error}"[:500])
 
-    async def tick(self, default_s: float) -> None:
+    async def tick(self) -> None:
         """Mine an empty block whenever the head is older than the block time, so that chain time follows the wall."""
-        seen = self.ledger.head
+        seen, since = self.ledger.head, trio.current_time()
         while True:
-            await trio.sleep(self.methods.block_time or default_s)
+            await trio.sleep(_TICK_S)
+            pause = self.methods.block_time_s
+            if not pause or trio.current_time() - since < pause:
+                continue
             if self.ledger.head is seen or not self.ledger.automine:
                 await self.work(self.ledger.mine)
-            seen = self.ledger.head
+            seen, since = self.ledger.head, trio.current_time()
 
 
 def _error(call_id: object, code: int, message: str, data: str | None = None) -> dict[str, object]:
@@ -146,18 +150,20 @@ async def serve_chain(
     mnemonic: str,
     block_time_s: float,
     wall: Callable[[], float],
+    epoch_blocks: int = 1,
     task_status: Started[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve a fresh chain on loopback until cancelled; ``started`` with the port."""
     funded = dev_accounts(accounts, mnemonic)
     ledger = Ledger(Evm(chain_id), {account.address: _BALANCE_WEI for account in funded}, wall)
-    methods = Methods(ledger, tuple(account.address for account in funded))
+    addresses = tuple(account.address for account in funded)
+    methods = Methods(ledger, addresses, epoch_blocks=epoch_blocks, block_time_s=block_time_s)
     server = _Server(methods, ledger, trio.CapacityLimiter(1), trio.CapacityLimiter(MAX_CONNECTIONS))
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(
             partial(trio.serve_tcp, server.connection, port, host="127.0.0.1", handler_nursery=nursery)
         )
-        nursery.start_soon(server.tick, block_time_s if block_time_s > 0 else math.inf)
+        nursery.start_soon(server.tick)
         task_status.started(listeners[0].socket.getsockname()[1])
 
 
@@ -192,6 +198,7 @@ async def _run(args: argparse.Namespace) -> None:
                 mnemonic=args.mnemonic,
                 block_time_s=args.block_time,
                 wall=time.time,
+                epoch_blocks=args.epoch_blocks,
             )
         )
         url = f"http://127.0.0.1:{port}"
@@ -216,6 +223,7 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=10, help="accounts with 10,000 ether each")
     parser.add_argument("--mnemonic", default=DEV_MNEMONIC)
     parser.add_argument("--block-time", type=float, default=1.0, help="seconds between empty blocks; 0 mines none")
+    parser.add_argument("--epoch-blocks", type=int, default=1, help="blocks from head to safe, and on to finalized")
     parser.add_argument("--watch-stdin", action="store_true", help="end when standard input closes")
     args = parser.parse_args()
     if not 0 < args.chain_id < 1 << 53:

@@ -18,6 +18,8 @@ NAMES: Final = (
     "wrong-result",
     "wrong-result-audited",
     "no-match",
+    "client-vanishes",
+    "provider-vanishes",
     "channel-100",
     "stale-voucher-exit",
 )

@@ -21,6 +21,8 @@ PROMISED = {
     "client-withholds-inputs",
     "wrong-result",
     "no-match",
+    "client-vanishes",
+    "provider-vanishes",
 }
 
 
