@@ -97,14 +97,16 @@ class ReadChannel(Effect, frozen=True):
     provider: Address
 
 
-class FetchBlobs(DurableEffect, frozen=True):
+class FetchBlobs(DurableEffect, frozen=True, omit_defaults=True):
     """Pull and verify everything below ``roots`` from a peer; answered by `BlobsArrived` or `BlobsFailed`."""
 
     deal_id: DealId
     purpose: str
-    """``inputs`` or ``result``."""
+    """``inputs`` or ``result``; of a seat ``case`` or ``opened``, of a disputing client ``served``."""
     peer: PeerId
     roots: tuple[InputRoot, ...]
+    others: tuple[PeerId, ...] = ()
+    """Who may have it too: whatever one does not serve is asked of the next."""
 
 
 class CancelFetch(Effect, frozen=True):
@@ -178,13 +180,14 @@ class OpenDispute(DurableEffect, frozen=True):
     """Dispute a result, claimed or only signed, and put up the bond. Answered by `DisputeLogged`, or by `TxFailed` with
     purpose ``dispute``.
 
-    ``result`` and ``signature`` are the provider's, ``result_hash`` is what it has signed.
+    ``result`` and ``signature`` are the provider's, ``result_hash`` is what it has signed, or claimed without a word to its
+    client: then ``result`` is None.
     """
 
     deal_id: DealId
     deal: Deal
     result_hash: Hash32
-    result: ResultCommit
+    result: ResultCommit | None
     signature: Signature
     secret: Hash32
     withheld: bool

@@ -9,6 +9,7 @@ from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals.states import LocalResult
 from protocols.disputes.file import PanelLog
 from protocols.messages.beacon import BeaconRound
+from protocols.messages.dispute import CaseNotice
 from protocols.messages.negotiation import InputRoot
 from protocols.offers.policy import Conditions, Policy
 from protocols.offers.records import Record, ResourceOffer
@@ -21,6 +22,7 @@ __all__ = [
     "BlobsArrived",
     "BlobsFailed",
     "CancelRequested",
+    "CaseHeard",
     "ChainTimeMoved",
     "ChannelCommanded",
     "ChannelSeen",
@@ -60,6 +62,8 @@ class NodeStarted(Event, frozen=True):
     wall: UnixSeconds
     incarnation: Hash32
     """Fresh entropy: seeds choices that need not survive a restart."""
+    addresses: tuple[bytes, ...] = ()
+    """Where others may dial this node: binary multiaddrs."""
 
 
 class Ticked(Event, frozen=True):
@@ -85,6 +89,13 @@ class GossipArrived(Event, frozen=True):
 
     record: Record
     data: bytes
+
+
+class CaseHeard(Event, frozen=True):
+    """A notice that `protocols.mediation.gossip.check_notice` accepted, and who has signed it."""
+
+    author: PeerId
+    notice: CaseNotice
 
 
 class MessageArrived(Event, frozen=True):
@@ -210,7 +221,8 @@ class RoundArrived(Event, frozen=True):
 
 
 class DealMovedOnChain(Event, frozen=True):
-    """The escrow logged a transition. ``to`` is committed, claimed, settled, finalized, expired, cancelled or burned."""
+    """The escrow logged a transition. ``to`` is committed, claimed, settled, finalized, expired, cancelled, burned, disputed,
+    slashed (two signed results), or how a panel ends a dispute: acquitted, convicted, void."""
 
     deal_id: DealId
     to: str
@@ -219,7 +231,11 @@ class DealMovedOnChain(Event, frozen=True):
     timestamp: UnixSeconds
     paid: Tokens
     result_hash: Hash32 = ZERO_HASH
-    """What a claim recorded; zero for every other move."""
+    """What a claim or a dispute recorded; zero for every other move."""
+    refund: Tokens = Tokens(0)
+    """What a dispute's end brought the client; for two signed results, its bounty alone."""
+    returned: Tokens = Tokens(0)
+    """What it left of the provider's collateral."""
 
 
 class DealRetractedOnChain(Event, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals.states import Claimed, DealState, Expired, Rejected, Settled
+from protocols.deals.states import Claimed, DealState, Disputed, Expired, Rejected, Settled, Slashed
 from protocols.hashing import keccak256
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
 from protocols.units import PPM, Address, Hash32, PeerId, UnixSeconds
@@ -136,11 +136,15 @@ def work_kind(image: Hash32, numeric_class: Hash32) -> Hash32:
 def evidence_of(deal: DealState | None) -> Evidence | None:
     """What a deal, where it stands, says about its provider to its client; None while it says nothing.
 
-    Broken: no claim in time, a result that the client refused (also when its claim was paid), and a refund: a provider
-    that asks for nothing back has given up. Kept: the client signed off.
+    Broken: no claim in time, a result that the client refused (also when its claim was paid), a conviction, and a refund: a
+    provider that asks for nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
     """
+    if isinstance(deal, Disputed):
+        return evidence_of(deal.was)
+    if isinstance(deal, Settled) and deal.how == "acquitted":
+        return Evidence(_when(deal), kept=True)
     claim = deal.claim if isinstance(deal, Settled) else deal if isinstance(deal, Claimed) else None
-    if isinstance(deal, Expired | Rejected) or (deal is not None and claim is not None and claim.rejected):
+    if isinstance(deal, Expired | Rejected | Slashed) or (deal is not None and claim is not None and claim.rejected):
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how == "cancelled":
         return Evidence(_when(deal), kept=False) if deal.paid == 0 else None

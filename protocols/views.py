@@ -11,12 +11,15 @@ from protocols.deals.states import (
     Claimed,
     Committed,
     DealState,
+    Disputed,
     Expired,
     Proposed,
     Ready,
     Running,
     Settled,
     Signed,
+    Slashed,
+    Voided,
     phase_of,
 )
 from protocols.handlers.deals import busy_slots
@@ -174,8 +177,14 @@ def _end_of(deal: DealState) -> tuple[Tokens | None, Hash32 | None, str]:
             return deal.paid, deal.tx, deal.how
         case Expired():
             return Tokens(0), deal.tx, "expired"
+        case Slashed():
+            return Tokens(0), deal.tx, "slashed"
+        case Voided():
+            return Tokens(0), deal.tx, "void"
         case Claimed():
             return None, deal.tx, "claimed"
+        case Disputed():
+            return None, deal.tx, "disputed"
         case _:
             return None, None, ""
 

@@ -28,6 +28,7 @@ from protocols.deals.states import (
     DealState,
     DealTerms,
     Delivered,
+    Disputed,
     Expired,
     Proposed,
     Ready,
@@ -36,6 +37,8 @@ from protocols.deals.states import (
     Running,
     Settled,
     Signed,
+    Slashed,
+    Voided,
 )
 from protocols.effects import PostChannelTx
 from protocols.env import Env
@@ -333,6 +336,12 @@ class Samples:
         tx, at = keccak256(b"sample claim"), UnixSeconds(NOW + 40)
         return Claimed(self.terms(), self.commitment, self.notice(), at, tx, result_hash)
 
+    def dispute(self) -> Disputed:
+        """A dispute about a result that the client has refused."""
+        rejected = Rejected(self.terms(), self.commitment, self.notice(), "wrong-result", "another result")
+        result_hash = eip712.digest(self.domain, self.result_commit())
+        return Disputed(self.terms(), rejected, keccak256(b"sample dispute"), UnixSeconds(NOW + 30), result_hash)
+
     def states(self) -> dict[str, DealState]:
         """Every state a deal can be in, by the name of its type."""
         terms, on, result = self.terms(), self.commitment, self.notice()
@@ -349,7 +358,10 @@ class Samples:
             Accepted(terms, on, result, self.sign_off(), "bytes"),
             Rejected(terms, on, result, "wrong-result", "another result"),
             self.claim(),
+            self.dispute(),
             Settled(terms, tx, self.paid, "settled", result, "audited", on, self.sign_off()),
+            Slashed(terms, tx, self.paid, Tokens(0), self.dispute()),
+            Voided(terms, tx, self.paid, self.amount, self.dispute()),
             Expired(terms, tx, on),
             Abandoned(terms, "not-committed", "too late"),
         )

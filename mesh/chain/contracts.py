@@ -251,6 +251,10 @@ class Contracts:
         """Refund after the claim deadline."""
         return self._deal(calls.expire(lock))
 
+    def poke(self, lock: Lock, result_hash: Hash32) -> TxCall:
+        """End whatever is overdue."""
+        return self._deal(calls.poke(lock, result_hash))
+
     def burn_run(self, run_nonce: int, index: int) -> TxCall:
         """Consume a run's index for good."""
         return self._deal(calls.burn_run(run_nonce, index))

@@ -27,6 +27,7 @@ from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts.lock import Lock
 from protocols.contracts.panel import EVENTS
+from protocols.deals.terms import OnChainState
 from protocols.disputes.file import PanelLog
 from protocols.limits import NetworkParams
 from protocols.units import ZERO_HASH, Address, DealId, Hash32, Tokens, UnixSeconds
@@ -68,8 +69,11 @@ class Following:
         clock: Clock,
         deploy_block: int,
         remember: Callable[[Lock], None],
+        *,
+        mediates: bool = False,
     ) -> None:
-        """``remember`` is told the Lock of every deal that anybody commits."""
+        """``remember`` is told the Lock of every deal that anybody commits. ``mediates``: hear everything about the disputes
+        of others too, in which this node may be called."""
         self._params = params
         self._eth = eth
         self._me = me
@@ -77,6 +81,7 @@ class Following:
         self._clock = clock
         self._deploy_block = deploy_block
         self._remember = remember
+        self._mediates = mediates
         self._moves: dict[LogRef, _Move] = {}
         """Above the finalized block alone."""
         self._moves_changed = False
@@ -192,7 +197,7 @@ class Following:
             return
         if isinstance(event, DealCommitted):
             self._remember(event.lock)
-        to = _TRANSITIONS.get(type(event))
+        to = _named(event) if event is not None else None
         if event is None or to is None:
             return
         named = self._burned(engine, event) if isinstance(event, RunBurned) else (_deal_of(event),)
@@ -213,14 +218,19 @@ class Following:
                     timestamp=timestamp,
                     paid=getattr(event, "paid", Tokens(0)),
                     result_hash=getattr(event, "result_hash", ZERO_HASH),
+                    refund=getattr(event, "to_client", getattr(event, "bounty", Tokens(0))),
+                    returned=getattr(event, "to_stake", Tokens(0)),
                 )
             )
 
     async def _dispute_seen(self, engine: Engine, item: LogSeen) -> None:
-        """One log of the panel: about a dispute of a deal of ours, or nothing to us."""
+        """One log of the panel: about a dispute of ours; of those of others who is part of them, or as a mediator all."""
         topics = item.log.topics
         deal_id = DealId(topics[1]) if len(topics) > 1 else None
-        if deal_id is None or not engine.view(lambda state: deal_id in state.durable.deals):
+        if deal_id is None:
+            return
+        public = self._mediates or topics[0] in _PUBLIC
+        if not public and not engine.view(lambda state: deal_id in state.durable.deals):
             return
         self._moves[item.ref] = _Move(item.ref, (deal_id,), DISPUTE)
         self._moves_changed = True
@@ -274,8 +284,20 @@ _TRANSITIONS: Final[dict[type, str]] = {
     on_chain.DealExpired: "expired",
     on_chain.DealCancelled: "cancelled",
     on_chain.RunBurned: "burned",
+    on_chain.DealDisputed: "disputed",
+    on_chain.DealSlashed: "slashed",
 }
-DEAL_TOPICS: Final = tuple(map(topic_of, _TRANSITIONS))
+_JUDGED: Final = {
+    OnChainState.SETTLED: "acquitted",
+    OnChainState.SLASHED: "convicted",
+    OnChainState.VOID: "void",
+}
+"""How a panel's end of a dispute is called, by the state that it leaves the deal in."""
+DEAL_TOPICS: Final = (*map(topic_of, _TRANSITIONS), topic_of(on_chain.DisputeClosed))
+_PUBLIC: Final = frozenset(
+    topic for topic, (name, _) in EVENTS.items() if name in ("DisputeOpened", "SeatCalled", "DisputeEnded")
+)
+"""What every node hears of disputes: whose they are, so that it can tell a notice of a case from a stranger's."""
 DISPUTE_TOPICS: Final = tuple(Hash32(topic) for topic, (_, members) in EVENTS.items() if members[0][0] == "dealId")
 
 _CHANNEL_LOGS: Final[tuple[type, ...]] = (
@@ -285,6 +307,13 @@ _CHANNEL_LOGS: Final[tuple[type, ...]] = (
     on_chain.ChannelClosed,
 )
 CHANNEL_TOPICS: Final = tuple(map(topic_of, _CHANNEL_LOGS))
+
+
+def _named(event: on_chain.EscrowEvent) -> str | None:
+    """The word for what happened to a deal; None for a log about something else."""
+    if isinstance(event, on_chain.DisputeClosed):
+        return _JUDGED.get(event.end)
+    return _TRANSITIONS.get(type(event))
 
 
 def _deal_of(event: on_chain.EscrowEvent) -> DealId:

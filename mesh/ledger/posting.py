@@ -130,6 +130,8 @@ class Posting:
                 return escrow.finalize(await self._lock(tx), tx.result_hash)
             case "expire":
                 return escrow.expire(await self._lock(tx))
+            case "void":
+                return escrow.poke(await self._lock(tx), tx.result_hash)
             case _:
                 raise TxRejected(f"no escrow call is named {tx.purpose}")
 
@@ -142,6 +144,8 @@ class Posting:
         lock, reason = await self._lock(call), Reason.WITHHELD if call.withheld else Reason.WRONG
         if await self._claimed(call):
             return TxCall(to, panel.dispute(call.deal, lock, call.result_hash, call.secret, reason))
+        if call.result is None:
+            raise TxRejected("the claim that was to be disputed is no longer there")
         return TxCall(to, panel.dispute_unclaimed(call.deal, lock, call.result, call.signature, call.secret, reason))
 
     async def _claimed(self, call: OpenDispute) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from protocols.deals import eip712
 from protocols.deals.inputs import AuditFinished, Ctx, Rerun, RoundKnown, Step, TimePassed, outcome_name, say, send
 from protocols.deals.reorganised import OnChain
-from protocols.deals.states import Accepted, Audit, Checking, DealTerms, Delivered, Ran, Rejected, Resulted
+from protocols.deals.states import Accepted, Audit, Checking, Claimed, DealTerms, Delivered, Ran, Rejected, Resulted
 from protocols.disputes.opening import open_dispute
 from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect
 from protocols.limits import MAX_REASON_CHARS
@@ -25,14 +25,17 @@ __all__ = [
     "accept",
     "begin",
     "check_by",
-    "dispute_wanted",
     "last_call",
+    "never_seen",
     "ran_elsewhere",
     "ran_here",
     "reject",
     "round_known",
     "silence_over",
     "time_up",
+    "unseen",
+    "unseen_by",
+    "window_call",
 ]
 
 ROUNDS_LATE: Final = 3
@@ -53,7 +56,7 @@ def begin(state: Delivered, beacon_round: int, executor: str, budget: Tokens, ct
     result_hash = eip712.digest(ctx.env.domain, state.result.commit)
     receipt = eip712.ResultReceipt(deal_id=terms.deal_id, result_hash=result_hash, beacon_round=beacon_round)
     notice = ReceiptNotice(receipt=receipt, signature=ctx.env.signer.sign(eip712.digest(ctx.env.domain, receipt)))
-    new = Checking(terms, state.commitment, state.result, state.at, state.receipt, notice)
+    new = Checking(terms, state.commitment, state.result, state.at, state.receipt, notice, claim=state.claim)
     told = (send(ctx, terms, terms.provider, notice), say(terms, "deal.receipt", round=str(beacon_round)))
     if terms.checks is not None:
         end, effects = accept(new, "bytes", "it is a re-execution itself", ctx)
@@ -182,16 +185,20 @@ def accept(state: Checking, checked: audits.Checked, why: str, ctx: Ctx) -> Step
         settlement=settlement,
         signature=ctx.env.signer.sign(eip712.digest(ctx.env.domain, settlement)),
     )
-    accepted = Accepted(terms, state.commitment, state.result, off, checked)
+    accepted: Accepted | Claimed = Accepted(terms, state.commitment, state.result, off, checked)
+    if isinstance(state.claim, Claimed):
+        accepted = msgspec.structs.replace(state.claim, sign_off=off, checked=checked)
     told = say(terms, "deal.accepted", checked=checked, why=why)
     return accepted, (*_stop_run(terms), send(ctx, terms, terms.provider, off), told)
 
 
-def reject(state: Resulted | Checking, code: str, detail: str, ctx: Ctx, confirmed: bool = False) -> Step:
-    """Do not sign. The receipts are kept: they are evidence."""
+def reject(
+    state: Resulted | Checking, code: str, detail: str, ctx: Ctx, confirmed: bool = False, withheld: bool = False
+) -> Step:
+    """Do not sign. The receipts are kept: they are evidence. Bytes that never came need no second opinion."""
     terms, detail = state.terms, detail[:MAX_REASON_CHARS]
     held = state if isinstance(state, Checking) else None
-    rejected = Rejected(
+    rejected: Rejected | Claimed = Rejected(
         terms,
         state.commitment,
         state.result,
@@ -201,20 +208,35 @@ def reject(state: Resulted | Checking, code: str, detail: str, ctx: Ctx, confirm
         named=held.named if held else None,
         confirmed=confirmed,
     )
+    if isinstance(state.claim, Claimed):
+        rejected = msgspec.structs.replace(state.claim, rejected=detail, withheld=withheld or msgspec.UNSET)
     return rejected, (
         CancelFetch(deal_id=terms.deal_id),
         *(_stop_run(terms) if held else ()),
         send(ctx, terms, terms.provider, Rejection(deal_id=terms.deal_id, code=code, detail=detail)),
         say(terms, "deal.rejected", code=code, detail=detail),
-        *(dispute_wanted(rejected, ctx) if confirmed else ()),
+        *((say(terms, "deal.mismatch_confirmed", detail=detail),) if confirmed else ()),
+        *(open_dispute(terms, state.result, ctx.env, withheld=withheld) if confirmed or withheld else ()),
     )
 
 
-def dispute_wanted(state: Rejected, ctx: Ctx) -> tuple[Effect, ...]:
-    """Two re-executions stand against the result. With ``enforcement: panel`` this is where a dispute begins; with
-    ``self`` there is nobody to call: the evidence is kept, and people are told."""
-    told = say(state.terms, "deal.mismatch_confirmed", detail=state.detail)
-    return (told, *open_dispute(state.terms, state.result, ctx.env, withheld=False))
+def unseen(state: Claimed) -> bool:
+    """Whether a claim under a panel is of something that this client was never told, and has not refused."""
+    panel = state.terms.deal.enforcement is eip712.Enforcement.PANEL
+    return panel and state.result is None and not state.rejected
+
+
+def unseen_by(state: Claimed) -> UnixSeconds | None:
+    """How long the provider of such a claim has to tell: half of the window is left for the dispute to get on chain."""
+    return UnixSeconds(state.at + state.terms.deal.window_seconds // 2) if unseen(state) else None
+
+
+def never_seen(state: Claimed, ctx: Ctx) -> Step:
+    """Dispute the hash that was claimed: the provider has to open it, or loses."""
+    terms, detail = state.terms, "the provider has claimed a result and never sent it"
+    disputed = open_dispute(terms, None, ctx.env, withheld=True, result_hash=state.result_hash)
+    new = msgspec.structs.replace(state, rejected=detail, withheld=True)
+    return new, (say(terms, "deal.rejected", code="result-unavailable", detail=detail), *disputed)
 
 
 def _stop_run(terms: DealTerms) -> tuple[Effect, ...]:
@@ -238,7 +260,14 @@ def silence_over(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
 
 def check_by(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
     """When the client ends a check that has not come to an end: a margin before its provider claims."""
+    if isinstance(state.claim, Claimed):
+        return window_call(state.claim, ctx)
     return UnixSeconds(silence_over(state, ctx) - ctx.env.params.deadline_margin)
+
+
+def window_call(claim: Claimed, ctx: Ctx) -> UnixSeconds:
+    """When a check of what is claimed already must end: two margins before the window does, one of them for the dispute."""
+    return UnixSeconds(claim.at + claim.terms.deal.window_seconds - 2 * ctx.env.params.deadline_margin)
 
 
 def last_call(state: OnChain, ctx: Ctx) -> UnixSeconds:

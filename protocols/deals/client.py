@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import checking, eip712
+from protocols.deals import checking, disputed, eip712, endings
 from protocols.deals.checking import reject
 from protocols.deals.inputs import (
     AuditFinished,
@@ -30,6 +30,7 @@ from protocols.deals.inputs import (
     TimePassed,
     TxRefused,
     outcome_name,
+    over,
     post_tx,
     say,
     send,
@@ -46,14 +47,17 @@ from protocols.deals.states import (
     DealState,
     DealTerms,
     Delivered,
+    Disputed,
     Expired,
     Proposed,
     Rejected,
     Resulted,
     Settled,
     Signed,
+    Slashed,
+    Voided,
 )
-from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, ServeBlobs, StopServing
+from protocols.effects import DropEffects, Effect, ServeBlobs
 from protocols.messages.deal import CancelConsent
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import DealProposal
@@ -98,7 +102,10 @@ def _declined(state: Proposed | Signed, event: DealDeclined, ctx: Ctx) -> Step:
 
 
 def _leave(terms: DealTerms, code: str, detail: str) -> Step:
-    return Abandoned(terms, code, detail), (*_end(terms), say(terms, "deal.abandoned", code=code, detail=detail))
+    return Abandoned(terms, code, detail), (
+        *over(terms, forget=False),
+        say(terms, "deal.abandoned", code=code, detail=detail),
+    )
 
 
 def _not_committed(state: Proposed | Signed, event: TimePassed, ctx: Ctx) -> Step:
@@ -123,7 +130,7 @@ def _cancel_unsigned(state: Proposed | Signed, event: CancelWanted, ctx: Ctx) ->
     terms = state.terms
     return Abandoned(terms, "cancelled", "cancelled by its owner"), (
         burn(terms),
-        *(effect for effect in _end(terms) if not _is_tx_drop(effect)),
+        *(effect for effect in over(terms, forget=False) if not _is_tx_drop(effect)),
         say(terms, "deal.abandoned", code="cancelled", detail="cancelled by its owner"),
     )
 
@@ -158,12 +165,15 @@ def _result(state: Committed, event: ResultArrived, ctx: Ctx) -> Step:
 
 
 def _late_result(state: Claimed, event: ResultArrived, ctx: Ctx) -> Step:
-    """It was claimed while we were away: what is being paid for is worth having, if it is what was claimed."""
+    """It was claimed while we were away: what is being paid for is worth having, if it is what was claimed, and checked
+    while the window is open."""
     notice = event.message
     if state.result is not None or claim_hash(state, ctx) != eip712.digest(ctx.env.domain, notice.commit):
         return state, ()
-    claimed = msgspec.structs.replace(state, result=notice)
-    return claimed, (fetch_result(claimed, notice), say(state.terms, "deal.resulted"))
+    claim = msgspec.structs.replace(state, result=notice)
+    resulted = Resulted(state.terms, state.commitment, notice, ctx.now, claim=claim)
+    new = claim if state.rejected else resulted
+    return new, (fetch_result(new, notice), say(state.terms, "deal.resulted"))
 
 
 def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
@@ -172,19 +182,21 @@ def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
     receipt = eip712.DeliveryReceipt(deal_id=terms.deal_id, result_hash=result_hash)
     signature = ctx.env.signer.sign(eip712.digest(ctx.env.domain, receipt))
     message = DeliveredMessage(receipt=receipt, signature=signature)
-    delivered = Delivered(terms, state.commitment, state.result, state.at, message)
+    delivered = Delivered(terms, state.commitment, state.result, state.at, message, claim=state.claim)
     return delivered, (send(ctx, terms, terms.provider, message), say(terms, "deal.delivered"))
 
 
 def _result_unavailable(state: Resulted, event: FetchFailed, ctx: Ctx) -> Step:
     """The provider committed to bytes it does not serve, or that are not what it said."""
-    return reject(state, "result-unavailable", event.detail, ctx)
+    return reject(state, disputed.UNAVAILABLE, event.detail, ctx, withheld=True)
 
 
 def _overdue(state: OnChain, event: TimePassed, ctx: Ctx) -> Step:
     """No claim in time, or no commitment any more: nobody's money stays locked."""
     if state.commitment.lost:
         return _leave(state.terms, "not-committed", "the chain took the commitment back and commitBy has passed")
+    if isinstance(state, Resulted) and isinstance(state.claim, Claimed):
+        return reject(state, disputed.UNAVAILABLE, "its bytes did not come in time", ctx, withheld=True)
     return state, (post_tx(state.terms, "expire"), say(state.terms, "deal.overdue"))
 
 
@@ -194,7 +206,10 @@ def _check_over(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
 
 
 def _window_over(state: Claimed, event: TimePassed, ctx: Ctx) -> Step:
-    """The provider claimed and then went silent; anybody may end it, and we want our books closed."""
+    """The provider claimed and then went silent; anybody may end it, and we want our books closed. Under a panel nobody pays
+    for what it has never seen."""
+    if checking.unseen(state) and ctx.now <= state.at + state.terms.deal.window_seconds:
+        return checking.never_seen(state, ctx)
     result_hash = claim_hash(state, ctx)
     if result_hash == ZERO_HASH:
         return state, ()
@@ -231,29 +246,20 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
             return _burned(state, ctx)
         case "claimed":
             return _claimed(state, moved)
+        case "disputed":
+            return disputed.opened(state, moved)
+        case end if end in disputed.ENDS:
+            return disputed.judged(state, moved, over(terms, forget=False))
         case "settled" | "finalized" | "cancelled":
-            final = Settled(
-                terms=terms,
-                tx=moved.tx,
-                paid=moved.paid,
-                how=moved.to,
-                result=getattr(state, "result", None),
-                checked=getattr(state, "checked", ""),
-                commitment=getattr(state, "commitment", None),
-                sign_off=getattr(state, "sign_off", None),
-                claim=state if isinstance(state, Claimed) else None,
-            )
-            tx = "0x" + moved.tx.hex()
-            return final, (*_end(terms), say(terms, f"deal.{moved.to}", tx=tx, paid=str(moved.paid)))
+            return endings.settled(state, moved, forget=False)
         case "expired":
-            expired = Expired(terms, moved.tx, getattr(state, "commitment", None))
-            return expired, (*_end(terms), say(terms, "deal.expired", tx="0x" + moved.tx.hex()))
+            return endings.expired(state, moved, forget=False)
         case _:
             return state, ()
 
 
 def _claimed(state: DealState, moved: ChainMoved) -> Step:
-    """The provider claimed without us; the bytes, if they come, are still worth having."""
+    """The provider claimed without us; the bytes, if they come, are still worth having, and a check goes on."""
     if not isinstance(state, Committed | Resulted | Delivered | Checking | Accepted | Rejected):
         return state, ()
     claimed = Claimed(
@@ -264,35 +270,25 @@ def _claimed(state: DealState, moved: ChainMoved) -> Step:
         moved.tx,
         moved.result_hash,
         rejected=state.detail if isinstance(state, Rejected) else "",
+        withheld=(isinstance(state, Rejected) and state.code == disputed.UNAVAILABLE) or msgspec.UNSET,
         sign_off=state.sign_off if isinstance(state, Accepted) else None,
-        checked=_checked_by_now(state),
+        checked=state.checked if isinstance(state, Accepted) else "",
     )
-    return claimed, (say(state.terms, "deal.claimed", tx="0x" + moved.tx.hex()),)
-
-
-def _checked_by_now(state: DealState) -> str:
-    match state:
-        case Accepted(checked=checked):
-            return checked
-        case Delivered() | Checking():
-            return "bytes"
-        case _:
-            return ""
-
-
-def _end(terms: DealTerms) -> tuple[Effect, ...]:
-    prefix = terms.deal_id.hex()
-    drops = tuple(DropEffects(prefix=f"{kind}:{prefix}") for kind in ("run", "send", "tx", "serve", "fetch"))
-    return (
-        CancelFetch(deal_id=terms.deal_id),
-        CancelJob(deal_id=terms.deal_id),
-        StopServing(deal_id=terms.deal_id, forget=False),
-        *drops,
-    )
+    note = say(state.terms, "deal.claimed", tx="0x" + moved.tx.hex())
+    if isinstance(state, Resulted | Delivered | Checking):
+        return msgspec.structs.replace(state, claim=claimed), (note,)
+    return claimed, (note,)
 
 
 def _tx_refused(state: DealState, event: TxRefused, ctx: Ctx) -> Step:
     return state, (say(state.terms, "deal.tx_refused", purpose=event.purpose, reason=event.reason),)
+
+
+def _retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
+    """The chain has taken something back."""
+    if event.was in disputed.MOVES:
+        return disputed.client_retracted(state, event, ctx)
+    return client_retracted(state, event, ctx)
 
 
 _ON_CHAIN: Final = (
@@ -306,6 +302,7 @@ _ON_CHAIN: Final = (
     Rejected,
     Claimed,
     Abandoned,
+    Disputed,
 )
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
@@ -336,9 +333,9 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Rejected, TimePassed): _overdue,
     (Claimed, ResultArrived): _late_result,
     (Claimed, TimePassed): _window_over,
+    (Disputed, TimePassed): lambda state, event, ctx: disputed.overdue(state),
     **{(s, ChainMoved): _moved for s in _ON_CHAIN},
-    **{(s, ChainRetracted): client_retracted for s in (Committed, Resulted, Delivered, Checking, Accepted, Rejected)},
-    **{(s, ChainRetracted): client_retracted for s in (Claimed, Settled, Expired, Abandoned)},
+    **{(s, ChainRetracted): _retracted for s in (*_ON_CHAIN[2:], Settled, Slashed, Voided, Expired)},
     **{(s, TxRefused): _tx_refused for s in _ON_CHAIN[2:]},
 }
 
@@ -359,6 +356,8 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(deal.commit_by + 1)
         case Delivered() | Checking():
             return checking.check_by(state, ctx)
+        case Resulted(claim=Claimed() as claim):
+            return checking.window_call(claim, ctx)
         case Committed() | Resulted() | Rejected():
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Accepted():
@@ -366,6 +365,8 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             claim_by = state.commitment.at + deal.exec_seconds + deal.claim_seconds
             return UnixSeconds(claim_by + deal.window_seconds + 1)
         case Claimed():
-            return UnixSeconds(state.at + deal.window_seconds + params.deadline_margin + 1)
+            return checking.unseen_by(state) or UnixSeconds(state.at + deal.window_seconds + params.deadline_margin + 1)
+        case Disputed():
+            return disputed.void_at(state)
         case _:
             return None

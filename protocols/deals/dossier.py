@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from protocols.canonical import decode_strict, encode
 from protocols.deals import eip712
-from protocols.deals.states import Claimed, Commitment, DealState, Expired, Rejected, Settled
+from protocols.deals.states import Claimed, Commitment, DealState, Disputed, Expired, Rejected, Settled, Slashed, Voided
 from protocols.limits import MAX_JOB_BYTES, MAX_REASON_CHARS
 from protocols.messages.deal import Delivered, ResultNotice, SignOff
 from protocols.units import ZERO_HASH, Address, Hash32, Signature, Tokens, UnixSeconds
@@ -85,6 +85,8 @@ class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     client_secret: Word | None = None
     """What opens a dispute. Only in a dossier that was written for whoever is to fund one."""
     proofs: Annotated[tuple[LogProof, ...], Meta(max_length=MAX_PROOFS)] = ()
+    disputed: Word | None = None
+    """The transaction that opened a dispute."""
 
     @property
     def domain(self) -> eip712.Domain:
@@ -94,14 +96,17 @@ class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     @property
     def transactions(self) -> tuple[Hash32, ...]:
         """Transactions of the escrow that concern this deal, oldest first: what proofs can be fetched for."""
-        found = [part.tx for part in (self.commitment, self.claim, self.end) if part is not None]
-        return tuple(dict.fromkeys(found))
+        parts = (self.commitment, self.claim, self.end)
+        found = [part.tx if part is not None else None for part in parts]
+        found.insert(2, self.disputed)
+        return tuple(dict.fromkeys(tx for tx in found if tx is not None))
 
 
 def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
     """The canonical bytes of a deal's dossier, without secret and proofs (`with_parts` adds them)."""
     terms = state.terms
-    claim = state if isinstance(state, Claimed) else state.claim if isinstance(state, Settled) else None
+    dispute = _dispute_of(state)
+    claim = _claim_of(dispute.was if dispute else state)
     return encode(
         Dossier(
             chain_id=domain.chain_id,
@@ -118,7 +123,8 @@ def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
             rfq_id=terms.rfq_id,
             claim=ClaimSeen(claim.tx, claim.at, claim.result_hash) if claim else None,
             end=_end(state),
-            refused=_refused(state, claim),
+            refused=_refused(dispute.was if dispute else state, claim),
+            disputed=dispute.tx if dispute else None,
         )
     )
 
@@ -135,12 +141,31 @@ def read_dossier(data: bytes) -> Dossier:
     return decode_strict(Dossier, data, max_bytes=MAX_DOSSIER_BYTES)
 
 
+def _dispute_of(state: DealState) -> Disputed | None:
+    match state:
+        case Disputed():
+            return state
+        case Settled(dispute=Disputed() as dispute) | Slashed(was=Disputed() as dispute) | Voided(was=dispute):
+            return dispute
+        case _:
+            return None
+
+
+def _claim_of(state: DealState) -> Claimed | None:
+    found = state.was if isinstance(state, Slashed) else state
+    return found if isinstance(found, Claimed) else getattr(found, "claim", None) or None
+
+
 def _end(state: DealState) -> End | None:
     match state:
         case Settled():
             return End(state.how, state.tx, state.paid)
         case Expired():
             return End("expired", state.tx, Tokens(0))
+        case Slashed():
+            return End("slashed", state.tx, Tokens(0))
+        case Voided():
+            return End("void", state.tx, Tokens(0))
         case _:
             return None
 

@@ -7,7 +7,16 @@ import msgspec
 
 from protocols.deals import eip712
 from protocols.deals.states import Commitment, DealState, DealTerms, LocalResult, Ran
-from protocols.effects import Effect, Notify, PostTx, SendDurably
+from protocols.effects import (
+    CancelFetch,
+    CancelJob,
+    DropEffects,
+    Effect,
+    Notify,
+    PostTx,
+    SendDurably,
+    StopServing,
+)
 from protocols.env import Env
 from protocols.messages.deal import CancelConsent, Delivered, ReceiptNotice, ResultNotice, SignOff
 from protocols.messages.registry import tag_of
@@ -38,6 +47,7 @@ __all__ = [
     "TimePassed",
     "TxRefused",
     "outcome_name",
+    "over",
     "post_tx",
     "say",
     "send",
@@ -159,6 +169,8 @@ class ChainMoved(DealInput, frozen=True):
     at: UnixSeconds
     paid: Tokens
     result_hash: Hash32 = ZERO_HASH
+    refund: Tokens = Tokens(0)
+    returned: Tokens = Tokens(0)
 
 
 class ChainRetracted(DealInput, frozen=True):
@@ -214,6 +226,17 @@ def post_tx(
         amount=amount,
         signature=signature,
         result_hash=result_hash,
+    )
+
+
+def over(terms: DealTerms, *, forget: bool) -> tuple[Effect, ...]:
+    """Nothing more is done for a deal, and nothing more said. ``forget``: its blobs may go when room is needed."""
+    deal_id, name = terms.deal_id, terms.deal_id.hex()
+    return (
+        CancelFetch(deal_id=deal_id),
+        CancelJob(deal_id=deal_id),
+        StopServing(deal_id=deal_id, forget=forget),
+        *(DropEffects(prefix=f"{kind}:{name}") for kind in ("run", "send", "tx", "serve", "fetch")),
     )
 
 

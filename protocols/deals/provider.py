@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import eip712
+from protocols.deals import disputed, eip712, endings
 from protocols.deals.checking import last_call, silence_over
 from protocols.deals.inputs import (
     CancelProposed,
@@ -27,6 +27,7 @@ from protocols.deals.inputs import (
     Step,
     TimePassed,
     TxRefused,
+    over,
     post_tx,
     say,
     send,
@@ -52,6 +53,7 @@ from protocols.deals.states import (
     DealState,
     DealTerms,
     Delivered,
+    Disputed,
     Expired,
     LocalResult,
     Ready,
@@ -60,8 +62,10 @@ from protocols.deals.states import (
     Running,
     Settled,
     Signed,
+    Slashed,
+    Voided,
 )
-from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, FetchBlobs, RunJob, ServeBlobs, StopServing
+from protocols.effects import CancelJob, DropEffects, FetchBlobs, RunJob, ServeBlobs, StopServing
 from protocols.messages.deal import CancelConsent, ResultNotice
 from protocols.messages.negotiation import DealAcceptance
 from protocols.units import Hash32, Tokens, UnixSeconds
@@ -100,7 +104,10 @@ def _inputs_failed(state: Signed, failed: FetchFailed, ctx: Ctx) -> Step:
 
 
 def _leave(terms: DealTerms, code: str, detail: str) -> Step:
-    return Abandoned(terms, code, detail), (*_end(terms), say(terms, "deal.abandoned", code=code, detail=detail))
+    return Abandoned(terms, code, detail), (
+        *over(terms, forget=True),
+        say(terms, "deal.abandoned", code=code, detail=detail),
+    )
 
 
 def _not_committed(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
@@ -271,39 +278,6 @@ def _cancel(state: Committed | Running, event: CancelProposed, ctx: Ctx) -> Step
     )
 
 
-def _settled(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
-    terms = state.terms
-    final = Settled(
-        terms=terms,
-        tx=moved.tx,
-        paid=moved.paid,
-        how=moved.to,
-        result=getattr(state, "result", None),
-        checked="",
-        commitment=getattr(state, "commitment", None),
-        sign_off=getattr(state, "sign_off", None),
-        claim=state if isinstance(state, Claimed) else None,
-    )
-    return final, (*_end(terms), say(terms, f"deal.{moved.to}", tx="0x" + moved.tx.hex(), paid=str(moved.paid)))
-
-
-def _expired(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
-    terms = state.terms
-    return Expired(terms, moved.tx, getattr(state, "commitment", None)), (
-        *_end(terms),
-        say(terms, "deal.expired", tx="0x" + moved.tx.hex()),
-    )
-
-
-def _end(terms: DealTerms) -> tuple[Effect, ...]:
-    prefix = terms.deal_id.hex()
-    kinds = ("fetch", "run", "send", "tx", "serve")
-    drops = tuple(DropEffects(prefix=f"{kind}:{prefix}") for kind in kinds)
-    deal_id = terms.deal_id
-    stop = StopServing(deal_id=deal_id, forget=True)
-    return (CancelFetch(deal_id=deal_id), CancelJob(deal_id=deal_id), stop, *drops)
-
-
 def _cancel_refused(state: Committed, event: TxRefused, ctx: Ctx) -> Step:
     """The cancellation cannot be had, so the job runs after all: a result is worth its price, an expiry costs it."""
     if event.purpose != "cancel" or not state.leaving:
@@ -321,11 +295,22 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         case "claimed" if isinstance(state, Resulted | Delivered | Checking | Rejected | Accepted):
             return _claimed(state, moved, ctx)
         case "settled" | "finalized" | "cancelled":
-            return _settled(state, moved, ctx)
+            return endings.settled(state, moved, forget=True)
         case "expired":
-            return _expired(state, moved, ctx)
+            return endings.expired(state, moved, forget=True)
+        case "disputed":
+            return disputed.opened(state, moved)
+        case end if end in disputed.ENDS:
+            return disputed.judged(state, moved, over(state.terms, forget=True))
         case _:
             return state, ()
+
+
+def _retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
+    """The chain has taken something back."""
+    if event.was in disputed.MOVES:
+        return disputed.provider_retracted(state, event, ctx)
+    return provider_retracted(state, event, ctx)
 
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
@@ -358,9 +343,10 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Rejected, TimePassed): _overdue,
     (Claimed, TimePassed): _window_over,
     **{(s, ChainMoved): _moved for s in (Signed, Ready, Committed, Running, Resulted, Delivered, Checking)},
-    **{(s, ChainMoved): _moved for s in (Accepted, Rejected, Claimed, Abandoned)},
-    **{(s, ChainRetracted): provider_retracted for s in (Committed, Running, Resulted, Delivered, Checking)},
-    **{(s, ChainRetracted): provider_retracted for s in (Accepted, Rejected, Claimed, Settled, Expired)},
+    **{(s, ChainMoved): _moved for s in (Accepted, Rejected, Claimed, Disputed, Abandoned)},
+    (Disputed, TimePassed): lambda state, event, ctx: disputed.overdue(state),
+    **{(s, ChainRetracted): _retracted for s in (Committed, Running, Resulted, Delivered, Checking, Accepted)},
+    **{(s, ChainRetracted): _retracted for s in (Rejected, Claimed, Disputed, Settled, Slashed, Voided, Expired)},
 }
 
 
@@ -388,5 +374,7 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Claimed():
             return UnixSeconds(state.at + deal.window_seconds + 1)
+        case Disputed():
+            return disputed.void_at(state)
         case _:
             return None

@@ -110,6 +110,8 @@ def _is_about(state: DealState, event: ChainRetracted) -> bool:
             return event.tx == state.commitment.tx
         case "claimed", Claimed():
             return event.tx == state.tx
+        case "claimed", (Resulted() | Delivered() | Checking()):
+            return isinstance(state.claim, Claimed) and event.tx == state.claim.tx
         case ("settled" | "finalized" | "cancelled") as how, Settled():
             return event.tx == state.tx and how == state.how
         case "expired", Expired():
@@ -166,6 +168,8 @@ def client_retracted(state: DealState, event: ChainRetracted, ctx: Ctx) -> Step:
             return _lost(state), (note,)
         case "claimed", Claimed():
             return _unclaimed(state, ctx, note)
+        case "claimed", Resulted() | Delivered() | Checking():
+            return msgspec.structs.replace(state, claim=msgspec.UNSET), (note,)
         case "settled" | "finalized", Settled(claim=Claimed() as claim):
             return claim, (note,)
         case "settled", Settled(commitment=Commitment() as on, result=ResultNotice() as result, sign_off=off) if off:

@@ -25,6 +25,7 @@ __all__ = [
     "DealState",
     "DealTerms",
     "Delivered",
+    "Disputed",
     "Expired",
     "LocalResult",
     "Proposed",
@@ -35,6 +36,8 @@ __all__ = [
     "Running",
     "Settled",
     "Signed",
+    "Slashed",
+    "Voided",
     "phase_of",
 ]
 
@@ -138,6 +141,24 @@ class Running(msgspec.Struct, frozen=True, tag=True):
     commitment: Commitment
 
 
+class Claimed(msgspec.Struct, frozen=True, tag=True):
+    """The provider has claimed without its client; the window runs from ``at``."""
+
+    terms: DealTerms
+    commitment: Commitment
+    result: ResultNotice | None
+    at: UnixSeconds
+    tx: Hash32
+    result_hash: Hash32 = ZERO_HASH
+    """What the claim recorded, as the chain logged it; `finalize` and `settle` bring it along."""
+    rejected: str = ""
+    """Client: why it had refused to sign off, if it had."""
+    sign_off: SignOff | None = None
+    checked: str = ""
+    withheld: bool | msgspec.UnsetType = msgspec.UNSET
+    """Client: it refused because the bytes never came. Unset, like all that rows of before disputes do not have: no."""
+
+
 class Resulted(msgspec.Struct, frozen=True, tag=True):
     """The provider has committed to a result; the client does not hold its bytes yet."""
 
@@ -148,6 +169,8 @@ class Resulted(msgspec.Struct, frozen=True, tag=True):
     """Chain time when this party learned of it."""
     claiming: bool = False
     """Provider: `claim` is on its way, because the client is silent."""
+    claim: Claimed | msgspec.UnsetType = msgspec.UNSET
+    """Client: the provider has claimed already, and the check goes on while the window is open."""
 
 
 class Delivered(msgspec.Struct, frozen=True, tag=True):
@@ -161,6 +184,7 @@ class Delivered(msgspec.Struct, frozen=True, tag=True):
     audited: bool = False
     """Unused: a row of before there was `Checking` says that a re-execution was under way."""
     claiming: bool = False
+    claim: Claimed | msgspec.UnsetType = msgspec.UNSET
 
 
 class Checking(msgspec.Struct, frozen=True, tag=True):
@@ -177,6 +201,8 @@ class Checking(msgspec.Struct, frozen=True, tag=True):
     audit: Audit | None = None
     """Client: how its check goes on. Provider: None."""
     claiming: bool = False
+    claim: Claimed | msgspec.UnsetType = msgspec.UNSET
+    """Client: as in `Resulted`."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
@@ -206,24 +232,40 @@ class Rejected(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """Client: two re-executions by different owners agree with each other and not with the result."""
 
 
-class Claimed(msgspec.Struct, frozen=True, tag=True):
-    """The provider has claimed without its client; the window runs from ``at``."""
+class Disputed(msgspec.Struct, frozen=True, tag=True):
+    """The panel has the deal. What it does there stands in the node's file of the dispute (`protocols.disputes`)."""
 
     terms: DealTerms
-    commitment: Commitment
-    result: ResultNotice | None
-    at: UnixSeconds
+    was: Committed | Running | Resulted | Delivered | Checking | Accepted | Rejected | Claimed
+    """Where the dispute found it: where a reorganisation leads back to."""
     tx: Hash32
-    result_hash: Hash32 = ZERO_HASH
-    """What the claim recorded, as the chain logged it; `finalize` and `settle` bring it along."""
-    rejected: str = ""
-    """Client: why it had refused to sign off, if it had."""
-    sign_off: SignOff | None = None
-    checked: str = ""
+    at: UnixSeconds
+    result_hash: Hash32
+
+    @property
+    def commitment(self) -> Commitment:
+        """As before the dispute."""
+        return self.was.commitment
+
+    @property
+    def result(self) -> ResultNotice | None:
+        """What is disputed, where this party knows more of it than its hash."""
+        return getattr(self.was, "result", None)
+
+    @property
+    def receipt(self) -> DeliveredMessage | None:
+        """The client's word that it held all bytes, if it was given."""
+        return getattr(self.was, "receipt", None)
+
+    @property
+    def detail(self) -> str:
+        """Why the client has refused, in its own words."""
+        return self.was.rejected if isinstance(self.was, Claimed) else getattr(self.was, "detail", "")
 
 
 class Settled(msgspec.Struct, frozen=True, tag=True):
-    """Final: the chain has paid ``paid`` to the provider. ``how`` is ``settled``, ``finalized`` or ``cancelled``."""
+    """Final: the chain has paid ``paid`` to the provider. ``how`` is ``settled``, ``finalized``, ``cancelled``, ``voucher``,
+    or ``acquitted`` by a panel."""
 
     terms: DealTerms
     tx: Hash32
@@ -235,6 +277,51 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     sign_off: SignOff | None = None
     claim: Claimed | None = None
     """The claim it came from, if there was one: where a reorganisation leads back to."""
+    dispute: Disputed | msgspec.UnsetType = msgspec.UNSET
+    """The dispute that it came from, likewise."""
+
+
+class Slashed(msgspec.Struct, frozen=True, tag=True):
+    """Final: the provider has lost collateral, by a panel's verdict or because it had signed two results."""
+
+    terms: DealTerms
+    tx: Hash32
+    refund: Tokens
+    """What the client has got: its price, and its bounty."""
+    returned: Tokens
+    """What is left of the collateral."""
+    was: Disputed | Committed | Running | Resulted | Delivered | Checking | Accepted | Rejected | Claimed
+    """Where it came from: where a reorganisation leads back to."""
+
+    @property
+    def commitment(self) -> Commitment:
+        """As before."""
+        return self.was.commitment
+
+    @property
+    def result(self) -> ResultNotice | None:
+        """What was found wrong."""
+        return getattr(self.was, "result", None)
+
+
+class Voided(msgspec.Struct, frozen=True, tag=True):
+    """Final: the panel has found nothing, and price and collateral have returned but for what they had to pay."""
+
+    terms: DealTerms
+    tx: Hash32
+    refund: Tokens
+    returned: Tokens
+    was: Disputed
+
+    @property
+    def commitment(self) -> Commitment:
+        """As before."""
+        return self.was.commitment
+
+    @property
+    def result(self) -> ResultNotice | None:
+        """What was disputed."""
+        return self.was.result
 
 
 class Expired(msgspec.Struct, frozen=True, tag=True):
@@ -267,11 +354,14 @@ DealState = (
     | Accepted
     | Rejected
     | Claimed
+    | Disputed
     | Settled
+    | Slashed
+    | Voided
     | Expired
     | Abandoned
 )
-FINAL_STATES = (Settled, Expired, Abandoned)
+FINAL_STATES = (Settled, Slashed, Voided, Expired, Abandoned)
 
 
 def phase_of(state: DealState) -> str:

@@ -45,6 +45,9 @@ _COMMITTED: Final = (OnChainState.COMMITTED,)
 _CLAIMED: Final = (OnChainState.CLAIMED,)
 _PAID: Final = (OnChainState.SETTLED, OnChainState.CANCELLED)
 _EXPIRED: Final = (OnChainState.EXPIRED,)
+_DISPUTED: Final = (OnChainState.DISPUTED,)
+_SLASHED: Final = (OnChainState.SLASHED,)
+_VOID: Final = (OnChainState.VOID,)
 _GONE: Final = (OnChainState.NONE, OnChainState.BURNED)
 _LOCKED: Final = "P and C stay locked"
 
@@ -59,15 +62,16 @@ STATES: Final = (
     StateRow(
         "Resulted",
         "both",
-        _COMMITTED,
+        (*_COMMITTED, *_CLAIMED),
         "client: pull and verify every byte",
-        "provider: silence after the result, claim; client: exec + claim + 1, expire",
+        "provider: silence after the result, claim; client: exec + claim + 1, expire; "
+        "if it is claimed: 2 margins before the window ends, refuse",
         _LOCKED,
     ),
     StateRow(
         "Delivered",
         "both",
-        _COMMITTED,
+        (*_COMMITTED, *_CLAIMED),
         "client: sign the receipt that names a round",
         "provider: silence + rounds + commit time + 2 exec after the result, at most exec + claim/2, claim; "
         "client: exec + claim + 1, expire",
@@ -76,9 +80,10 @@ STATES: Final = (
     StateRow(
         "Checking",
         "both",
-        _COMMITTED,
+        (*_COMMITTED, *_CLAIMED),
         "client: wait for the round, check if drawn, then sign off or refuse",
-        "provider: as in Delivered; client: margin before that, take what is known",
+        "provider: as in Delivered; client: margin before that, or if it is claimed 2 margins before the window ends, "
+        "take what is known",
         _LOCKED,
     ),
     StateRow(
@@ -102,7 +107,16 @@ STATES: Final = (
         "both",
         _CLAIMED,
         "nobody, until the window is over; a sign-off still settles",
-        "provider: claim + window + 1, finalize; client: margin later, finalize",
+        "provider: claim + window + 1, finalize; client: margin later, finalize; "
+        "under a panel and never told the result: claim + window/2, dispute",
+        _LOCKED,
+    ),
+    StateRow(
+        "Disputed",
+        "both",
+        _DISPUTED,
+        "the panel (disputes.md); both: secret, opening, masks, deposits",
+        "both: dispute + 365 days + 1, void",
         _LOCKED,
     ),
     StateRow(
@@ -113,6 +127,15 @@ STATES: Final = (
         "none",
         "paid a <= P: provider a - a/100, client P - a, burned a/100; C returns",
     ),
+    StateRow(
+        "Slashed",
+        "both",
+        _SLASHED,
+        "final",
+        "none",
+        "by a panel: its row in disputes.md; two signed results: client P + min(2P, C/2), the rest of C burned",
+    ),
+    StateRow("Voided", "both", _VOID, "final", "none", "P and C return, but for what BLAMELESS pays the seats"),
     StateRow(
         "Expired", "both", _EXPIRED, "final", "none", "n = min(P, C): client P + n/2, burned n - n/2, provider C - n"
     ),
@@ -128,11 +151,11 @@ _ENDINGS: Final = (
 _UNFINISHED: Final = {
     CLIENT: (
         "Proposed", "Signed", "Committed", "Resulted", "Delivered", "Checking", "Accepted", "Rejected", "Claimed",
-        "Abandoned",
+        "Disputed", "Abandoned",
     ),
     PROVIDER: (
         "Signed", "Ready", "Committed", "Running", "Resulted", "Delivered", "Checking", "Accepted", "Rejected",
-        "Claimed", "Abandoned",
+        "Claimed", "Disputed", "Abandoned",
     ),
 }  # fmt: skip
 _USUAL_ENDINGS: Final = {
@@ -162,10 +185,8 @@ _OWN: Final = {
         ("Committed", "chain: claimed", "Claimed"),
         ("Resulted", "fetched", "Delivered"),
         ("Resulted", "fetch failed", "Rejected"),
-        ("Resulted", "chain: claimed", "Claimed"),
         ("Delivered", "receipt signed", "Checking"),
         ("Delivered", "nothing to compare", "Accepted"),
-        ("Delivered", "chain: claimed", "Claimed"),
         ("Checking", "round", "Accepted"),
         ("Checking", "audit agrees", "Accepted"),
         ("Checking", "audit differs", "Rejected"),
@@ -176,9 +197,9 @@ _OWN: Final = {
         ("Checking", "rerun useless", "Rejected"),
         ("Checking", "deadline", "Accepted"),
         ("Checking", "deadline", "Rejected"),
-        ("Checking", "chain: claimed", "Claimed"),
         ("Accepted", "chain: claimed", "Claimed"),
         ("Rejected", "chain: claimed", "Claimed"),
+        ("Claimed", "result", "Resulted"),
         ("Abandoned", "chain: committed", "Committed"),
     ),
     PROVIDER: (
@@ -238,11 +259,40 @@ _LOSABLE: Final = {
     PROVIDER: ("Committed", "Running", "Resulted", "Delivered", "Checking", "Accepted", "Rejected"),
 }
 """A commitment that a reorganisation took and that did not come back by commitBy: their deadline leads out."""
+_JUDGED: Final = (
+    ("Disputed", "acquitted", "Settled"),
+    ("Disputed", "convicted", "Slashed"),
+    ("Disputed", "void", "Voided"),
+)
+_USUALLY_DISPUTED: Final = frozenset({"Rejected", "Claimed"})
+
+
+def _dispute_edges(role: str) -> Iterator[Edge]:
+    """What has been committed can be disputed, and what the provider has signed twice is slashed."""
+    for state in (*_LOSABLE[role], "Claimed"):
+        yield Edge(role, state, "chain: disputed", "Disputed", state in _USUALLY_DISPUTED)
+        yield Edge(role, state, "chain: slashed", "Slashed", state == "Claimed")
+        yield Edge(role, "Disputed", "reorg: disputed", state, False)
+        yield Edge(role, "Slashed", "reorg: slashed", state, False)
+    for before, word, after in _JUDGED:
+        yield Edge(role, before, f"chain: {word}", after)
+        yield Edge(role, after, f"reorg: {word}", before, False)
+
+
+def _claimed_meanwhile() -> Iterator[Edge]:
+    """A check that ends after its provider has claimed."""
+    for before, on, after in _OWN[CLIENT]:
+        if before in ("Resulted", "Checking") and after in ("Accepted", "Rejected"):
+            yield Edge(CLIENT, before, on, "Claimed", False)
+    yield Edge(CLIENT, "Resulted", "deadline", "Claimed", False)
 
 
 def edges(role: str) -> Iterator[Edge]:
     """Every edge of one half."""
     yield from (Edge(role, before, on, after) for before, on, after in _OWN[role])
+    yield from _dispute_edges(role)
+    if role == CLIENT:
+        yield from dict.fromkeys(_claimed_meanwhile())
     yield from (
         Edge(role, before, on, after, (before, on) in _USUAL_ENDINGS)
         for before in _UNFINISHED[role]

@@ -25,12 +25,15 @@ from protocols.deals.states import (
     Ran,
     Rejected,
     Settled,
+    Slashed,
+    Voided,
 )
 from protocols.effects import Effect, RunJob
 from protocols.env import Env
 from protocols.handlers import runs
 from protocols.handlers.beacon import wait_for
 from protocols.job.canonical import CanonicalJob
+from protocols.messages.deal import ResultNotice, SignOff
 from protocols.runs import Run
 from protocols.state import NodeState
 from protocols.units import DealId, RunId, Tokens, UnixSeconds
@@ -114,11 +117,13 @@ def rerun_ended(before: DealState | None, new: DealState) -> Rerun | None:
     terms = new.terms
     owner, price = terms.deal.provider, terms.deal.price
     match new:
-        case Accepted() if not isinstance(before, Accepted):
-            commit = new.result.commit
-            ran = Ran(owner, commit.outcome, commit.exit_code, commit.fuel, new.result.root)
+        case Accepted(result=result) | Claimed(result=ResultNotice() as result, sign_off=SignOff()):
+            if isinstance(before, Accepted | Claimed):
+                return None
+            commit = result.commit
+            ran = Ran(owner, commit.outcome, commit.exit_code, commit.fuel, result.root)
             return Rerun(ran, owner, "", price)
-        case Abandoned() | Expired() | Rejected() | Settled() | Claimed(sign_off=None):
+        case Abandoned() | Expired() | Rejected() | Settled() | Slashed() | Voided() | Claimed(sign_off=None):
             if isinstance(before, (*FINAL_STATES, Accepted, Rejected, Claimed)):
                 return None
             return Rerun(None, owner, f"a re-execution ended {type(new).__name__.lower()}", _cost(new))
@@ -129,7 +134,7 @@ def rerun_ended(before: DealState | None, new: DealState) -> Rerun | None:
 def _cost(ended: DealState) -> Tokens:
     """What it may still cost, or has cost."""
     match ended:
-        case Abandoned() | Expired():
+        case Abandoned() | Expired() | Slashed() | Voided():
             return Tokens(0)
         case Settled(paid=paid):
             return paid

@@ -9,15 +9,20 @@ from protocols.deals.states import (
     Abandoned,
     Accepted,
     Checking,
+    Claimed,
     DealState,
     Expired,
     Rejected,
     Settled,
+    Slashed,
+    Voided,
 )
 from protocols.effects import Effect, Notify, Send
 from protocols.env import Env
 from protocols.limits import MAX_ATTEMPTS
+from protocols.messages.deal import ResultNotice, SignOff
 from protocols.messages.negotiation import HoldRelease
+from protocols.offers.pricing import tokens_text
 from protocols.runs import Cancelled, Dealing, Done, Failed, Run, Searching, is_final
 from protocols.state import NodeState
 from protocols.units import Hash32, PeerId, RunId, Tokens
@@ -43,9 +48,9 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
         return []
     current = isinstance(run.status, Dealing) and run.status.deal_id == deal.terms.deal_id
     match deal:
-        case Accepted():
-            commit = deal.result.commit
-            done = Done(deal.terms.deal_id, deal.result.root, commit.outcome, commit.exit_code, deal.checked, False)
+        case Accepted(result=result) | Claimed(result=ResultNotice() as result, sign_off=SignOff()):
+            commit = result.commit
+            done = Done(deal.terms.deal_id, result.root, commit.outcome, commit.exit_code, deal.checked, False)
             return _end(state, run, done) if not isinstance(run.status, Done) else []
         case Settled() if deal.result is not None and deal.how != "cancelled":
             return _settled(state, run, deal)
@@ -62,9 +67,13 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
         case Expired():
             detail = "the provider did not deliver; the price came back with its penalty"
             return _not_done(state, run, deal, "provider-lost", detail, env) if current else []
-        case Rejected():
-            failed = Failed("rejected", deal.detail, deal.terms.deal_id)
+        case Rejected(detail=why) | Claimed(rejected=why) if why:
+            failed = Failed("rejected", why, deal.terms.deal_id)
             return _end(state, _avoiding(run, deal), failed) if current else []
+        case Slashed() | Voided():
+            word = "convicted its provider" if isinstance(deal, Slashed) else "found nothing"
+            detail = f"the dispute {word}; {tokens_text(deal.refund)} came back"
+            return _end(state, _avoiding(run, deal), Failed("rejected", detail, deal.terms.deal_id))
         case _:
             return []
 
@@ -121,7 +130,7 @@ def outstanding(state: NodeState, run: Run) -> Tokens:
                 total += paid
             case Abandoned() as left if _may_come_back(state, left):
                 total += left.terms.deal.price
-            case Abandoned() | Expired():
+            case Abandoned() | Expired() | Slashed() | Voided():
                 pass
             case deal:
                 total += deal.terms.deal.price

@@ -163,8 +163,10 @@ def test_a_client_that_was_away_takes_the_result_that_was_claimed() -> None:
     """It was paid for and thrown away, and the run tried again."""
     claim = replace(SAMPLES.claim(), result=None)
     state, effects = client.advance(claim, ResultArrived(SAMPLES.notice()), THEIRS)
-    assert isinstance(state, st.Claimed)
+    assert isinstance(state, st.Resulted)
     assert state.result == SAMPLES.notice()
+    assert isinstance(state.claim, st.Claimed)
+    assert state.claim.tx == claim.tx
     assert any(isinstance(effect, FetchBlobs) for effect in effects)
     other = replace(claim, result_hash=Hash32(b"\x01" * 32))
     assert client.advance(other, ResultArrived(SAMPLES.notice()), THEIRS) == (other, ())

@@ -34,7 +34,7 @@ def variants() -> Iterator[st.DealState]:
     lost = replace(SAMPLES.commitment, lost=True)
     for state in plain.values():
         yield state
-        if getattr(state, "commitment", None) is not None:
+        if getattr(state, "commitment", None) is not None and not hasattr(state, "was"):
             yield replace(state, commitment=lost)
         for flag in ("claiming", "leaving", "burned"):
             if hasattr(state, flag):
@@ -49,8 +49,15 @@ def variants() -> Iterator[st.DealState]:
     yield replace(plain["Signed"], early=SAMPLES.notice())
     yield replace(plain["Signed"], refund=SAMPLES.cancel(SAMPLES.provider))
     yield replace(plain["Proposed"], early=SAMPLES.notice())
+    for name in ("Resulted", "Delivered", "Checking"):
+        yield replace(plain[name], claim=claim)
+    for name in ON_CHAIN:
+        yield replace(plain["Disputed"], was=plain[name])
+        yield replace(plain["Slashed"], was=plain[name])
+    yield replace(plain["Settled"], how="acquitted", dispute=plain["Disputed"])
     for audit in audits():
         yield replace(plain["Checking"], audit=audit)
+        yield replace(plain["Checking"], audit=audit, claim=claim)
         yield replace(plain["Checking"], audit=audit, commitment=lost)
 
 
@@ -72,6 +79,7 @@ def audits() -> Iterator[st.Audit]:
             yield st.Audit(Second(subject, budget, Reexecution(mine, False), 2), elsewhere, first)
 
 
+ON_CHAIN = ("Committed", "Running", "Resulted", "Delivered", "Checking", "Accepted", "Rejected", "Claimed")
 OTHER = Cid(SAMPLES.root[:-1] + bytes([SAMPLES.root[-1] ^ 1]))
 THIRD = Address(b"\x33" * 20)
 
@@ -125,9 +133,10 @@ def inputs(state: st.DealState) -> Iterator[tuple[str, ins.DealInput]]:
     yield "cancel offered", ins.CancelProposed(SAMPLES.cancel(SAMPLES.client, SAMPLES.paid))
     yield "refund offered", ins.CancelProposed(SAMPLES.cancel(SAMPLES.provider))
     yield "deadline", ins.TimePassed()
-    for purpose in ("commit", "burn", "claim", "settle", "cancel", "expire", "finalize"):
+    for purpose in ("commit", "burn", "claim", "settle", "cancel", "expire", "finalize", "void"):
         yield f"{purpose} refused", ins.TxRefused(purpose, "why")
-    for to in ("committed", "claimed", "settled", "finalized", "cancelled", "expired", "burned"):
+    ends = ("settled", "finalized", "cancelled", "expired", "burned", "slashed", "acquitted", "convicted", "void")
+    for to in ("committed", "claimed", "disputed", *ends):
         yield f"chain: {to}", ins.ChainMoved(to, Hash32(b"\x55" * 32), 30, UnixSeconds(NOW + 50), Tokens(1))
         commitment = getattr(state, "commitment", None)
         for tx in (getattr(state, "tx", None), commitment.tx if commitment else None, Hash32(b"\x66" * 32)):
@@ -139,6 +148,8 @@ def walked(role: str) -> set[Edge]:
     """The edges that the code takes, over every state and every input."""
     found = set()
     for state in variants():
+        if role == CLIENT and isinstance(getattr(state, "was", None), st.Running):
+            continue  # only the provider's half runs
         for word, event in inputs(state):
             new, _ = HALVES[role].advance(state, event, context(role))
             if type(new) is not type(state):
