@@ -15,7 +15,8 @@ from protocols.units import Address, Hash32, PeerId, Signature
 
 __all__ = ["KeyRing", "SimSigner"]
 
-_PADDING: Final = b"\x1b" * (SIGNATURE_BYTES - 36)
+_PADDING: Final = b"\x1b" * (SIGNATURE_BYTES - 32)
+"""A recovery byte of 27 and a low s: what a real signature has, and what its compact form for calldata needs."""
 
 
 class KeyRing:
@@ -36,8 +37,8 @@ class KeyRing:
         return SimSigner(self, number, self._peers[number], address_of_key(compressed))
 
     def sign(self, number: int, digest: Hash32) -> Signature:
-        """``number(4) || keyed hash(32) || padding``, 65 bytes like a real one."""
-        mac = hashlib.blake2b(digest, key=self._secrets[number], digest_size=32).digest()
+        """``number(4) || keyed hash(28) || padding``, 65 bytes like a real one."""
+        mac = hashlib.blake2b(digest, key=self._secrets[number], digest_size=28).digest()
         return Signature(number.to_bytes(4, "big") + mac + _PADDING)
 
     def recover(self, digest: Hash32, signature: bytes) -> PeerId:
