@@ -19,7 +19,7 @@ from mesh.net.link import Link, LinkError
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.contracts.channels import Channel, ChannelWord
-from protocols.deals.states import LocalResult
+from protocols.deals.states import LocalResult, Ran
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, PeerId, RunId, Tokens
@@ -84,6 +84,13 @@ class Runs(Protocol):
 
     async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
         """Run once; our own failures are an outcome too. Cancelled: everything it started is dead."""
+        ...
+
+    async def compare(
+        self, deal_id: DealId, job: bytes, ran: Ran, others: tuple[Ran, ...]
+    ) -> tuple[tuple[bool, ...], str]:
+        """Whether ``ran`` is the same result as each of the others, at the job's level, and what was found; no answers
+        when they cannot be compared."""
         ...
 
 
@@ -317,6 +324,13 @@ class Effector:
         ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
         await self._engine.post(ended, acks=(effect.key,))
 
+    async def _compare(self, effect: fx.CompareOutputs) -> None:
+        same, detail = await self._runs.compare(effect.deal_id, effect.job, effect.ran, effect.others)
+        compared = ev.OutputsCompared(
+            at=self._clock.monotonic_ms(), deal_id=effect.deal_id, owner=effect.ran.owner, same=same, detail=detail
+        )
+        await self._engine.post(compared, acks=(effect.key,))
+
     def _cancel_job(self, effect: fx.CancelJob) -> None:
         stop = self._stops.get(f"run:{effect.deal_id.hex()}")
         if stop is not None:
@@ -377,6 +391,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.FetchRound: Effector._fetch_round,
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
+    fx.CompareOutputs: Effector._compare,
     fx.PostTx: Effector._post_tx,
     fx.CallPanel: Effector._dispute,
     fx.OpenDispute: Effector._dispute,

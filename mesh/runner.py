@@ -15,6 +15,7 @@ import trio
 
 from mesh.base.errors import MeshError
 from mesh.base.observe import get_log
+from mesh.exec.comparing import End, Uncomparable, compare_folders
 from mesh.exec.executor import (
     Executor,
     ExecutorUnavailable,
@@ -29,10 +30,11 @@ from mesh.exec.executor import (
 from mesh.exec.logs import log_head_of
 from mesh.store.blobs.errors import ImportRefused
 from protocols.canonical import tagged_digest
-from protocols.deals.states import LocalResult
+from protocols.deals.states import LocalResult, Ran
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob
 from protocols.units import ZERO_HASH, Cid, DealId, RunId
+from protocols.verify.comparators import Comparison
 
 __all__ = ["BlobFolder", "JobRunner"]
 
@@ -84,7 +86,7 @@ class JobRunner:
         """Run once. Our own failures are an outcome too (``infra_error``); cancelling leaves no process and no file."""
         canonical = CanonicalJob.decode(job)
         result: LocalResult | None = None
-        async with self._own_folder(self._folder(deal_id, audit)) as work:
+        async with self._own_folder(self._folder(deal_id, "audit" if audit else "run")) as work:
             try:
                 result = await self._run(deal_id, run_id, canonical, work, cancel)
             except* (ExecutorUnavailable, MeshError, OSError, RemoteProtocolError) as group:
@@ -130,10 +132,33 @@ class JobRunner:
 
     def log_path(self, deal_id: DealId, stream: str) -> Path:
         """Where the running job of a deal writes ``stdout`` or ``stderr``; absent before it starts and after it ends."""
-        return self._folder(deal_id, audit=False) / "result" / stream
+        return self._folder(deal_id, "run") / "result" / stream
 
-    def _folder(self, deal_id: DealId, audit: bool) -> Path:
-        return self._scratch / f"{deal_id.hex()}-{'audit' if audit else 'run'}"
+    async def compare(
+        self, deal_id: DealId, job: bytes, ran: Ran, others: tuple[Ran, ...]
+    ) -> tuple[tuple[bool, ...], str]:
+        """Compare a result with each of the others, all of them in the blob store, at the job's level.
+
+        Answers one bool for each and what was found about the first; no bools when they cannot be compared. Raises
+        ``MeshError``: this machine failed, and another try may do. Cancelled: no process and no file is left.
+        """
+        verify = CanonicalJob.decode(job).verify
+        found: list[Comparison] = []
+        problem = ""
+        async with self._own_folder(self._folder(deal_id, "compare")) as work:
+            await trio.to_thread.run_sync(partial(work.mkdir, mode=0o755, parents=True))
+            places = [work / str(number) for number in range(1 + len(others))]
+            try:
+                for place, one in zip(places, (ran, *others), strict=True):
+                    await self._blobs.export(one.root, place)
+                for place, other in zip(places[1:], others, strict=True):
+                    found.append(await compare_folders(verify, places[0], _end_of(ran), place, _end_of(other)))
+            except* (Uncomparable, RemoteProtocolError) as group:
+                problem = str(_first(group))
+        return ((), problem) if problem else (tuple(one.same for one in found), found[0].detail)
+
+    def _folder(self, deal_id: DealId, purpose: str) -> Path:
+        return self._scratch / f"{deal_id.hex()}-{purpose}"
 
     async def _materialise(self, run_id: RunId, job: CanonicalJob, work: Path) -> JobRequest:
         module = work / "module.wasm"
@@ -189,6 +214,10 @@ class JobRunner:
             log_head=outcome.log_head,  # type: ignore[arg-type]  # 32 bytes: mesh.exec.logs
             detail=outcome.detail,
         )
+
+
+def _end_of(ran: Ran) -> End:
+    return End(ran.outcome, ran.exit_code, ran.fuel, ran.root)
 
 
 def _limits(job: CanonicalJob) -> Limits:

@@ -8,6 +8,7 @@ import msgspec
 
 from protocols.contracts.channels import Channel
 from protocols.deals.eip712 import Deal, ResultCommit
+from protocols.deals.states import Ran
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
 
@@ -15,6 +16,7 @@ __all__ = [
     "CallPanel",
     "CancelFetch",
     "CancelJob",
+    "CompareOutputs",
     "DropEffects",
     "DurableEffect",
     "Effect",
@@ -149,6 +151,16 @@ class CancelJob(Effect, frozen=True):
     deal_id: DealId
 
 
+class CompareOutputs(DurableEffect, frozen=True):
+    """Read the outputs of ``ran`` and of each of the ``others``, which this node holds, and compare them at the level that
+    the job names; answered by `OutputsCompared`."""
+
+    deal_id: DealId
+    job: bytes
+    ran: Ran
+    others: tuple[Ran, ...]
+
+
 class PostTx(DurableEffect, frozen=True):
     """Post one escrow call for a deal: commit, settle, claim, finalize, expire or cancel.
 
@@ -230,4 +242,14 @@ class Notify(Effect, frozen=True):
 class OutboxItem(msgspec.Struct, frozen=True):
     """What an outbox row holds."""
 
-    effect: SendDurably | FetchBlobs | ServeBlobs | RunJob | PostTx | PostChannelTx | CallPanel | OpenDispute
+    effect: (
+        SendDurably
+        | FetchBlobs
+        | ServeBlobs
+        | RunJob
+        | CompareOutputs
+        | PostTx
+        | PostChannelTx
+        | CallPanel
+        | OpenDispute
+    )

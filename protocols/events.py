@@ -38,6 +38,7 @@ __all__ = [
     "JobProgressed",
     "MessageArrived",
     "NodeStarted",
+    "OutputsCompared",
     "PeerCameUp",
     "PeerWentDown",
     "ProviderChanged",
@@ -203,6 +204,20 @@ class AuditCompleted(Event, frozen=True):
 
     deal_id: DealId
     result: LocalResult
+
+
+class OutputsCompared(Event, frozen=True):
+    """The outputs of a re-execution were compared with others of the same job.
+
+    ``same``: one answer for each of the effect's ``others``, in their order; none when they cannot be compared, and then
+    ``detail`` says why.
+    """
+
+    deal_id: DealId
+    owner: Address
+    """Whose re-execution it is."""
+    same: tuple[bool, ...]
+    detail: str
 
 
 class ChainTimeMoved(Event, frozen=True):

@@ -102,6 +102,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.JobProgressed: _progressed,
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: deals.audit_completed,
+    ev.OutputsCompared: deals.outputs_compared,
     ev.RoundArrived: _round_arrived,
     ev.ChainTimeMoved: _time_moved,
     ev.ChannelSeen: channels.seen,

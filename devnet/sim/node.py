@@ -41,6 +41,8 @@ class Habits(msgspec.Struct):
 
     honest: bool = True
     """A liar computes something else than it was asked to."""
+    noisy: bool = False
+    """Its numbers end in other digits than everybody else's: the same result at the levels that look at the bytes."""
     withholds: bool = False
     """Serves nothing: as a client no inputs, as a provider no result."""
     thief: bool = False

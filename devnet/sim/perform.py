@@ -144,6 +144,8 @@ def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     rng = node.world.rng
     job = CanonicalJob.decode(effect.job)
     result = result_of(job, effect.run_id or RunId(effect.deal_id), honest=node.habits.honest or effect.audit)
+    if node.habits.noisy and not effect.audit:
+        result = msgspec.structs.replace(result, root=Cid(result.root[:-1] + bytes([result.root[-1] ^ 1])))
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
         outcome = eip712.OutcomeCode.INFRA_ERROR
         result = msgspec.structs.replace(result, outcome=outcome, detail="the executor broke down")
@@ -156,6 +158,22 @@ def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
             node.post(kind(at=node.world.now, deal_id=effect.deal_id, result=result), (effect.key,))
 
     node.later(rng.randint(200, 8_000), ended)
+
+
+def _compare(node: "SimNode", effect: fx.CompareOutputs) -> None:
+    """Results of noisy machines are those of the others but for their last byte."""
+    same = tuple(
+        (one.outcome, one.exit_code, one.root[:-1]) == (effect.ran.outcome, effect.ran.exit_code, effect.ran.root[:-1])
+        for one in effect.others
+    )
+
+    def ended() -> None:
+        if node.outbox.get(effect.key) is effect:
+            owner, deal_id = effect.ran.owner, effect.deal_id
+            answer = ev.OutputsCompared(at=node.world.now, deal_id=deal_id, owner=owner, same=same, detail="simulated")
+            node.post(answer, (effect.key,))
+
+    node.later(node.world.rng.randint(200, 2_000), ended)
 
 
 def _post_tx(node: "SimNode", effect: fx.PostTx) -> None:
@@ -217,6 +235,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.ServeBlobs: _serve,
     fx.StopServing: _stop_serving,
     fx.RunJob: _run_job,
+    fx.CompareOutputs: _compare,
     fx.CancelJob: _nothing,
     fx.PostTx: _post_tx,
     fx.CallPanel: _no_panel,

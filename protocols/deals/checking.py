@@ -9,9 +9,31 @@ from typing import Final
 import msgspec
 
 from protocols.deals import eip712
-from protocols.deals.inputs import AuditFinished, Ctx, Rerun, RoundKnown, Step, TimePassed, outcome_name, say, send
+from protocols.deals.inputs import (
+    AuditFinished,
+    Compared,
+    Ctx,
+    Rerun,
+    RoundKnown,
+    Step,
+    TimePassed,
+    outcome_name,
+    say,
+    send,
+)
 from protocols.deals.reorganised import OnChain
-from protocols.deals.states import Accepted, Audit, Checking, Claimed, DealTerms, Delivered, Ran, Rejected, Resulted
+from protocols.deals.states import (
+    Accepted,
+    Audit,
+    Checking,
+    Claimed,
+    Comparing,
+    DealTerms,
+    Delivered,
+    Ran,
+    Rejected,
+    Resulted,
+)
 from protocols.disputes.opening import open_dispute
 from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect
 from protocols.limits import MAX_REASON_CHARS
@@ -25,6 +47,8 @@ __all__ = [
     "accept",
     "begin",
     "check_by",
+    "compared",
+    "compares_with",
     "last_call",
     "never_seen",
     "ran_elsewhere",
@@ -106,14 +130,42 @@ def time_up(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
 
 
 def _compared(state: Checking, ran: Ran, cost: Tokens, ctx: Ctx) -> Step:
-    level, theirs = state.terms.deal.level, _of_provider(state.result, state.terms.deal.provider)
-    first = state.audit.first if state.audit else None
-    matches = _same(level, ran, theirs)
-    beside = None if first is None else _same(level, ran, first)
-    if matches is None or (first is not None and beside is None):
-        unusable = audits.Unusable(ran.owner, f"files are not compared at level {level.name.lower()} yet", cost)
-        return _advance(state, unusable, None, ctx)
-    return _advance(state, audits.Reexecuted(ran.owner, matches, beside, cost), ran, ctx)
+    """Compare what needs no bytes; else keep what is to be compared: `protocols.handlers.audits` asks for it."""
+    audit = state.audit
+    if audit is None:
+        return state, ()
+    found = [_same(state.terms.deal.level, ran, other) for other in compares_with(state)]
+    known = tuple(one for one in found if one is not None)
+    if len(known) < len(found):
+        return msgspec.structs.replace(state, audit=msgspec.structs.replace(audit, comparing=Comparing(ran, cost))), ()
+    return _reexecuted(state, ran, cost, known, ctx)
+
+
+def compares_with(state: Checking) -> tuple[Ran, ...]:
+    """What a re-execution is compared with: the provider's result, and a first re-execution that differed from it."""
+    theirs = _of_provider(state.result, state.terms.deal.provider)
+    return (theirs, state.audit.first) if state.audit and state.audit.first else (theirs,)
+
+
+def compared(state: Checking, event: Compared, ctx: Ctx) -> Step:
+    """The bytes have been looked at."""
+    audit = state.audit
+    if audit is None or not audit.comparing or audit.comparing.ran.owner != event.owner:
+        return state, ()
+    ran, cost = audit.comparing.ran, audit.comparing.cost
+    ready = msgspec.structs.replace(state, audit=msgspec.structs.replace(audit, comparing=msgspec.UNSET))
+    level = state.terms.deal.level.name.lower()
+    if len(event.same) != len(compares_with(state)):
+        reason = f"not comparable at level {level}: {event.detail}"[:MAX_REASON_CHARS]
+        return _advance(ready, audits.Unusable(ran.owner, reason, cost), None, ctx)
+    new, effects = _reexecuted(ready, ran, cost, event.same, ctx)
+    word = "the same" if event.same[0] else "another result"
+    return new, (say(state.terms, "deal.compared", level=level, found=word, detail=event.detail), *effects)
+
+
+def _reexecuted(state: Checking, ran: Ran, cost: Tokens, same: tuple[bool, ...], ctx: Ctx) -> Step:
+    beside = same[1] if len(same) > 1 else None
+    return _advance(state, audits.Reexecuted(ran.owner, same[0], beside, cost), ran, ctx)
 
 
 def _of_provider(result: ResultNotice, owner: Address) -> Ran:
@@ -240,8 +292,9 @@ def never_seen(state: Claimed, ctx: Ctx) -> Step:
 
 
 def _stop_run(terms: DealTerms) -> tuple[Effect, ...]:
-    """No re-execution here is needed any more."""
-    return (CancelJob(deal_id=terms.deal_id), DropEffects(prefix=f"run:{terms.deal_id.hex()}"))
+    """No re-execution here is needed any more, and no comparison."""
+    name = terms.deal_id.hex()
+    return (CancelJob(deal_id=terms.deal_id), DropEffects(prefix=f"run:{name}"), DropEffects(prefix=f"compare:{name}"))
 
 
 # --- the time for it ---------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ __all__ = [
     "CancelWanted",
     "ChainMoved",
     "ChainRetracted",
+    "Compared",
     "Countersigned",
     "Ctx",
     "DealDeclined",
@@ -117,6 +118,14 @@ class Rerun(DealInput, frozen=True):
     """Who came to nothing; None when nobody was found."""
     reason: str
     cost: Tokens
+
+
+class Compared(DealInput, frozen=True):
+    """Client: the bytes of a re-execution were looked at. See `protocols.events.OutputsCompared`."""
+
+    owner: Address
+    same: tuple[bool, ...]
+    detail: str
 
 
 class ResultArrived(DealInput, frozen=True):
@@ -236,7 +245,7 @@ def over(terms: DealTerms, *, forget: bool) -> tuple[Effect, ...]:
         CancelFetch(deal_id=deal_id),
         CancelJob(deal_id=deal_id),
         StopServing(deal_id=deal_id, forget=forget),
-        *(DropEffects(prefix=f"{kind}:{name}") for kind in ("run", "send", "tx", "serve", "fetch")),
+        *(DropEffects(prefix=f"{kind}:{name}") for kind in ("run", "compare", "send", "tx", "serve", "fetch")),
     )
 
 

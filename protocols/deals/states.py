@@ -22,6 +22,7 @@ __all__ = [
     "Claimed",
     "Commitment",
     "Committed",
+    "Comparing",
     "DealState",
     "DealTerms",
     "Delivered",
@@ -92,12 +93,21 @@ class Ran(msgspec.Struct, frozen=True):
     root: Cid
 
 
+class Comparing(msgspec.Struct, frozen=True):
+    """A re-execution that has ended and whose bytes are being compared, and what it took from the budget."""
+
+    ran: Ran
+    cost: Tokens
+
+
 class Audit(msgspec.Struct, frozen=True):
     """A check under way: where it stands, what it waits for, and a first re-execution that differed."""
 
     at: Waiting | First | Second
     asked: AuditRequest
     first: Ran | None = None
+    comparing: Comparing | msgspec.UnsetType = msgspec.UNSET
+    """Unset while nothing is compared, as in every row of before there was the field."""
 
 
 class Proposed(msgspec.Struct, frozen=True, tag=True):

@@ -195,6 +195,8 @@ _OWN: Final = {
         ("Checking", "rerun differs", "Rejected"),
         ("Checking", "rerun useless", "Accepted"),
         ("Checking", "rerun useless", "Rejected"),
+        ("Checking", "compared", "Accepted"),
+        ("Checking", "compared", "Rejected"),
         ("Checking", "deadline", "Accepted"),
         ("Checking", "deadline", "Rejected"),
         ("Accepted", "chain: claimed", "Claimed"),

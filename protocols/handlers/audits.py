@@ -28,7 +28,7 @@ from protocols.deals.states import (
     Slashed,
     Voided,
 )
-from protocols.effects import Effect, RunJob
+from protocols.effects import CompareOutputs, Effect, RunJob
 from protocols.env import Env
 from protocols.handlers import runs
 from protocols.handlers.beacon import wait_for
@@ -60,6 +60,8 @@ def ask(state: NodeState, deal: Checking, env: Env) -> tuple[DealInput | None, l
     """Do what the check waits for; the first part is its answer, where that is known at once."""
     terms, audit = deal.terms, deal.audit
     deal_id = terms.deal_id
+    if audit is not None and audit.comparing:
+        return None, [_compare(state, deal, audit.comparing.ran)]
     match audit.asked if audit else None:
         case AwaitRound(round=number):
             known = state.beacon.known(number)
@@ -76,9 +78,22 @@ def ask(state: NodeState, deal: Checking, env: Env) -> tuple[DealInput | None, l
             return None, []
 
 
+def _compare(state: NodeState, deal: Checking, ran: Ran) -> Effect:
+    """Each re-execution is compared once: its owner names the effect."""
+    deal_id = deal.terms.deal_id
+    return CompareOutputs(
+        key=f"compare:{deal_id.hex()}:{ran.owner.hex()}",
+        deal_id=deal_id,
+        job=state.durable.jobs[deal.terms.deal.job_id],
+        ran=ran,
+        others=checking.compares_with(deal),
+    )
+
+
 def started(state: NodeState, deal: Checking, env: Env) -> list[Effect]:
-    """After a restart: wait for the same round, go on looking. What ran here is in the outbox, and runs again."""
-    if deal.audit is None or isinstance(deal.audit.asked, RunHere):
+    """After a restart: wait for the same round, go on looking. What runs or is compared here is in the outbox, and begins
+    again."""
+    if deal.audit is None or deal.audit.comparing or isinstance(deal.audit.asked, RunHere):
         return []
     return ask(state, deal, env)[1]
 
@@ -96,7 +111,7 @@ def search_for(state: NodeState, deal_key: bytes, event: ev.Event) -> RunId | No
     deal_id = DealId(deal_key)
     half = state.durable.deals.get(deal_id)
     deal = half.state if half is not None else None
-    if not isinstance(deal, Checking) or deal.audit is None:
+    if not isinstance(deal, Checking) or deal.audit is None or deal.audit.comparing:
         return None
     asked = deal.audit.asked
     run = state.durable.runs[deal.terms.run_id]

@@ -12,6 +12,7 @@ from protocols.deals.inputs import (
     CancelWanted,
     ChainMoved,
     ChainRetracted,
+    Compared,
     Ctx,
     DealInput,
     Fetched,
@@ -53,6 +54,7 @@ __all__ = [
     "free_in",
     "job_ended",
     "live_deals",
+    "outputs_compared",
     "place",
     "pledged",
     "round_drawn",
@@ -270,6 +272,11 @@ def job_ended(state: NodeState, event: ev.JobEnded, env: Env) -> list[Effect]:
 def audit_completed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
     """Our executor is done, as the client."""
     return step(state, event.deal_id, AuditFinished(event.result), env)
+
+
+def outputs_compared(state: NodeState, event: ev.OutputsCompared, env: Env) -> list[Effect]:
+    """The bytes of a re-execution were looked at."""
+    return step(state, event.deal_id, Compared(event.owner, event.same, event.detail), env)
 
 
 def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:

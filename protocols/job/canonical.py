@@ -16,7 +16,7 @@ from msgspec import Meta
 from protocols.canonical import content_id, decode_strict, encode, tagged_digest
 from protocols.errors import RemoteProtocolError
 from protocols.job.constraints import parse_constraint
-from protocols.job.keys_run import MAX_FOLDERS
+from protocols.job.keys_run import CANONICALISERS, MAX_FOLDERS
 from protocols.job.problems import BadValue, JobError, Problem
 from protocols.job.schema import JobSpec
 from protocols.job.sources import CID_BYTES, guest_path, is_binary_cid
@@ -270,6 +270,8 @@ def _check(job: CanonicalJob) -> None:
     unique = set(paths)
     if len(unique) < len(paths) or any(parent in unique for path in paths for parent in _parents(path)):
         raise BadValue("inputs and outputs overlap")
+    if not set(job.verify.canonicalisers) <= set(CANONICALISERS):
+        raise BadValue("a canonicaliser is not built in")
     for text in job.constraints:
         parse_constraint(text)
     ranges = (job.resources.cpus_milli, job.resources.memory_mib, job.resources.disk_mib)

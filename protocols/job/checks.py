@@ -104,6 +104,12 @@ def _level(job: JobSpec) -> Iterator[Finding]:
             )
     if verify.level == "replicate" and not 2 <= verify.agree <= verify.n:
         yield "verify.agree", f"{verify.agree} of {verify.n} can never decide", "write n: 3 and agree: 2"
+    if verify.level == "canonical" and not verify.canonicalisers:
+        yield (
+            "verify.canonicalisers",
+            "is missing: level canonical names the differences that mean nothing",
+            "write canonicalisers: [sort-json], or level: exact",
+        )
     if verify.level == "none" and verify.audit_ppm:
         yield "verify.audit", "level none compares nothing", "remove it, or write level: exact"
     if job.network.allow and verify.level not in ("none", "replicate"):

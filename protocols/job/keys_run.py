@@ -9,7 +9,19 @@ from protocols.job.schema import Checkpoint, Gpus, InputSpec, Limits, Network, O
 from protocols.job.sources import Source
 from protocols.job.units import Range
 
-__all__ = ["CHECKPOINT", "GPUS", "INPUT", "LEVELS", "LIMITS", "MAX_FOLDERS", "NETWORK", "OUTPUT", "RESOURCES", "VERIFY"]
+__all__ = [
+    "CANONICALISERS",
+    "CHECKPOINT",
+    "GPUS",
+    "INPUT",
+    "LEVELS",
+    "LIMITS",
+    "MAX_FOLDERS",
+    "NETWORK",
+    "OUTPUT",
+    "RESOURCES",
+    "VERIFY",
+]
 
 MAX_FOLDERS: Final = 64
 """Inputs, and outputs, of one job: all of them with full paths still fit a canonical job."""
@@ -19,6 +31,8 @@ MAX_WALL_DAYS: Final = 30
 GIB: Final = 1 << 30
 LEVELS: Final = ("none", "exact", "canonical", "numeric", "perceptual", "replicate")
 """In the order of the Deal's ``level`` codes."""
+CANONICALISERS: Final = ("strip-timestamps", "sort-json", "pixels", *(f"round-{decimals}" for decimals in range(16)))
+"""Normal forms that a job may name; `protocols.verify.comparators.canonical` says what each of them forgets."""
 
 _IN_PATH: Final = Key("path", s.GUEST_PATH, REQUIRED, "Where the job sees it.")
 _IN_SOURCE: Final[Key[Source]] = Key(
@@ -186,7 +200,7 @@ _ATOL: Final = Key("atol", s.TOLERANCE, 0, "numeric: absolute tolerance.")
 _FRACTION: Final = Key("fraction", s.SHARE, 1_000_000, "numeric: share of elements that must agree.", shown_default="1")
 _CANONICALISERS: Final = Key(
     "canonicalisers",
-    Items(s.pattern("a canonicaliser", r"[a-z][a-z0-9-]{0,31}", "write its name, such as sort-json"), 8, unique=True),
+    Items(Choice(*CANONICALISERS), 8, unique=True),
     (),
     "canonical: built-in normal forms, in order.",
 )

@@ -62,9 +62,9 @@ NOT_YET: Final = (
         "write network: none and list files under `inputs:`",
     ),
     NotYet(
-        "this verification level",
-        _if("verify.level", lambda j: j.verify.level not in ("none", "exact")),
-        "write level: exact or level: none",
+        "replicas",
+        _if("verify.level", lambda j: j.verify.level == "replicate"),
+        "write level: exact, and audit: 1",
     ),
     NotYet("numeric classes", _if("verify.class", lambda j: j.verify.numeric_class != "any"), "write class: any"),
     NotYet(

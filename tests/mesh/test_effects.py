@@ -18,7 +18,7 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals import eip712
-from protocols.deals.states import LocalResult
+from protocols.deals.states import LocalResult, Ran
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.messages.registry import DEAL_PROTOCOL
@@ -84,6 +84,12 @@ class Parts:
         self.began.set()
         await cancel.wait()
         return RESULT
+
+    async def compare(
+        self, deal_id: DealId, job: bytes, ran: Ran, others: tuple[Ran, ...]
+    ) -> tuple[tuple[bool, ...], str]:
+        await self._next("compare")
+        return tuple(one.root == ran.root for one in others), "looked at"
 
     async def fetch_round(self, number: int) -> BeaconRound | None:
         await self._next("round")
@@ -322,3 +328,13 @@ async def test_a_round_that_no_relay_has_is_no_event(bench: Bench, eventually: A
     await eventually(lambda: bench.deal_events(ev.RoundArrived))
     assert bench.parts.calls == ["round", "round"]
     assert [one.beacon_round.number for one in bench.deal_events(ev.RoundArrived)] == [9]
+
+
+async def test_what_a_comparison_finds_is_told_about_each_of_the_others(bench: Bench, eventually: Any) -> None:
+    mine = Ran(Address(b"\x01" * 20), 0, 0, 7, Cid(b"root"))
+    other = Ran(Address(b"\x02" * 20), 0, 0, 7, Cid(b"other"))
+    key = f"compare:{HEX}:{mine.owner.hex()}"
+    await bench.loop.post(fx.CompareOutputs(key=key, deal_id=DEAL, job=b"job", ran=mine, others=(other, mine)))
+    await eventually(lambda: bench.loop.engine.statistics().outbox == 0)
+    (told,) = bench.deal_events(ev.OutputsCompared)
+    assert (told.deal_id, told.owner, told.same, told.detail) == (DEAL, mine.owner, (False, True), "looked at")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import pytest
 import trio
 
@@ -16,7 +17,7 @@ from mesh.exec.wasm.executor import WasmExecutor, open_wasm_executor
 from mesh.runner import JobRunner
 from mesh.store.blobs import BlobStore, open_blobs
 from mesh.transfer import BlobFetcher, BlobServer
-from protocols.deals.states import LocalResult
+from protocols.deals.states import LocalResult, Ran
 from protocols.job.canonical import (
     CanonicalGpus,
     CanonicalInput,
@@ -26,7 +27,7 @@ from protocols.job.canonical import (
     CanonicalResources,
     CanonicalVerify,
 )
-from protocols.units import Cid, DealId, RunId
+from protocols.units import Address, Cid, DealId, RunId
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing
@@ -277,4 +278,23 @@ async def test_a_run_that_comes_again_waits_for_the_one_that_ends(rig: Rig, even
 async def test_a_start_clears_what_a_crash_left(rig: Rig) -> None:
     (rig.scratch / "aa-run" / "result").mkdir(parents=True)
     await rig.runner.clear()
+    assert rig.left() == []
+
+
+async def test_results_are_compared_at_the_level_of_their_job(rig: Rig) -> None:
+    """Two machines whose JSON has another order, and a third that has another value."""
+
+    async def ran(written: str) -> Ran:
+        result = await rig.run(await rig.python(f"open('/out/r.json', 'w').write('{written}')"))
+        return Ran(Address(bytes(20)), result.outcome, result.exit_code, result.fuel, result.root)
+
+    one, other, wrong = await ran('{"a": 1, "b": 2}'), await ran('{"b": 2, "a": 1}'), await ran('{"a": 1, "b": 3}')
+    assert one.root != other.root
+    job = CanonicalJob.decode(await rig.python(""))
+    sorting = msgspec.structs.replace(job, verify=CanonicalVerify("canonical", canonicalisers=("sort-json",)))
+    deal_id = DealId(b"\x07" * 32)
+    same, detail = await rig.runner.compare(deal_id, sorting.encode(), one, (other, wrong, one))
+    assert same == (True, False, True)
+    assert "the same normal form" in detail
+    assert (await rig.runner.compare(deal_id, job.encode(), one, (other, one)))[0] == (False, True)
     assert rig.left() == []

@@ -14,6 +14,7 @@ from protocols import effects as fx
 from protocols.canonical import encode
 from protocols.deals import eip712
 from protocols.deals.inputs import post_tx
+from protocols.deals.states import Ran
 from protocols.disputes.file import DEFENDANT, DISPUTER, DisputeFile, PanelLog
 from protocols.envelope import envelope_digest, seal
 from protocols.hashing import keccak256
@@ -57,6 +58,10 @@ def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
     yield fx.FetchBlobs(key=f"fetch:{name}:result", deal_id=deal_id, purpose="result", peer=terms.provider, roots=roots)
     yield fx.ServeBlobs(key=f"serve:{name}", deal_id=deal_id, peer=terms.client, roots=(samples.root,))
     yield fx.RunJob(key=f"run:{name}", deal_id=deal_id, job=samples.job.encode(), audit=True)
+    ran = Ran(terms.deal.client, 0, 0, 7, samples.root)
+    yield fx.CompareOutputs(
+        key=f"compare:{name}:{ran.owner.hex()}", deal_id=deal_id, job=samples.job.encode(), ran=ran, others=(ran,)
+    )
     yield fx.CallPanel(key=f"panel:{name}:secret:0", deal_id=deal_id, purpose="panel secret", data=b"calldata")
     yield fx.OpenDispute(
         key=f"panel:{name}:dispute",

@@ -77,6 +77,9 @@ def audits() -> Iterator[st.Audit]:
             yield st.Audit(First(subject, budget, tries=2), elsewhere)
             first = ran(mine, root=OTHER)
             yield st.Audit(Second(subject, budget, Reexecution(mine, False), 2), elsewhere, first)
+            looking = st.Comparing(ran(THIRD, root=OTHER), Tokens(1))
+            yield st.Audit(First(subject, budget), RunHere(), comparing=looking)
+            yield st.Audit(Second(subject, budget, Reexecution(mine, False), 2), elsewhere, first, looking)
 
 
 ON_CHAIN = ("Committed", "Running", "Resulted", "Delivered", "Checking", "Accepted", "Rejected", "Claimed")
@@ -120,6 +123,8 @@ def inputs(state: st.DealState) -> Iterator[tuple[str, ins.DealInput]]:
     yield "audit differs", ins.AuditFinished(local_result(fuel=1))
     yield "audit useless", ins.AuditFinished(local_result(outcome=eip712.OutcomeCode.OOM))
     yield "round", ins.RoundKnown(7, ZERO_HASH)
+    for same in ((), (True,), (False,), (True, False), (False, True), (False, False)):
+        yield "compared", ins.Compared(THIRD, same, "why")
     yield "rerun agrees", ins.Rerun(ran(THIRD), THIRD, "", Tokens(1))
     yield "rerun differs", ins.Rerun(ran(THIRD, root=OTHER), THIRD, "", Tokens(1))
     yield "rerun useless", ins.Rerun(None, THIRD, "why", Tokens(1))

@@ -14,14 +14,15 @@ from devnet.sim.world import World
 from protocols import effects as fx
 from protocols import events as ev
 from protocols import views
-from protocols.deals import eip712
+from protocols.deals import checking, eip712
 from protocols.deals.states import Accepted, Checking, Claimed, DealState, Rejected, Settled
-from protocols.job.canonical import CanonicalVerify
+from protocols.handlers.deals import context
+from protocols.job.canonical import CanonicalVerify, level_params_of
 from protocols.messages.negotiation import InputRoot
 from protocols.reputation import Record, work_kind
 from protocols.runs import Done, Failed, MarketTerms, Run
 from protocols.state import PROVIDER
-from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, Tokens
+from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, Tokens, UnixSeconds
 from protocols.verify.audits import AwaitRound, RunElsewhere, RunHere
 
 PRICE = Tokens(10**17)
@@ -37,14 +38,16 @@ class Scene:
         lies: bool = False,
         budget: int = 4,
         audit_ppm: int | None = 1_000_000,
-        level: Literal["exact", "none"] = "exact",
+        level: Literal["exact", "none", "canonical", "numeric", "perceptual"] = "exact",
         passed: int = 0,
+        noisy: bool = False,
     ) -> None:
         self.job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify(level))
         self.world = World(1, network=NO_NOISE)
         self.client = self.world.add(free=FUNDS, stake=0)
         self.providers = [self.world.add(free=0, stake=FUNDS) for _ in range(providers)]
         self.provider.habits.honest = not lies
+        self.provider.habits.noisy = noisy
         for provider in self.providers:
             provider.offer = offer_of(self.world, provider)
         for node in (self.client, *self.providers):
@@ -304,3 +307,82 @@ def test_a_run_pays_for_its_re_execution_out_of_its_budget() -> None:
     assert [(one.deal_id, one.checks) for one in view.rechecks] == [
         (scene.deals[1].terms.deal_id, scene.first.terms.deal_id)
     ]
+
+
+def comparing(scene: Scene) -> bool:
+    deal = scene.first if scene.deals else None
+    return isinstance(deal, Checking) and deal.audit is not None and bool(deal.audit.comparing)
+
+
+@pytest.mark.parametrize("level", ["canonical", "numeric", "perceptual"])
+def test_other_bytes_that_are_the_same_result_at_the_deals_level_are_accepted(
+    level: Literal["canonical", "numeric", "perceptual"],
+) -> None:
+    scene = Scene(level=level, noisy=True)
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert isinstance(scene.run.status, Done)
+    assert scene.run.status.checked == "audited"
+    (told,) = scene.told("deal.compared")
+    assert (told["level"], told["found"]) == (level, "the same")
+    assert scene.first.terms.deal.level == eip712.Level[level.upper()]
+    assert scene.first.terms.deal.level_params == level_params_of(scene.job.verify)
+
+
+def test_exact_takes_no_other_bytes_and_looks_at_none() -> None:
+    scene = Scene(noisy=True)
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    assert scene.told("deal.compared") == []
+
+
+def test_another_result_is_refused_at_a_level_that_looks_at_the_bytes() -> None:
+    """The first look is at the result; the second, of a third owner's, at the result and at the first re-execution."""
+    scene = Scene(level="numeric", lies=True)
+    for one in scene.providers[1:]:
+        one.habits.noisy = True
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    assert isinstance(scene.first, Rejected)
+    assert scene.first.confirmed
+    assert [one["found"] for one in scene.told("deal.compared")] == ["another result"] * 2
+
+
+def test_a_restart_goes_on_with_a_comparison() -> None:
+    scene = Scene(level="numeric", noisy=True)
+    scene.until(lambda: comparing(scene))
+    scene.client.kill()
+    scene.client.start()
+    assert comparing(scene)
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert len(scene.told("deal.compared")) == 1
+
+
+def test_outputs_that_cannot_be_compared_are_computed_by_somebody_else() -> None:
+    scene = Scene(level="numeric", noisy=True)
+    scene.until(lambda: comparing(scene))
+    (key,) = [key for key in scene.client.outbox if key.startswith("compare:")]
+    answer = ev.OutputsCompared(
+        at=scene.world.now,
+        deal_id=scene.first.terms.deal_id,
+        owner=scene.client.env.signer.address,
+        same=(),
+        detail="too large",
+    )
+    scene.client.post(answer, (key,))
+    assert scene.asks(RunElsewhere)
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert len(scene.deals) == 2
+
+
+def test_time_that_is_up_ends_a_comparison_too() -> None:
+    scene = Scene(level="numeric", noisy=True)
+    scene.until(lambda: comparing(scene))
+    (key,) = [key for key in scene.client.outbox if key.startswith("compare:")]
+    scene.client.post(ev.ChainTimeMoved(at=scene.world.now, block=10**6, timestamp=deadline_of(scene)), ())
+    assert isinstance(scene.first, Accepted)
+    assert scene.first.checked == "bytes"
+    assert key not in scene.client.outbox
+
+
+def deadline_of(scene: Scene) -> UnixSeconds:
+    deal = scene.first
+    assert isinstance(deal, Checking)
+    return UnixSeconds(checking.check_by(deal, context(scene.client.state, scene.client.env)) + 1)

@@ -176,6 +176,7 @@ def output(path, name="o"):
         (replaced(outputs=(output("/o", ".."),)), "malformed"),
         (replaced(outputs=(output("/o"), output("/p"))), "malformed"),
         (replaced(constraints=("region =",)), "malformed"),
+        (replaced(verify=msgspec.structs.replace(job_of().verify, canonicalisers=("run-this",))), "malformed"),
         (replaced(executor="bash"), "malformed"),
         (replaced(seed=-1), "malformed"),
         (replaced(name=""), "malformed"),

@@ -162,6 +162,23 @@ def test_a_channel_does_not_silently_drop_what_verify_promises(small, problems_o
         assert parse_job(job | fits, {}, {}).settlement in ("auto", "channel")
 
 
+@pytest.mark.parametrize(
+    "verify",
+    [
+        {"level": "canonical", "canonicalisers": ["sort-json", "round-6"]},
+        {"level": "numeric", "rtol": "1e-5", "atol": "1e-9", "fraction": "0.99"},
+        {"level": "perceptual", "hamming": 6},
+    ],
+)
+def test_the_levels_that_look_at_the_bytes_are_supported(small, verify):
+    assert parse_job({**small, "verify": verify}, {}, {}).verify.level == verify["level"]
+
+
+@pytest.mark.parametrize(("names", "path"), [([], "verify.canonicalisers"), (["sort-jsn"], "verify.canonicalisers[0]")])
+def test_a_normal_form_is_named_and_built_in(small, problems_of, names, path):
+    assert list(problems_of({**small, "verify": {"level": "canonical", "canonicalisers": names}})) == [path]
+
+
 NOT_YET_JOBS: dict[str, dict[str, Any]] = {
     "executors oci and process": {"module": None, "image": "alpine"},
     "the shell form": {"run": "echo"},
@@ -177,7 +194,7 @@ NOT_YET_JOBS: dict[str, dict[str, Any]] = {
     "asking for a fresh GPU proof": {"receipt": "2h"},
     "runtime runsc": {"runtime": "runsc"},
     "network access": {"network": {"allow": ["example.org"]}, "verify": {"level": "none"}},
-    "this verification level": {"verify": {"level": "numeric", "rtol": "1e-5", "fraction": "0.99"}},
+    "replicas": {"verify": {"level": "replicate", "n": 3, "agree": 2}},
     "numeric classes": {"verify": {"class": "same"}},
     "checkpoints": {"checkpoint": {"path": "/c", "interval": "1m"}},
     "arrays of runs": {"array": 4},
