@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.exec.executor import Limits, OutcomeState, Stream, ignore_log
-from mesh.exec.wasm.client import Child, ChildLied
+from mesh.exec.wasm.client import Child
 from mesh.exec.wasm.executor import believable
-from mesh.exec.wasm.wire import FRAME_HEADER, MAX_FRAME_BYTES, FrameType, JobResult
+from mesh.exec.wasm.verdicts import ChildLied, JobResult
+from mesh.exec.wasm.wire import FRAME_HEADER, MAX_FRAME_BYTES, FrameType
 from mesh.exec.wasm.work_dir import LogFiles
 
 LIMITS = Limits(wall_ms=1, fuel=100, memory_mib=1, disk_mib=0, stdout_bytes=10, max_files=0)
 
 
-async def heard(written: bytes) -> list[tuple[FrameType, bytes]]:
+async def heard(written: bytes) -> list[tuple[int, bytes]]:
     """What the node takes from a child that wrote this and died."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     read_fd, write_fd = os.pipe()
@@ -26,7 +27,7 @@ async def heard(written: bytes) -> list[tuple[FrameType, bytes]]:
     os.close(write_fd)
     theirs.close()
     child = Child(ours, read_fd, lambda: None)
-    frames: list[tuple[FrameType, bytes]] = []
+    frames: list[tuple[int, bytes]] = []
     try:
         await child.frames(lambda kind, data: frames.append((kind, data)))
         assert await child.ended() is None

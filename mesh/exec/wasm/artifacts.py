@@ -17,7 +17,8 @@ import trio
 from mesh.exec.executor import ExecutorUnavailable, JobRefused
 from mesh.exec.wasm.client import Child
 from mesh.exec.wasm.pin import artifact_salt
-from mesh.exec.wasm.wire import CompileResult, CompileSpec, EndReason, FrameType, Start
+from mesh.exec.wasm.verdicts import CompileResult
+from mesh.exec.wasm.wire import CompileSpec, EndReason, FrameType, Start
 
 __all__ = ["MAX_MODULE_BYTES", "ArtifactCache", "CompileLimits", "Launcher"]
 
@@ -126,10 +127,10 @@ class ArtifactCache:
             answers: list[CompileResult] = []
             errors: list[str] = []
 
-            def take(kind: FrameType, payload: bytes) -> None:
-                if kind is FrameType.RESULT:
+            def take(kind: int, payload: bytes) -> None:
+                if kind == FrameType.RESULT:
                     answers.append(msgspec.msgpack.decode(payload, type=CompileResult))
-                elif kind is FrameType.ERROR:
+                elif kind == FrameType.ERROR:
                     errors.append(payload.decode(errors="replace"))
 
             try:
@@ -141,7 +142,7 @@ class ArtifactCache:
             os.close(module_fd)
         if answers:
             return answers[0]
-        if ended is None or ended.reason is EndReason.NOT_STARTED or errors:
+        if ended is None or ended.reason == EndReason.NOT_STARTED or errors:
             why = errors[0] if errors else ended.detail if ended else "the zygote ended"
             raise ExecutorUnavailable(f"compiling failed by our own fault: {why}")
         return CompileResult("compile_limit", f"compiling it takes more than {limits.cpu_s} s or too much memory")

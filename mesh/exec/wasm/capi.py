@@ -11,7 +11,8 @@ import ctypes
 import os
 import sys
 from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
-from typing import Any, Final
+
+from mesh.exec.wasm.lean import Any, Final
 
 __all__ = [
     "CALLBACK",

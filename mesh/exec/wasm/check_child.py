@@ -6,11 +6,10 @@ import signal
 import socket
 from collections.abc import Callable
 
-import msgspec
-
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import Confinement, confine
-from mesh.exec.wasm.wire import FrameType, SandboxReport
+from mesh.exec.wasm.verdicts import SandboxReport
+from mesh.exec.wasm.wire import FrameType
 
 __all__ = ["check_sandbox"]
 
@@ -35,7 +34,7 @@ def check_sandbox(report_fd: int, parent_pid: int) -> None:
         ]
     leaks = tuple(name for name, attempt in attempts if _succeeds(attempt))
     report = SandboxReport(landlock_abi=abi, seccomp=seccomp, uid=uid, leaks=leaks, detail="")
-    Reporter(report_fd).send(FrameType.RESULT, msgspec.msgpack.encode(report))
+    Reporter(report_fd).send(FrameType.RESULT, report.pack())
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

@@ -9,23 +9,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-import msgspec
 import trio
 
 from mesh.exec.executor import ExecutorUnavailable
 from mesh.exec.wasm.pin import check_installed
+from mesh.exec.wasm.verdicts import ChildLied, Ended
 from mesh.exec.wasm.wire import (
     FRAME_HEADER,
     KILL,
     MAX_DATAGRAM_BYTES,
     MAX_FRAME_BYTES,
-    Ended,
+    READY,
     FrameType,
-    Ready,
     Start,
+    pack_start,
 )
 
-__all__ = ["Child", "ChildLied", "Zygote"]
+__all__ = ["Child", "Zygote"]
 
 START_TIMEOUT_S: Final = 30.0
 """A zygote imports wasmtime and is ready in 0.2 s; a loaded machine takes ten times that."""
@@ -33,23 +33,12 @@ START_TIMEOUT_S: Final = 30.0
 KILL_GRACE_S: Final = 1.0
 """From asking the zygote for a kill to killing the zygote itself, which takes every child with it."""
 
-_FRAME_TYPES: Final = frozenset(int(kind) for kind in FrameType)
+_FRAME_TYPES: Final = frozenset({FrameType.STDOUT, FrameType.STDERR, FrameType.RESULT, FrameType.ERROR})
 
 _READ_BYTES: Final = 65_536
 """One read of a report pipe: the size of a Linux pipe."""
 
-_BOOT: Final = (
-    "import sys; sys.path[:] = {path!r}; sys.modules['typing_extensions'] = None; "
-    "from mesh.exec.wasm.zygote import main; main({fd}, {pid})"
-)
-"""msgspec takes `typing_extensions` where there is one and does without where there is none: it would bring `inspect`, `ast`
-and `tokenize` along, 1.4 MiB that every fork pays for."""
-
-
-class ChildLied(Exception):
-    """A child wrote something that our own code never writes: it is no longer ours. It is killed and nothing it said
-    counts.
-    """
+_BOOT: Final = "import sys; sys.path[:] = {path!r}; from mesh.exec.wasm.zygote import main; main({fd}, {pid})"
 
 
 class Child:
@@ -73,7 +62,7 @@ class Child:
         with suppress(OSError):
             self._status.send(KILL)
 
-    async def frames(self, take: Callable[[FrameType, bytes], None]) -> None:
+    async def frames(self, take: Callable[[int, bytes], None]) -> None:
         """Hand every frame to ``take`` until the child closes its pipe, which it does by dying.
 
         Raises:
@@ -89,7 +78,7 @@ class Child:
                 end = FRAME_HEADER.size + length
                 if len(buffer) < end:
                     break
-                take(FrameType(kind), bytes(buffer[FRAME_HEADER.size : end]))
+                take(kind, bytes(buffer[FRAME_HEADER.size : end]))
                 del buffer[:end]
 
     async def ended(self) -> Ended | None:
@@ -102,7 +91,7 @@ class Child:
                 continue
             except ConnectionError:
                 data = b""
-            self._ended = msgspec.msgpack.decode(data, type=Ended) if data else None
+            self._ended = Ended.read(data) if data else None
             self._done = True
         return self._ended
 
@@ -176,17 +165,16 @@ class Zygote:
                 cwd="/",
             )
         zygote = cls(process, ours)
-        ready: Ready | None = None
+        ready = False
         try:
             with trio.move_on_after(START_TIMEOUT_S), suppress(ConnectionError):
                 await trio.lowlevel.wait_readable(ours.fileno())
-                data = ours.recv(MAX_DATAGRAM_BYTES)
-                ready = msgspec.msgpack.decode(data, type=Ready) if data else None
+                ready = ours.recv(MAX_DATAGRAM_BYTES) == READY
         finally:
-            if ready is None:
+            if not ready:
                 zygote.kill()
                 ours.close()
-        if ready is None:
+        if not ready:
             raise ExecutorUnavailable("the wasm zygote did not start: run `mesh doctor` to see what is missing")
         return zygote
 
@@ -210,7 +198,7 @@ class Zygote:
         child = Child(ours, report_read, self.kill)
         try:
             with theirs, suppress(ConnectionError):
-                await self._send(msgspec.msgpack.encode(spec), [theirs.fileno(), report_write, *fds])
+                await self._send(pack_start(spec), [theirs.fileno(), report_write, *fds])
                 return child
         except BaseException:
             os.close(report_write)

@@ -3,14 +3,13 @@
 import os
 from typing import Final
 
-import msgspec
-
 from mesh.exec.wasm import compiler
 from mesh.exec.wasm.capi import EXTERN_FUNC, EXTERN_MEMORY, EngineRefused
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import Confinement, confine
+from mesh.exec.wasm.verdicts import CompileResult
 from mesh.exec.wasm.wasi.preview1 import MODULE_NAME, SIGNATURES, Preview1
-from mesh.exec.wasm.wire import CompileResult, CompileSpec, FrameType
+from mesh.exec.wasm.wire import CompileSpec, FrameType
 
 __all__ = ["compile_module"]
 
@@ -35,7 +34,7 @@ def compile_module(
         parent_pid,
     )
     result = _compile(spec, module_fd, artifact_fd, engine, preview)
-    reporter.send(FrameType.RESULT, msgspec.msgpack.encode(result))
+    reporter.send(FrameType.RESULT, result.pack())
 
 
 def _compile(spec: CompileSpec, module_fd: int, artifact_fd: int, engine: int, preview: Preview1) -> CompileResult:

@@ -26,10 +26,11 @@ from mesh.exec.executor import (
     ignore_log,
 )
 from mesh.exec.wasm.artifacts import ArtifactCache, CompileLimits
-from mesh.exec.wasm.client import Child, ChildLied, Zygote
+from mesh.exec.wasm.client import Child, Zygote
 from mesh.exec.wasm.probe import probe
 from mesh.exec.wasm.request import check_limits, check_request, read_module
-from mesh.exec.wasm.wire import Ended, EndReason, FrameType, JobResult, OutputSpec, RunSpec, Start
+from mesh.exec.wasm.verdicts import ChildLied, Ended, JobResult
+from mesh.exec.wasm.wire import EndReason, FrameType, RunSpec, Start
 from mesh.exec.wasm.work_dir import LogFiles, close_all, open_inputs, open_outputs, prepare_work_dir
 
 __all__ = ["MAX_RUNNING", "WasmExecutor", "believable", "open_wasm_executor"]
@@ -167,7 +168,7 @@ class WasmExecutor:
                 seed=job.seed,
                 epoch_s=job.epoch,
                 inputs=tuple((path, folder) for (path, _), folder in zip(job.inputs, folders, strict=True)),
-                outputs=tuple(OutputSpec(rule.path, rule.max_bytes, rule.max_files) for rule in job.outputs),
+                outputs=tuple((rule.path, rule.max_bytes, rule.max_files) for rule in job.outputs),
                 fuel=limits.fuel,
                 memory_bytes=limits.memory_mib << 20,
                 disk_bytes=limits.disk_mib << 20,
@@ -192,13 +193,13 @@ class WasmExecutor:
 async def _follow(child: Child, verdict: _Verdict, logs: LogFiles, limits: Limits, cancel: trio.Event | None) -> None:
     """Until the child's pipe closes. A child that lies is killed and keeps no verdict."""
 
-    def take(kind: FrameType, payload: bytes) -> None:
+    def take(kind: int, payload: bytes) -> None:
         match kind:
             case FrameType.STDOUT | FrameType.STDERR:
                 logs.append(Stream(kind), payload)
             case FrameType.RESULT:
-                verdict.result = believable(msgspec.msgpack.decode(payload, type=JobResult), limits)
-            case FrameType.ERROR:
+                verdict.result = believable(JobResult.read(payload), limits)
+            case _:
                 verdict.error = payload.decode(errors="replace")[:_MAX_DETAIL]
 
     if cancel is None:
@@ -210,10 +211,10 @@ async def _follow(child: Child, verdict: _Verdict, logs: LogFiles, limits: Limit
         nursery.cancel_scope.cancel()
 
 
-async def _listen(child: Child, take: Callable[[FrameType, bytes], None], verdict: _Verdict) -> None:
+async def _listen(child: Child, take: Callable[[int, bytes], None], verdict: _Verdict) -> None:
     try:
         await child.frames(take)
-    except (ChildLied, msgspec.DecodeError) as lie:
+    except ChildLied as lie:
         child.kill()
         verdict.result = None
         verdict.error = f"the job's process broke its own protocol: {lie}"

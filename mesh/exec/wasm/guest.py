@@ -1,9 +1,9 @@
 """How is a compiled module brought to life in this process?"""
 
 import ctypes
-from typing import Final
 
 from mesh.exec.wasm import capi
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.wasi.preview1 import Preview1
 
 __all__ = ["Guest"]

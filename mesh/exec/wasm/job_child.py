@@ -1,19 +1,17 @@
 """What does the child process of one job do, from fork to exit?"""
 
 import os
-from typing import Final
-
-import msgspec
 
 from mesh.exec.wasm.capi import TRAP_OUT_OF_FUEL, EngineRefused, GuestTrapped
 from mesh.exec.wasm.guest import Guest
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.mounts import build_world
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import Confinement, confine
 from mesh.exec.wasm.wasi.preview1 import Preview1
 from mesh.exec.wasm.wasi.quota import EndKind, JobEnded
 from mesh.exec.wasm.wasi.world import World
-from mesh.exec.wasm.wire import FrameType, JobResult, RunSpec
+from mesh.exec.wasm.wire import FrameType, RunSpec, pack_result
 
 __all__ = ["run_job"]
 
@@ -69,10 +67,10 @@ def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: int, preview:
         ),
         parent_pid,
     )
-    reporter.send(FrameType.RESULT, msgspec.msgpack.encode(_execute(spec, artifact_fd, engine, preview, world)))
+    reporter.send(FrameType.RESULT, _execute(spec, artifact_fd, engine, preview, world))
 
 
-def _execute(spec: RunSpec, artifact_fd: int, engine: int, preview: Preview1, world: World) -> JobResult:
+def _execute(spec: RunSpec, artifact_fd: int, engine: int, preview: Preview1, world: World) -> bytes:
     guest = Guest(engine, preview)
     try:
         guest.load(_read_all(artifact_fd), spec.fuel, spec.memory_bytes)
@@ -113,6 +111,8 @@ def _ended(end: JobEnded) -> tuple[int, int, str]:
             return OUTPUT_LIMIT, -1, end.detail
         case EndKind.DISK_LIMIT:
             return DISK_LIMIT, -1, end.detail
+        case _:
+            raise ValueError(f"an end of no known kind: {end.kind}")
 
 
 def _trapped(trap: GuestTrapped) -> tuple[int, int, str]:
@@ -129,15 +129,14 @@ def _short(text: str) -> str:
 
 def _result(
     world: World, state: int, detail: str, *, exit_code: int = -1, fuel: int = -1, artifact_refused: bool = False
-) -> JobResult:
-    return JobResult(
-        state=state,
-        exit_code=exit_code,
-        fuel=fuel,
-        memory_bytes=world.memory.size_bytes(),
-        stdout_truncated=world.stdout.truncated,
-        stderr_truncated=world.stderr.truncated,
-        detail=detail,
+) -> bytes:
+    return pack_result(
+        state,
+        exit_code,
+        fuel,
+        world.memory.size_bytes(),
+        (world.stdout.truncated, world.stderr.truncated),
+        detail,
         artifact_refused=artifact_refused,
     )
 

@@ -4,16 +4,18 @@ Sources: linux/landlock.h, linux/seccomp.h, linux/filter.h, asm/unistd.h of Linu
 """
 
 import os
-from typing import Final, NamedTuple
+
+from mesh.exec.wasm.lean import Final
 
 __all__ = ["ARCHES", "Arch", "this_arch"]
 
 
-class Arch(NamedTuple):
+class Arch:
     """One CPU architecture: its seccomp audit number and the allowed system calls."""
 
-    audit: int
-    allowed: tuple[int, ...]
+    def __init__(self, audit: int, allowed: tuple[int, ...]) -> None:
+        self.audit = audit
+        self.allowed = allowed
 
 
 _X86_64: Final = {

@@ -3,9 +3,8 @@
 import os
 import posixpath
 import stat
-from collections.abc import Callable
-from typing import Final
 
+from mesh.exec.wasm.lean import Callable, Final
 from mesh.exec.wasm.sandbox import NOBODY
 from mesh.exec.wasm.wasi.quota import Quota
 from mesh.exec.wasm.wasi.tree import File, InodeCounter, Tree, TreeRefused
@@ -59,9 +58,9 @@ def build_world(
     for guest_path, tree in trees.items():
         world.mount(guest_path, tree)
     everything = Quota("all outputs", spec.disk_bytes, spec.max_files)
-    for fd, output in zip(output_fds, spec.outputs, strict=True):
-        own = Quota(output.guest_path, output.max_bytes, output.max_files)
-        world.mount(output.guest_path, Tree(fd, inodes, now, writable=True, quotas=(own, everything)))
+    for fd, (guest_path, max_bytes, max_files) in zip(output_fds, spec.outputs, strict=True):
+        own = Quota(guest_path, max_bytes, max_files)
+        world.mount(guest_path, Tree(fd, inodes, now, writable=True, quotas=(own, everything)))
     return world
 
 

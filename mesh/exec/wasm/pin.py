@@ -5,7 +5,7 @@ give equal bytes and equal fuel. Nothing here imports wasmtime, so the node may.
 else is needed is imported where it is used, because every job's fork pays for the modules that the zygote has loaded.
 """
 
-from typing import Final
+from mesh.exec.wasm.lean import Final
 
 __all__ = [
     "DETERMINISM",

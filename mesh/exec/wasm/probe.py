@@ -22,7 +22,8 @@ from mesh.exec.executor import (
 )
 from mesh.exec.wasm.artifacts import ArtifactCache, Launcher
 from mesh.exec.wasm.pin import DETERMINISM, check_installed
-from mesh.exec.wasm.wire import CheckSpec, FrameType, SandboxReport
+from mesh.exec.wasm.verdicts import SandboxReport
+from mesh.exec.wasm.wire import CheckSpec, FrameType
 
 __all__ = ["Runner", "probe"]
 
@@ -148,8 +149,8 @@ async def _sandbox(launch: Launcher) -> tuple[SelfTest, IsolationLevel, str]:
     reports: list[SandboxReport] = []
     errors: list[str] = []
 
-    def take(kind: FrameType, payload: bytes) -> None:
-        if kind is FrameType.RESULT:
+    def take(kind: int, payload: bytes) -> None:
+        if kind == FrameType.RESULT:
             reports.append(msgspec.msgpack.decode(payload, type=SandboxReport))
         else:
             errors.append(payload.decode(errors="replace"))

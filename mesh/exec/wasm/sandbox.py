@@ -7,14 +7,10 @@ Each step is one-way. Pure ctypes: no package and no privilege is needed.
 import ctypes
 import os
 import resource
-import signal
 import struct
-from collections.abc import Iterable
-from typing import Final
-
-from msgspec import Struct
 
 from mesh.exec.wasm.kernel import Arch, this_arch
+from mesh.exec.wasm.lean import Final, Iterable
 
 __all__ = ["NOBODY", "Confinement", "SandboxBroken", "confine", "die_with_parent", "landlock_abi", "name_process"]
 
@@ -25,6 +21,9 @@ MIN_LANDLOCK_ABI: Final = 2
 """ABI 1 forbids every rename between folders, which would make jobs behave differently; we take 2 (Linux 5.19) or
 none.
 """
+
+_SIGKILL: Final = 9
+"""The module `signal` would bring `enum` along."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -57,23 +56,36 @@ class SandboxBroken(OSError):
     """The kernel offers a protection and then refused it. The job must not start."""
 
 
-class Confinement(Struct, frozen=True, kw_only=True):
-    """What one child may use. Descriptors name folders that were opened before."""
+class Confinement:
+    """What one child may use. Descriptors name folders that were opened before.
 
-    cpu_s: int
-    data_bytes: int
-    """Writable private memory beyond what the process holds now (RLIMIT_DATA): a second wall behind wasmtime's own
-    limit.
+    ``data_bytes`` is writable private memory beyond what the process holds now (RLIMIT_DATA): a second wall behind
+    wasmtime's own limit.
     """
-    file_bytes: int
-    open_files: int
-    readable_fds: tuple[int, ...] = ()
-    writable_fds: tuple[int, ...] = ()
+
+    __slots__ = ("cpu_s", "data_bytes", "file_bytes", "open_files", "readable_fds", "writable_fds")
+
+    def __init__(
+        self,
+        *,
+        cpu_s: int,
+        data_bytes: int,
+        file_bytes: int,
+        open_files: int,
+        readable_fds: tuple[int, ...] = (),
+        writable_fds: tuple[int, ...] = (),
+    ) -> None:
+        self.cpu_s = cpu_s
+        self.data_bytes = data_bytes
+        self.file_bytes = file_bytes
+        self.open_files = open_files
+        self.readable_fds = readable_fds
+        self.writable_fds = writable_fds
 
 
 def die_with_parent(parent_pid: int) -> None:
     """SIGKILL when the parent's thread dies; also when it died already."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
 
@@ -111,19 +123,34 @@ def landlock_abi() -> int:
 _LANDLOCK_ABI: Final = landlock_abi()
 
 
+def _held_bytes() -> int:
+    """Writable private memory of this process now."""
+    statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(statm, 100).split()[5]) * _PAGE_BYTES
+    finally:
+        os.close(statm)
+
+
+_HARD: Final = {
+    name: resource.getrlimit(name)[1]
+    for name in (
+        resource.RLIMIT_CPU,
+        resource.RLIMIT_DATA,
+        resource.RLIMIT_FSIZE,
+        resource.RLIMIT_NOFILE,
+        resource.RLIMIT_CORE,
+        resource.RLIMIT_MEMLOCK,
+        resource.RLIMIT_MSGQUEUE,
+    )
+}
+"""What the machine allows: asked once, in the zygote, which never changes its own."""
+
+
 def _limit_resources(limits: Confinement) -> None:
-    with open("/proc/self/statm", "rb", buffering=0) as statm:
-        held = int(statm.read(100).split()[5]) * _PAGE_BYTES
-    for name, value in (
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_DATA, held + limits.data_bytes),
-        (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_NOFILE, limits.open_files),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-    ):
-        hard = resource.getrlimit(name)[1]
+    data_bytes = _held_bytes() + limits.data_bytes
+    values = (limits.cpu_s, data_bytes, limits.file_bytes, limits.open_files, 0, 0, 0)
+    for (name, hard), value in zip(_HARD.items(), values, strict=True):
         wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (wanted, wanted))
 
@@ -141,14 +168,20 @@ def _drop_root(owned_fds: Iterable[int]) -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def _landlock(abi: int, readable: Iterable[int], writable: Iterable[int]) -> None:
-    """Deny every file, every TCP port, every abstract socket and every signal out, but for the named folders."""
+def _ruleset(abi: int) -> bytes:
+    """``struct landlock_ruleset_attr`` that handles everything this ABI knows."""
     bits = {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)
     attributes = struct.pack("=Q", (1 << bits) - 1)
     if abi >= 4:
         attributes += struct.pack("=Q", 0b11)
     if abi >= 6:
         attributes += struct.pack("=Q", 0b11)
+    return attributes
+
+
+def _landlock(abi: int, readable: Iterable[int], writable: Iterable[int]) -> None:
+    """Deny every file, every TCP port, every abstract socket and every signal out, but for the named folders."""
+    attributes = _ruleset(abi)
     ruleset = _syscall(_NR_LANDLOCK_CREATE, attributes, len(attributes), 0)
     extra = _REFER | (_TRUNCATE if abi >= 3 else 0)
     rules = [(fd, _READ) for fd in readable] + [(fd, _READ | _WRITE | extra) for fd in writable]

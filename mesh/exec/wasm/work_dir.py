@@ -6,7 +6,7 @@ from typing import Final
 
 from mesh.exec.executor import JobRefused, JobRequest, LogChunk, LogSink, Stream
 from mesh.exec.logs import StreamChain, log_head
-from mesh.exec.wasm.client import ChildLied
+from mesh.exec.wasm.verdicts import ChildLied
 from protocols.units import Hash32
 
 __all__ = ["LogFiles", "close_all", "open_inputs", "open_outputs", "prepare_work_dir"]

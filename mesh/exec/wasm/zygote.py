@@ -5,19 +5,26 @@ the next job does not even wait for that. It answers to one control socket; when
 kills every child and ends. It never reads a byte of a job: only children do, locked in, and each only of one job.
 """
 
-import contextlib
 import gc
 import os
 import select
-import signal
-import socket
 import time
-from typing import Final, NoReturn
-
-import msgspec
+from _signal import SIG_IGN, SIGINT, SIGKILL, SIGPIPE, signal  # type: ignore[import-not-found]  # without `enum`
+from _socket import (  # without `selectors` and `enum`
+    AF_UNIX,
+    CMSG_LEN,
+    MSG_DONTWAIT,
+    SCM_RIGHTS,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+    socketpair,
+)
+from struct import Struct
 
 from mesh.exec.wasm.engine import build_engine
 from mesh.exec.wasm.job_child import run_job
+from mesh.exec.wasm.lean import Final, NoReturn
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import die_with_parent, name_process
 from mesh.exec.wasm.wasi.preview1 import Preview1
@@ -26,15 +33,16 @@ from mesh.exec.wasm.wire import (
     KILL,
     MAX_DATAGRAM_BYTES,
     MAX_PASSED_FDS,
+    READY,
+    START,
     ZYGOTE_NAME,
     CheckSpec,
     CompileSpec,
-    Ended,
     EndReason,
     FrameType,
-    Ready,
     RunSpec,
-    Start,
+    pack_ended,
+    unpack_start,
 )
 
 __all__ = ["Zygote", "main"]
@@ -51,31 +59,31 @@ _QUIET_MS: Final = 20
 _NICENESS: Final = 5
 """Added to a child's: a machine full of spinning jobs must still hear that one of them is to be killed."""
 
-_START: Final = msgspec.msgpack.Decoder(Start)
+_FD_BYTES: Final = 4
 
 
 class _Child:
     """One forked child and what the node is still owed about it."""
 
-    def __init__(self, pid: int, pidfd: int, status: socket.socket, wall_ms: int) -> None:
+    def __init__(self, pid: int, pidfd: int, status: socket, wall_ms: int) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.status = status
         self.started = time.monotonic()
         self.deadline = self.started + wall_ms / 1000
-        self.reason = EndReason.BY_ITSELF
+        self.reason: int = EndReason.BY_ITSELF
 
-    def kill(self, reason: EndReason) -> None:
+    def kill(self, reason: int) -> None:
         """SIGKILL; the first reason counts. It is ours and not yet reaped, so the pid is still its own."""
-        if self.reason is EndReason.BY_ITSELF:
+        if self.reason == EndReason.BY_ITSELF:
             self.reason = reason
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, SIGKILL)
 
 
 class _Spare:
     """A child that was forked ahead and waits for its one start."""
 
-    def __init__(self, pid: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, channel: socket) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self._channel = channel
@@ -83,7 +91,7 @@ class _Spare:
     def take(self, data: bytes, fds: list[int]) -> bool:
         """Hand it a start. False when it is dead: then it is reaped."""
         try:
-            socket.send_fds(self._channel, [data], fds)
+            _send_fds(self._channel, data, fds)
         except OSError:
             self.discard()
             return False
@@ -93,7 +101,7 @@ class _Spare:
     def discard(self) -> None:
         """End and reap it."""
         self._channel.close()
-        os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.pidfd)
 
@@ -101,7 +109,7 @@ class _Spare:
 class Zygote:
     """The loop: take starts, watch children, report ends, and keep one child in hand when there is nothing to do."""
 
-    def __init__(self, control: socket.socket, engine: int) -> None:
+    def __init__(self, control: socket, engine: int) -> None:
         self._pid = os.getpid()
         self._control = control
         self._engine = engine
@@ -145,41 +153,40 @@ class Zygote:
         """Until the next deadline, or until it is quiet enough to fork ahead: at once when no job wants the processor."""
         if self._wants_spare:
             return _QUIET_MS if self._children else 0
-        waiting = [child.deadline for child in self._children.values() if child.reason is EndReason.BY_ITSELF]
+        waiting = [child.deadline for child in self._children.values() if child.reason == EndReason.BY_ITSELF]
         return max(0, int((min(waiting) - time.monotonic()) * 1000) + 1) if waiting else None
 
     def _take_start(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self._control, MAX_DATAGRAM_BYTES, MAX_PASSED_FDS)
+        data, fds = _receive(self._control)
         if not data:
             return False
-        spec = _START.decode(data)
-        status = socket.socket(fileno=fds[0])
+        _, wall_ms = START.unpack_from(data)
+        status = socket(fileno=fds[0])
         spare, self._spare, self._wants_spare = self._spare, None, True
         if spare and spare.take(data, fds[1:]):
-            self._watch(_Child(spare.pid, spare.pidfd, status, spec.wall_ms))
+            self._watch(_Child(spare.pid, spare.pidfd, status, wall_ms))
         else:
-            self._fork(spec, status, fds)
+            self._fork(data, wall_ms, status, fds)
         for fd in fds[1:]:
             os.close(fd)
         return True
 
-    def _fork(self, spec: Start, status: socket.socket, fds: list[int]) -> None:
+    def _fork(self, data: bytes, wall_ms: int, status: socket, fds: list[int]) -> None:
         """A child that was not forked ahead: the second of two jobs that start at once."""
         try:
             pid = os.fork()
         except OSError as error:
-            detail = f"cannot fork: {error}"
-            status.send(msgspec.msgpack.encode(Ended(0, EndReason.NOT_STARTED, 0, 0, 0, detail)))
+            status.send(pack_ended(0, EndReason.NOT_STARTED, detail=f"cannot fork: {error}"))
             status.close()
             return
         if pid == 0:
-            self.become_child(spec, fds)
-        self._watch(_Child(pid, os.pidfd_open(pid), status, spec.wall_ms))
+            self.become_child(data, fds)
+        self._watch(_Child(pid, os.pidfd_open(pid), status, wall_ms))
 
     def _fork_ahead(self) -> None:
         """The next job's child. A machine that has no room for it now will say so when there is a job."""
         self._wants_spare = False
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         try:
             pid = os.fork()
         except OSError:
@@ -190,14 +197,14 @@ class Zygote:
             self._spare = _Spare(pid, ours)
         theirs.close()
 
-    def _await_start(self, channel: socket.socket) -> NoReturn:
+    def _await_start(self, channel: socket) -> NoReturn:
         """In a fork ahead of its job: all that does not depend on the job, then wait for it. No start is an end."""
         try:
             _detach(self._pid, [channel.fileno()])
-            data, fds, _, _ = socket.recv_fds(channel, MAX_DATAGRAM_BYTES, MAX_PASSED_FDS)
+            data, fds = _receive(channel)
             channel.close()
             if data:
-                self._do(_START.decode(data), fds)
+                self._do(data, fds)
         finally:
             os._exit(_ERROR_EXIT)
 
@@ -209,7 +216,7 @@ class Zygote:
     def _attend(self, child: _Child, fd: int) -> None:
         if fd == child.pidfd:
             self._report_end(child)
-        elif child.reason is EndReason.BY_ITSELF:
+        elif child.reason == EndReason.BY_ITSELF:
             child.kill(EndReason.KILLED)  # a word on this socket, or its end, means one thing
             self._poll.unregister(fd)
 
@@ -220,39 +227,58 @@ class Zygote:
         for fd in (child.status.fileno(), child.pidfd):
             del self._children[fd]
         self._poll.unregister(child.pidfd)
-        if child.reason is EndReason.BY_ITSELF or child.reason is EndReason.WALL:
+        if child.reason == EndReason.BY_ITSELF or child.reason == EndReason.WALL:
             self._poll.unregister(child.status)
         os.close(child.pidfd)
-        ended = Ended(status, child.reason, wall_ms, cpu_ms, usage.ru_maxrss * 1024)
-        with contextlib.suppress(OSError):  # the node closed its end: nobody is waiting for this
-            child.status.send(msgspec.msgpack.encode(ended), socket.MSG_DONTWAIT)
-        with contextlib.suppress(OSError):  # closing over an unread word would reset the node's end and lose ours
-            child.status.recv(len(KILL), socket.MSG_DONTWAIT)
-        child.status.close()
+        _say_last(child.status, pack_ended(status, child.reason, wall_ms, cpu_ms, usage.ru_maxrss * 1024))
 
-    def become_child(self, spec: Start, fds: list[int]) -> NoReturn:
+    def become_child(self, data: bytes, fds: list[int]) -> NoReturn:
         """In the fork: drop everything but our own descriptors, do the one thing, end.
 
         ``fds``: status socket (the zygote's), report pipe, then what the start names.
         """
         try:
             _detach(self._pid, fds[1:])
-            self._do(spec, fds[1:])
+            self._do(data, fds[1:])
         finally:
             os._exit(_ERROR_EXIT)
 
-    def _do(self, spec: Start, fds: list[int]) -> NoReturn:
+    def _do(self, data: bytes, fds: list[int]) -> NoReturn:
         """The one thing that this child is for. ``fds``: report pipe, then what the start names."""
         code = _ERROR_EXIT
         name_process(JOB_NAME)
         try:
-            _child_main(spec, fds[0], fds[1:], self._engine, self._preview, self._pid)
+            _child_main(data, fds[0], fds[1:], self._engine, self._preview, self._pid)
             code = 0
         except Exception as error:  # our own fault, whatever it is: the node hears it and calls it infra_error
             text = f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
             Reporter(fds[0]).send(FrameType.ERROR, text.encode())
         finally:
             os._exit(code)
+
+
+def _say_last(status: socket, word: bytes) -> None:
+    """One word, unless the node closed its end: then nobody waits for it."""
+    try:
+        status.send(word, MSG_DONTWAIT)
+        status.recv(len(KILL), MSG_DONTWAIT)  # closing over an unread word would reset the node's end and lose ours
+    except OSError:
+        return
+    finally:
+        status.close()
+
+
+def _send_fds(channel: socket, data: bytes, fds: list[int]) -> None:
+    channel.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, Struct(f"{len(fds)}i").pack(*fds))])
+
+
+def _receive(channel: socket) -> tuple[bytes, list[int]]:
+    """One datagram and its descriptors; no bytes at the end."""
+    data, passed, _, _ = channel.recvmsg(MAX_DATAGRAM_BYTES, CMSG_LEN(MAX_PASSED_FDS * _FD_BYTES))
+    fds: list[int] = []
+    for _, _, packed in passed:
+        fds += Struct(f"{len(packed) // _FD_BYTES}i").unpack(packed)
+    return data, fds
 
 
 def _detach(parent_pid: int, keep: list[int]) -> None:
@@ -263,8 +289,9 @@ def _detach(parent_pid: int, keep: list[int]) -> None:
     _close_all_but(keep)
 
 
-def _child_main(spec: Start, report_fd: int, fds: list[int], engine: int, preview: Preview1, parent_pid: int) -> None:
+def _child_main(data: bytes, report_fd: int, fds: list[int], engine: int, preview: Preview1, parent_pid: int) -> None:
     """What a job does not need is loaded here, before anything is closed: every fork would pay for it."""
+    spec = unpack_start(data)
     match spec:
         case RunSpec():
             run_job(spec, fds, report_fd, engine, preview, parent_pid)
@@ -291,13 +318,13 @@ def main(control_fd: int, node_pid: int) -> None:
     """Serve the control socket with this number until it closes."""
     name_process(ZYGOTE_NAME)
     die_with_parent(node_pid)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    control = socket.socket(fileno=control_fd)
+    signal(SIGINT, SIG_IGN)
+    signal(SIGPIPE, SIG_IGN)
+    control = socket(fileno=control_fd)
     zygote = Zygote(control, build_engine())
     gc.collect()
     gc.freeze()  # so that a collection in a child does not copy every page of ours
-    control.send(msgspec.msgpack.encode(Ready(os.getpid())))
+    control.send(READY)
     try:
         zygote.serve()
     finally:

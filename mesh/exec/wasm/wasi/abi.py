@@ -3,11 +3,12 @@
 Source: the ``wasi_snapshot_preview1`` witx definitions. Little-endian throughout.
 """
 
-import enum
 import struct
-from typing import Final
+
+from mesh.exec.wasm.lean import Final
 
 __all__ = [
+    "ALL_FLAGS",
     "ALL_RIGHTS",
     "CLOCK_ABSTIME",
     "RIGHT_SEEK_TELL",
@@ -27,98 +28,101 @@ __all__ = [
 ]
 
 
-class Errno(enum.IntEnum):
+class Errno:
     """The error codes this implementation gives."""
 
-    SUCCESS = 0
-    ACCES = 2
-    BADF = 8
-    EXIST = 20
-    FAULT = 21
-    ILSEQ = 25
-    INVAL = 28
-    ISDIR = 31
-    LOOP = 32
-    NFILE = 41
-    NAMETOOLONG = 37
-    NOENT = 44
-    NOSYS = 52
-    NOTDIR = 54
-    NOTEMPTY = 55
-    NOTSOCK = 57
-    NOTSUP = 58
-    OVERFLOW = 61
-    PERM = 63
-    ROFS = 69
-    SPIPE = 70
-    XDEV = 75
-    NOTCAPABLE = 76
+    SUCCESS: Final = 0
+    ACCES: Final = 2
+    BADF: Final = 8
+    EXIST: Final = 20
+    FAULT: Final = 21
+    ILSEQ: Final = 25
+    INVAL: Final = 28
+    ISDIR: Final = 31
+    LOOP: Final = 32
+    NFILE: Final = 41
+    NAMETOOLONG: Final = 37
+    NOENT: Final = 44
+    NOSYS: Final = 52
+    NOTDIR: Final = 54
+    NOTEMPTY: Final = 55
+    NOTSOCK: Final = 57
+    NOTSUP: Final = 58
+    OVERFLOW: Final = 61
+    PERM: Final = 63
+    ROFS: Final = 69
+    SPIPE: Final = 70
+    XDEV: Final = 75
+    NOTCAPABLE: Final = 76
 
 
 class WasiError(Exception):
     """A call fails with this errno; the guest sees the number and goes on."""
 
-    def __init__(self, errno: Errno) -> None:
-        super().__init__(errno.name)
+    def __init__(self, errno: int) -> None:
+        super().__init__(errno)
         self.errno = errno
 
 
-class FileType(enum.IntEnum):
+class FileType:
     """``filetype``."""
 
-    UNKNOWN = 0
-    CHARACTER_DEVICE = 2
-    DIRECTORY = 3
-    REGULAR_FILE = 4
+    UNKNOWN: Final = 0
+    CHARACTER_DEVICE: Final = 2
+    DIRECTORY: Final = 3
+    REGULAR_FILE: Final = 4
 
 
-class FdFlag(enum.IntFlag):
+class FdFlag:
     """``fdflags``."""
 
-    APPEND = 1
-    DSYNC = 2
-    NONBLOCK = 4
-    RSYNC = 8
-    SYNC = 16
+    APPEND: Final = 1
+    DSYNC: Final = 2
+    NONBLOCK: Final = 4
+    RSYNC: Final = 8
+    SYNC: Final = 16
 
 
-class OpenFlag(enum.IntFlag):
+class OpenFlag:
     """``oflags``."""
 
-    CREAT = 1
-    DIRECTORY = 2
-    EXCL = 4
-    TRUNC = 8
+    CREAT: Final = 1
+    DIRECTORY: Final = 2
+    EXCL: Final = 4
+    TRUNC: Final = 8
 
 
-class SetTimes(enum.IntFlag):
+class SetTimes:
     """``fstflags``."""
 
-    ATIM = 1
-    ATIM_NOW = 2
-    MTIM = 4
-    MTIM_NOW = 8
+    ATIM: Final = 1
+    ATIM_NOW: Final = 2
+    MTIM: Final = 4
+    MTIM_NOW: Final = 8
 
 
-class Whence(enum.IntEnum):
+class Whence:
     """``whence``."""
 
-    SET = 0
-    CUR = 1
-    END = 2
+    SET: Final = 0
+    CUR: Final = 1
+    END: Final = 2
 
 
-class ClockId(enum.IntEnum):
+class ClockId:
     """``clockid``."""
 
-    REALTIME = 0
-    MONOTONIC = 1
-    PROCESS_CPUTIME = 2
-    THREAD_CPUTIME = 3
+    REALTIME: Final = 0
+    MONOTONIC: Final = 1
+    PROCESS_CPUTIME: Final = 2
+    THREAD_CPUTIME: Final = 3
 
 
 CLOCK_ABSTIME: Final = 1
 """``subclockflags``: the timeout is a point in time."""
+
+ALL_FLAGS: Final = 0x1F
+"""Those of ``FdFlag``."""
 
 ALL_RIGHTS: Final = (1 << 30) - 1
 """Rights were dropped from WASI after preview 1; libc still masks with what we answer, so we answer all."""
@@ -130,17 +134,17 @@ _DEVICE: Final = 1
 """One made-up device number for every file."""
 
 
-def pack_fdstat(filetype: FileType, flags: int, rights: int) -> bytes:
+def pack_fdstat(filetype: int, flags: int, rights: int) -> bytes:
     """``fdstat``, 24 bytes."""
     return struct.pack("<BxH4xQQ", filetype, flags, rights, rights)
 
 
-def pack_filestat(ino: int, filetype: FileType, size: int, times: tuple[int, int, int]) -> bytes:
+def pack_filestat(ino: int, filetype: int, size: int, times: tuple[int, int, int]) -> bytes:
     """``filestat``, 64 bytes; ``times`` are (access, modification, change) in nanoseconds."""
     return struct.pack("<QQB7xQQQQQ", _DEVICE, ino, filetype, 1, size, *times)
 
 
-def pack_dirent(next_cookie: int, ino: int, filetype: FileType, name: bytes) -> bytes:
+def pack_dirent(next_cookie: int, ino: int, filetype: int, name: bytes) -> bytes:
     """``dirent`` with its name, 24 bytes and the name."""
     return struct.pack("<QQIB3x", next_cookie, ino, len(name), filetype) + name
 
@@ -150,6 +154,6 @@ def pack_prestat(name_bytes: int) -> bytes:
     return struct.pack("<B3xI", 0, name_bytes)
 
 
-def pack_event(userdata: bytes, errno: Errno, tag: int, available_bytes: int) -> bytes:
+def pack_event(userdata: bytes, errno: int, tag: int, available_bytes: int) -> bytes:
     """``event``, 32 bytes; ``userdata`` is 8 opaque bytes."""
     return userdata + struct.pack("<HB5xQH6x", errno, tag, available_bytes, 0)

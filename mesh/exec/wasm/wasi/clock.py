@@ -1,8 +1,8 @@
 """What time is it for a job, and what does its dice show?  Both follow from the job's epoch and seed alone."""
 
 from _blake2 import blake2b  # what hashlib.blake2b is; hashlib itself brings OpenSSL, which every fork would pay for
-from typing import Final
 
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.wasi.abi import ClockId, Errno, WasiError
 
 __all__ = ["TICK_NS", "SeededRandom", "VirtualClock"]

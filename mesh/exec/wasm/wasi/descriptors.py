@@ -1,10 +1,9 @@
 """What do a job's file descriptors stand for?"""
 
 import os
-from collections.abc import Callable
-from typing import Final
 
-from mesh.exec.wasm.wasi.abi import Errno, FdFlag, WasiError
+from mesh.exec.wasm.lean import Callable, Final
+from mesh.exec.wasm.wasi.abi import Errno, WasiError
 from mesh.exec.wasm.wasi.quota import EndKind, JobEnded
 from mesh.exec.wasm.wasi.tree import Directory, File, Node
 
@@ -42,7 +41,7 @@ class LogStream:
 class OpenFile:
     """An open regular file: host descriptor, position, flags."""
 
-    def __init__(self, node: File, host_fd: int, flags: FdFlag, *, readable: bool, writable: bool) -> None:
+    def __init__(self, node: File, host_fd: int, flags: int, *, readable: bool, writable: bool) -> None:
         self.node = node
         self.host_fd = host_fd
         self.flags = flags

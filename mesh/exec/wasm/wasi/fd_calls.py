@@ -1,8 +1,8 @@
 """What do the ``fd_*`` calls of WASI preview 1 do?"""
 
-from typing import Final
-
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.wasi.abi import (
+    ALL_FLAGS,
     ALL_RIGHTS,
     RIGHT_SEEK_TELL,
     Errno,
@@ -68,7 +68,7 @@ class FdCalls:
     def fd_fdstat_get(self, fd: int, result: int) -> None:
         match self._descriptors.get(fd):
             case OpenFile() as file:
-                packed = pack_fdstat(FileType.REGULAR_FILE, int(file.flags), ALL_RIGHTS)
+                packed = pack_fdstat(FileType.REGULAR_FILE, file.flags, ALL_RIGHTS)
             case OpenDirectory():
                 packed = pack_fdstat(FileType.DIRECTORY, 0, ALL_RIGHTS)
             case _:
@@ -77,7 +77,7 @@ class FdCalls:
 
     def fd_fdstat_set_flags(self, fd: int, flags: int) -> None:
         file = self._descriptors.file(fd)
-        file.flags = FdFlag(flags & 0x1F)
+        file.flags = flags & ALL_FLAGS
 
     def fd_fdstat_set_rights(self, fd: int, _base: int, _inheriting: int) -> None:
         self._descriptors.get(fd)

@@ -2,9 +2,9 @@
 
 import ctypes
 import struct
-from typing import Final
 
 from mesh.exec.wasm import capi
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.wasi.abi import Errno, WasiError
 
 __all__ = ["MAX_IOVECS", "GuestMemory"]

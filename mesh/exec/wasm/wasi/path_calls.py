@@ -4,9 +4,9 @@ The tree in memory decides; the host repeats. Links of both kinds are refused: a
 """
 
 import os
-from typing import Final
 
-from mesh.exec.wasm.wasi.abi import Errno, FdFlag, OpenFlag, WasiError, pack_filestat
+from mesh.exec.wasm.lean import Final
+from mesh.exec.wasm.wasi.abi import ALL_FLAGS, Errno, OpenFlag, WasiError, pack_filestat
 from mesh.exec.wasm.wasi.descriptors import OpenDirectory, OpenFile
 from mesh.exec.wasm.wasi.fd_calls import new_times
 from mesh.exec.wasm.wasi.tree import MAX_DEPTH, MAX_PATH_BYTES, Directory, File, Node
@@ -115,7 +115,7 @@ class PathCalls:
         elif isinstance(node, File):
             if must_be_folder or oflags & OpenFlag.DIRECTORY:
                 raise WasiError(Errno.NOTDIR)
-            opened = self._open_file(node, oflags, rights, FdFlag(fdflags & 0x1F), made)
+            opened = self._open_file(node, oflags, rights, fdflags & ALL_FLAGS, made)
         else:
             raise WasiError(Errno.INVAL)
         self._memory.write_u32(result, self._descriptors.add(opened))
@@ -137,7 +137,7 @@ class PathCalls:
             raise WasiError(Errno.ISDIR)
         return OpenDirectory(node)
 
-    def _open_file(self, node: File, oflags: int, rights: int, flags: FdFlag, made: bool) -> OpenFile:
+    def _open_file(self, node: File, oflags: int, rights: int, flags: int, made: bool) -> OpenFile:
         writable = bool(rights & _RIGHT_WRITE) or bool(oflags & OpenFlag.TRUNC) or made
         if writable and not node.tree.writable:
             raise WasiError(Errno.ROFS)

@@ -2,10 +2,10 @@
 
 import ctypes
 from struct import Struct
-from typing import Final
 
 from mesh.exec.wasm import capi
 from mesh.exec.wasm.capi import refuse
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.wasi.abi import WasiError
 from mesh.exec.wasm.wasi.fd_calls import FdCalls
 from mesh.exec.wasm.wasi.path_calls import PathCalls

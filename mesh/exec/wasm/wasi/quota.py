@@ -1,17 +1,16 @@
 """How much may a job write, and how does it end when it writes more?"""
 
-import enum
-from collections.abc import Iterable
+from mesh.exec.wasm.lean import Final, Iterable
 
 __all__ = ["EndKind", "JobEnded", "Quota", "charge_all"]
 
 
-class EndKind(enum.Enum):
+class EndKind:
     """Why the host ends a job from inside a call."""
 
-    EXIT = "exit"
-    OUTPUT_LIMIT = "output_limit"
-    DISK_LIMIT = "disk_limit"
+    EXIT: Final = "exit"
+    OUTPUT_LIMIT: Final = "output_limit"
+    DISK_LIMIT: Final = "disk_limit"
 
 
 class JobEnded(BaseException):
@@ -20,8 +19,8 @@ class JobEnded(BaseException):
     Not an ``Exception``, so that nothing between the call and the runner can swallow it.
     """
 
-    def __init__(self, kind: EndKind, *, exit_code: int = -1, detail: str = "") -> None:
-        super().__init__(kind.value)
+    def __init__(self, kind: str, *, exit_code: int = -1, detail: str = "") -> None:
+        super().__init__(kind)
         self.kind = kind
         self.exit_code = exit_code
         self.detail = detail

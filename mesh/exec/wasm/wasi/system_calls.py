@@ -1,8 +1,8 @@
 """What do the calls of WASI preview 1 do that concern neither files nor folders?"""
 
 import struct
-from typing import Final
 
+from mesh.exec.wasm.lean import Final
 from mesh.exec.wasm.wasi.abi import CLOCK_ABSTIME, Errno, WasiError, pack_event
 from mesh.exec.wasm.wasi.clock import TICK_NS
 from mesh.exec.wasm.wasi.descriptors import OpenFile

@@ -7,9 +7,8 @@ no symbolic link exists on either side, so ``..`` and absolute paths have nothin
 
 import os
 import stat
-from collections.abc import Iterator
-from typing import Final
 
+from mesh.exec.wasm.lean import Final, Iterator
 from mesh.exec.wasm.wasi.abi import Errno, FileType, WasiError
 from mesh.exec.wasm.wasi.quota import Quota
 

@@ -1,7 +1,6 @@
 """What does one job see? Everything of it, put together."""
 
-from collections.abc import Callable
-
+from mesh.exec.wasm.lean import Callable
 from mesh.exec.wasm.wasi.clock import SeededRandom, VirtualClock
 from mesh.exec.wasm.wasi.descriptors import DescriptorTable, LogStream, OpenDirectory, Stdin
 from mesh.exec.wasm.wasi.memory import GuestMemory
