@@ -34,6 +34,7 @@ class Reverted(Exception):
 class Moved(msgspec.Struct, frozen=True):
     """The event a successful call logs."""
 
+    deal: Deal
     deal_id: DealId
     to: str
     paid: Tokens
@@ -177,7 +178,7 @@ class Escrow:
             raise Reverted("InsufficientStake")
         self.free[deal.client] -= deal.price
         self.stake[deal.provider] = self.stake.get(deal.provider, 0) - deal.collateral
-        return Moved(tx.deal_id, "committed", Tokens(0))
+        return Moved(tx.deal, tx.deal_id, "committed", Tokens(0))
 
     def _consume(self, deal: Deal, state: OnChainState, now: UnixSeconds) -> None:
         """Use (client, run nonce, index), once and for good."""
@@ -189,7 +190,7 @@ class Escrow:
         if sender != tx.deal.client:
             raise Reverted("NotClient")
         self._consume(tx.deal, OnChainState.BURNED, now)
-        return Moved(tx.deal_id, "burned", Tokens(0))
+        return Moved(tx.deal, tx.deal_id, "burned", Tokens(0))
 
     def _open(self, tx: PostTx, result_hash: Hash32) -> Entry:
         """The slot, if it is this deal's and the caller knows what was claimed."""
@@ -230,7 +231,7 @@ class Escrow:
         if now > entry.since + tx.deal.exec_seconds + tx.deal.claim_seconds:
             raise Reverted("ClaimTooLate")
         self.slots[_key(tx.deal)] = Entry(tx.deal, OnChainState.CLAIMED, now, tx.result_hash)
-        return Moved(tx.deal_id, "claimed", Tokens(0), tx.result_hash)
+        return Moved(tx.deal, tx.deal_id, "claimed", Tokens(0), tx.result_hash)
 
     def _finalize(self, tx: PostTx, now: UnixSeconds) -> Moved:
         entry = self._open(tx, tx.result_hash)
@@ -253,7 +254,7 @@ class Escrow:
         self.stake[deal.provider] += deal.collateral - penalty
         self.burned += penalty - to_client
         self.slots[_key(deal)] = Entry(deal, OnChainState.EXPIRED, now)
-        return Moved(tx.deal_id, "expired", Tokens(0))
+        return Moved(tx.deal, tx.deal_id, "expired", Tokens(0))
 
     # --- for the panel -----------------------------------------------------------------------------------------------
 
@@ -306,7 +307,7 @@ class Escrow:
         if now <= entry.since + DISPUTE_LIMIT_S:
             raise Reverted("TooEarly")
         self.close_dispute(deal, OnChainState.VOID, Payout(to_client=deal.price, to_stake=deal.collateral), now)
-        return Moved(tx.deal_id, "void", Tokens(0), refund=deal.price, returned=deal.collateral)
+        return Moved(tx.deal, tx.deal_id, "void", Tokens(0), refund=deal.price, returned=deal.collateral)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -320,7 +321,7 @@ class Escrow:
         self.stake[deal.provider] += deal.collateral
         self.burned += fee
         self.slots[_key(deal)] = Entry(deal, state, now, entry.result_hash)
-        return Moved(tx.deal_id, to, paid)
+        return Moved(tx.deal, tx.deal_id, to, paid)
 
 
 def _key(deal: Deal) -> Key:

@@ -43,6 +43,10 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Of up to two blocks."""
     outages_per_node_hour: int = 4
     """A node's chain endpoints do not answer, 5 to 30 s each."""
+    beacon_outages_per_hour: int = 6
+    """No rounds of the beacon for 10 to 90 s; then those that were missed come at once."""
+    cheats_ppm: int = 0
+    """Jobs that a provider does not run, making up a result: every provider's, unlike `liars_ppm`."""
     cancels_ppm: int = 40_000
     """Runs that their owner cancels within 10 s."""
     retries_ppm: int = 500_000
@@ -90,7 +94,7 @@ def plan(
         node.habits.withholds = _chance(rng, faults.withholders_ppm)
         node.habits.thief = _chance(rng, faults.thieves_ppm)
         node.habits.fickle = _chance(rng, faults.fickle_ppm)
-        node.habits.infra_ppm = faults.infra_ppm
+        node.habits.infra_ppm, node.habits.cheat_ppm = faults.infra_ppm, faults.cheats_ppm
         if _chance(rng, faults.dead_ppm):
             world.at(rng.randrange(span), node.bury)
     for node in clients:
@@ -102,6 +106,9 @@ def plan(
         world.at(when + rng.randint(5_000, 60_000), lambda number=number: world.mend(number))  # type: ignore[misc]
     for when in _times(rng, faults.reorgs_per_hour, span):
         world.at(when, world.chain.reorganise)
+    for when in _times(rng, faults.beacon_outages_per_hour, span):
+        world.at(when, lambda: world.silence_beacon(True))
+        world.at(when + rng.randint(10_000, 90_000), lambda: world.silence_beacon(False))
     _owners(world, rng, clients, span, faults)
 
 

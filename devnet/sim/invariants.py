@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from protocols.deals.eip712 import OnChainState
-from protocols.deals.states import FINAL_STATES, DealState, Expired, Rejected, Settled
+from protocols.deals.states import FINAL_STATES, DealState, Expired, Rejected, Settled, Slashed, Voided
 from protocols.handlers.deals import busy_slots
 from protocols.runs import Run, is_final
 from protocols.state import CLIENT, Half
@@ -21,10 +21,11 @@ MANY_RESULTS: Final = 80
 """Results at 2 % or more each, of which at least one must have been re-executed: missed once in five histories, so it
 is asked only of clients that still know no provider (25 %): missed once in 10^10."""
 
-_COSTLY: Final = (OnChainState.COMMITTED, OnChainState.CLAIMED, OnChainState.SETTLED)
+_OPEN: Final = (OnChainState.COMMITTED, OnChainState.CLAIMED, OnChainState.DISPUTED)
+_COSTLY: Final = (*_OPEN, OnChainState.SETTLED)
 
 INVARIANTS: Final = (
-    "funds: what the escrow accounts for is what was deposited; no balance is below zero",
+    "funds: what escrow, panel and channels account for is what was deposited; no balance is below zero",
     "once: no deal is paid twice, no run signs one index twice",
     "budget: no run has more than its budget paid or locked",
     "consent: a client pays for what it signed, or for a claim whose window passed; never more than the price",
@@ -33,7 +34,7 @@ INVARIANTS: Final = (
     "memory: a node that signed a deal knows it, whatever killed it since",
     "ends: every deal and every run of a node that is up is final, no money stays locked",
     "books: what a client believes about its deals is what the chain says",
-    "paid: an honest provider that is up loses no collateral",
+    "paid: an honest provider that is up loses no collateral, neither by time nor by a panel",
     "audits: results are re-executed",
 )
 
@@ -64,10 +65,12 @@ def _name(deal_id: DealId) -> str:
 
 
 def _funds(world: "World") -> Iterator[str]:
-    escrow = world.escrow
-    if escrow.total() != escrow.deposited:
-        yield f"funds: the escrow accounts for {escrow.total()} of {escrow.deposited} wei"
-    if min([*escrow.free.values(), *escrow.stake.values()], default=0) < 0:
+    escrow, books = world.escrow, world.panel.books if world.panel else None
+    held = escrow.total() + world.channels.held() + (books.held() if books else 0)
+    if held != escrow.deposited:
+        yield f"funds: all together account for {held} of {escrow.deposited} wei"
+    accounts = books.accounts.values() if books else ()
+    if min([*escrow.free.values(), *escrow.stake.values(), *accounts], default=0) < 0:
         yield "funds: a balance is below zero"
 
 
@@ -135,7 +138,7 @@ def _all_end(world: "World") -> Iterator[str]:
         runs: list[Run] = list(node.state.durable.runs.values()) if node.up else []
         yield from (f"ends: run {run.run_id.hex()[:12]} is open" for run in runs if not is_final(run))
     for entry in world.escrow.slots.values():
-        if entry.state in (OnChainState.COMMITTED, OnChainState.CLAIMED):
+        if entry.state in _OPEN:
             parties = [world.by_address[who] for who in (entry.deal.client, entry.deal.provider)]
             if any(node.up for node in parties):
                 yield "ends: a deal still holds money on chain though one of its parties is up"
@@ -144,7 +147,12 @@ def _all_end(world: "World") -> Iterator[str]:
 def _both_agree(world: "World") -> Iterator[str]:
     """A client's books say what the chain says."""
     paid = (OnChainState.SETTLED, OnChainState.CANCELLED)
-    believed: dict[type, tuple[OnChainState, ...]] = {Settled: paid, Expired: (OnChainState.EXPIRED,)}
+    believed: dict[type, tuple[OnChainState, ...]] = {
+        Settled: paid,
+        Expired: (OnChainState.EXPIRED,),
+        Slashed: (OnChainState.SLASHED,),
+        Voided: (OnChainState.VOID,),
+    }
     for node, deal_id, half in _halves(world):
         if not node.up or half.role != CLIENT:
             continue
@@ -158,7 +166,11 @@ def _both_agree(world: "World") -> Iterator[str]:
 def _honest_are_paid(world: "World") -> Iterator[str]:
     """Its executor may fail it, or its own process for good; nothing else may cost it."""
     for node, deal_id, half in _halves(world):
-        if half.role == CLIENT or not node.up or not isinstance(half.state, Expired):
+        if half.role == CLIENT or not node.up:
+            continue
+        if isinstance(half.state, Slashed) and node.habits.upright and deal_id not in node.cheated:
+            yield f"paid: deal {_name(deal_id)} was slashed, and its provider is honest"
+        if not isinstance(half.state, Expired):
             continue
         if node.habits.infra_ppm == 0 or not _had_no_result(node, deal_id):
             yield f"paid: deal {_name(deal_id)} expired on a provider that was there"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from devnet.sim.chain import BLOCK_MS
+from devnet.sim.chain import BLOCK_MS, Tx
 from devnet.sim.disk import Disk
 from devnet.sim.perform import PERFORM
 from protocols import effects as fx
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Habits", "SimNode"]
 
+ChainLog = ev.DealMovedOnChain | ev.DealRetractedOnChain | ev.DisputeLogged | ev.DisputeRetracted
 SLOWEST_FEED_MS: Final = 2_500
 """The worst public endpoint worth using is that far behind the chain."""
 QUIET_ROUNDS: Final = 10
@@ -53,6 +54,13 @@ class Habits(msgspec.Struct):
     """A client that is never seen again once its first deal is committed."""
     infra_ppm: int = 0
     """Share of jobs its executor fails to run."""
+    cheat_ppm: int = 0
+    """Share of jobs that it does not run: it makes up a result, another than any other cheat's."""
+
+    @property
+    def upright(self) -> bool:
+        """As a provider it cheats in no other way than `cheat_ppm` says."""
+        return self.honest and not self.withholds and not self.thief and not self.fickle
 
 
 class SimNode:
@@ -84,7 +92,9 @@ class SimNode:
         """Deals whose settlement it has consented to."""
         self.results: dict[DealId, None] = {}
         """Deals whose job its executor has finished."""
-        self.feed: list[tuple[int, ev.DealMovedOnChain | ev.DealRetractedOnChain]] = []
+        self.cheated: dict[DealId, None] = {}
+        """Deals whose result it has made up."""
+        self.feed: list[tuple[int, ChainLog]] = []
         self.read = 0
         self.feed_ms = world.rng.randint(5, SLOWEST_FEED_MS)
         """How far its chain endpoint is behind."""
@@ -127,7 +137,7 @@ class SimNode:
     def _reread(self) -> None:
         """The cursor lags behind; what was taken back in between is not told again, so stop there."""
         for _ in range(REREAD):
-            if self.read and isinstance(self.feed[self.read - 1][1], ev.DealMovedOnChain):
+            if self.read and isinstance(self.feed[self.read - 1][1], ev.DealMovedOnChain | ev.DisputeLogged):
                 self.read -= 1
 
     def kill(self) -> None:
@@ -267,14 +277,14 @@ class SimNode:
 
     def hear(self, number: int) -> None:
         """One round, if it has been made by now."""
-        if self.up and 0 < number <= self.env.params.beacon.round_at(self.wall):
+        if self.up and 0 < number <= self.world.newest_round():
             one = self.world.beacon_round(number)
             self.handle(ev.RoundArrived(at=self.world.now, beacon_round=one, gossiped=True, wall=self.wall))
 
     def _catch_round(self) -> None:
         """The newest round. A node with nothing at stake hears of it seldom, with its next event."""
         self._next_round = (self.world.now // 1000 + 1) * 1000
-        newest = self.env.params.beacon.round_at(self.wall)
+        newest = self.world.newest_round()
         behind = newest - self.state.beacon.newest
         if behind > (0 if self.state.durable.live else QUIET_ROUNDS):
             self.hear(newest)
@@ -283,7 +293,7 @@ class SimNode:
         """The rounds that somebody waits for, as they are made."""
         self._listening = 0
         self._catch_round()
-        for number in self.state.beacon.awaited(0, self.env.params.beacon.round_at(self.wall) + 1):
+        for number in self.state.beacon.awaited(0, self.world.newest_round() + 1):
             self.hear(number)
         if self.state.beacon.waiters and not self._listening:
             self._listening = self.life
@@ -313,14 +323,15 @@ class SimNode:
             stamp = self.world.chain.time_of(head)
             self.handle(ev.ChainTimeMoved(at=self.world.now, block=head, timestamp=stamp))
 
-    def confirmed(self, tx: fx.PostTx) -> None:
+    def confirmed(self, tx: Tx) -> None:
         """A transaction of ours is in a block."""
         if self.up:
             self.acknowledge(tx.key)
             self.world.chain.release(self, tx)
 
-    def tx_failed(self, tx: fx.PostTx, reason: str) -> None:
+    def tx_failed(self, tx: Tx, reason: str) -> None:
         """A transaction of ours reverted."""
         if self.up and tx.key in self.outbox:
-            failed = ev.TxFailed(at=Millis(self.world.now), deal_id=tx.deal_id, purpose=tx.purpose, reason=reason)
+            purpose = "dispute" if isinstance(tx, fx.OpenDispute) else tx.purpose
+            failed = ev.TxFailed(at=Millis(self.world.now), deal_id=tx.deal_id, purpose=purpose, reason=reason)
             self.post(failed, (tx.key,))

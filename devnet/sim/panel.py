@@ -123,7 +123,7 @@ class SimPanel:
             raise
         self.deals[lock.deal_id] = deal
         logs = (escrow_log("DealDisputed", lock.deal_id, call.result_hash, was), *opened(begun))
-        return PanelResult(lock.deal_id, logs, Moved(lock.deal_id, "disputed", Tokens(0), call.result_hash))
+        return PanelResult(lock.deal_id, logs, Moved(deal, lock.deal_id, "disputed", Tokens(0), call.result_hash))
 
     def call(self, sender: Address, data: bytes, now: UnixSeconds, names: dict[PeerId, Address]) -> PanelResult:
         """Any other call, by its calldata. Raises ``Reverted``, and then nothing has changed."""
@@ -176,6 +176,7 @@ class SimPanel:
         burned = self._escrow.close_dispute(self.deals[deal_id], end, paid, now)
         values = (deal_id, end, paid.to_client, paid.to_provider, paid.to_stake, paid.to_panel, burned)
         moved = Moved(
+            self.deals[deal_id],
             deal_id,
             JUDGED[end],
             Tokens(paid.to_provider),

@@ -22,7 +22,7 @@ from protocols.disputes.verdict import judge
 from protocols.hashing import keccak256
 from protocols.units import UnixSeconds
 
-__all__ = ["Call", "Log", "escrow_log", "opened", "panel_log", "told"]
+__all__ = ["DISPUTE_LOGS", "Call", "Log", "escrow_log", "opened", "panel_log", "told"]
 
 _WORD: Final = 32
 _ENDED: Final = (st.Settled, st.Slashed, st.Voided)
@@ -57,6 +57,10 @@ Members = tuple[tuple[str, str, bool], ...]
 _OF_PANEL: Final[dict[str, tuple[bytes, Members]]] = {
     name: (topic, members) for topic, (name, members) in EVENTS.items()
 }
+
+
+DISPUTE_LOGS: Final = frozenset(name for name, (_, members) in _OF_PANEL.items() if members[0][0] == "dealId")
+"""The panel's logs about one dispute."""
 
 
 def _of_escrow() -> dict[str, tuple[bytes, Members]]:

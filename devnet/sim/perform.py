@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from devnet.sim.chain import Tx
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.canonical import tagged_digest
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult
-from protocols.errors import LocalProtocolError
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.negotiation import DealRefusal
-from protocols.units import ZERO_HASH, Cid, DealId, Millis, PeerId, RunId, Tokens
+from protocols.units import PPM, ZERO_HASH, Cid, DealId, Millis, PeerId, RunId, Tokens
 
 if TYPE_CHECKING:
     from devnet.sim.node import SimNode
@@ -28,10 +28,10 @@ FETCH_TRIES: Final = 90
 FOLDER_SHA256: Final = bytes.fromhex("01701220")
 
 
-def result_of(job: CanonicalJob, run_id: RunId, *, honest: bool) -> LocalResult:
-    """What any honest machine computes for a job: a function of the job and its seed alone."""
+def result_of(job: CanonicalJob, run_id: RunId, *, honest: bool, lie: bytes = b"wrong") -> LocalResult:
+    """What any honest machine computes for a job: a function of the job and its seed alone; else of ``lie`` too."""
     seed = run_id if job.seed is None else job.seed.to_bytes(8, "big")
-    digest = tagged_digest("sim-result", job.encode(), seed, b"" if honest else b"wrong")
+    digest = tagged_digest("sim-result", job.encode(), seed, b"" if honest else lie)
     return LocalResult(
         outcome=eip712.OutcomeCode.EXITED,
         exit_code=0,
@@ -140,10 +140,22 @@ def _stop_serving(node: "SimNode", effect: fx.StopServing) -> None:
     node.served.pop(effect.deal_id, None)
 
 
+def _lie(node: "SimNode", deal_id: DealId) -> bytes:
+    """What a provider makes of a job that it does not run; empty for one that it does. Liars all tell the same lie."""
+    if not node.habits.honest:
+        return b"wrong"
+    made_up = tagged_digest("sim-cheat", node.me, deal_id)
+    if int.from_bytes(made_up[:8]) * PPM >= node.habits.cheat_ppm << 64:
+        return b""
+    node.cheated[deal_id] = None
+    return made_up
+
+
 def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     rng = node.world.rng
     job = CanonicalJob.decode(effect.job)
-    result = result_of(job, effect.run_id or RunId(effect.deal_id), honest=node.habits.honest or effect.audit)
+    lie = b"" if effect.audit else _lie(node, effect.deal_id)
+    result = result_of(job, effect.run_id or RunId(effect.deal_id), honest=not lie, lie=lie)
     if node.habits.noisy and not effect.audit:
         result = msgspec.structs.replace(result, root=Cid(result.root[:-1] + bytes([result.root[-1] ^ 1])))
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
@@ -176,20 +188,15 @@ def _compare(node: "SimNode", effect: fx.CompareOutputs) -> None:
     node.later(node.world.rng.randint(200, 2_000), ended)
 
 
-def _post_tx(node: "SimNode", effect: fx.PostTx) -> None:
+def _post_tx(node: "SimNode", effect: Tx) -> None:
     if node.outbox.get(effect.key) is not effect:
         return
     if not node.rpc_up:
         node.later(RETRY_MS, lambda: _post_tx(node, effect))
         return
     node.later(node.feed_ms, lambda: node.world.chain.post(node, effect))
-    if node.habits.thief and effect.purpose == "commit":
+    if node.habits.thief and isinstance(effect, fx.PostTx) and effect.purpose == "commit":
         node.later(3_000, lambda: _steal(node, effect))
-
-
-def _no_panel(node: "SimNode", effect: fx.CallPanel | fx.OpenDispute) -> None:
-    """The simulator's escrow knows deals that enforce themselves; a node that calls a panel here is broken."""
-    raise LocalProtocolError(f"{effect.key} calls a panel, and there is none")
 
 
 def _steal(node: "SimNode", effect: fx.PostTx) -> None:
@@ -238,8 +245,8 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.CompareOutputs: _compare,
     fx.CancelJob: _nothing,
     fx.PostTx: _post_tx,
-    fx.CallPanel: _no_panel,
-    fx.OpenDispute: _no_panel,
+    fx.CallPanel: _post_tx,
+    fx.OpenDispute: _post_tx,
     fx.PostChannelTx: _post_channel_tx,
     fx.ReadChannel: _read_channel,
     fx.DropEffects: _nothing,

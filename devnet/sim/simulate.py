@@ -133,6 +133,7 @@ def settle(world: World) -> None:
     for number in list(world.cuts):
         world.mend(number)
     world.network = NO_NOISE
+    world.silence_beacon(False)
     end = world.now + SETTLE_MINUTES * MINUTE
     while world.now < end and not _over(world):
         world.run(world.now + CHECK_MS)

@@ -18,9 +18,11 @@ from devnet.sim.channels import SimChannels
 from devnet.sim.disk import Disk, MemoryDisk
 from devnet.sim.escrow import Escrow
 from devnet.sim.node import SimNode
+from devnet.sim.panel import SimPanel
 from devnet.sim.signer import KeyRing
 from protocols import events as ev
 from protocols.deals.eip712 import DEVNET_BOUNDS, Domain
+from protocols.disputes.params import PanelBounds
 from protocols.env import Env
 from protocols.envelope import Envelope, open_
 from protocols.hashing import sha256
@@ -28,9 +30,9 @@ from protocols.limits import NetworkParams
 from protocols.messages.beacon import ROUND_SIGNATURE_BYTES, BeaconRound
 from protocols.offers.book import MAX_RECORDS
 from protocols.state import Row
-from protocols.units import PPM, Address, Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.units import PPM, Address, DealId, Millis, PeerId, Seconds, Tokens, UnixSeconds
 
-__all__ = ["SIM_PARAMS", "Network", "World"]
+__all__ = ["PANEL_PARAMS", "SIM_PANEL", "SIM_PARAMS", "Network", "World"]
 
 START: Final = UnixSeconds(1_795_000_000)
 """Wall clock and chain time at virtual zero."""
@@ -53,6 +55,24 @@ SIM_PARAMS: Final = NetworkParams(
     silence_before_claim=Seconds(40),
     provider_lost=Millis(10_000),
 )
+
+
+PANEL_PARAMS: Final = msgspec.structs.replace(SIM_PARAMS, panel=Address(b"\x03" * 20))
+"""The same network with a panel."""
+SIM_PANEL: Final = PanelBounds(
+    secret=Seconds(120),
+    accept=Seconds(45),
+    work=Seconds(120),
+    open=Seconds(120),
+    reveal=Seconds(120),
+    match=Seconds(120),
+    appeal=Seconds(60),
+    seat_age=Seconds(1),
+    resign=Seconds(3_600),
+    seat_bond=Tokens(1_000 * 10**18),
+)
+"""A node that is away for a minute, behind a dead endpoint or a partition, is late for nothing but the accepting of a seat,
+which costs it nothing."""
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,11 +107,15 @@ class World:
         self.domain = Domain(params.chain_id, params.escrow)
         self.ring = KeyRing(seed)
         self._checker = self.ring.signer()
-        self.escrow = Escrow(self.domain, params.token, DEVNET_BOUNDS, self._checker)
+        judged = any(params.panel)
+        self.escrow = Escrow(self.domain, params.token, DEVNET_BOUNDS, self._checker, panel=judged)
+        self.panel = SimPanel(params.panel, SIM_PANEL, self.escrow) if judged else None
+        """Who judges disputes, where ``params`` name one."""
         self.now = Millis(0)
         self.nodes: dict[PeerId, SimNode] = {}
         self.addresses: dict[PeerId, Address] = {}
         self.by_address: dict[Address, SimNode] = {}
+        self.mediators: list[SimNode] = []
         self.cuts: dict[int, frozenset[PeerId]] = {}
         """Partitions under way: who is on the one side."""
         self.tap: list[tuple[PeerId, PeerId, bytes]] | None = None
@@ -100,6 +124,8 @@ class World:
         self.heard = 0
         """Of these, records of gossip that reached a node."""
         self._disk = disk
+        self._last_round: int | None = None
+        """Of a beacon that has fallen silent."""
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._history = hashlib.sha256()
@@ -146,6 +172,23 @@ class World:
             self.now = Millis(when)
             what()
         self.now = Millis(until)
+
+    def listeners(self, deal_id: DealId) -> tuple[SimNode, ...]:
+        """Who is told what the panel logs about a dispute: the parties of its deal, and every mediator."""
+        deal = self.panel.deals[deal_id] if self.panel else None
+        found = (self.by_address.get(who) for who in ((deal.client, deal.provider) if deal else ()))
+        return (*(node for node in found if node is not None), *self.mediators)
+
+    def newest_round(self) -> int:
+        """Of the beacon: what its clock says is due, unless it is silent. When it speaks again it makes up for what it missed."""
+        due = self.params.beacon.round_at(UnixSeconds(self.start + self.now // 1000))
+        return due if self._last_round is None else min(due, self._last_round)
+
+    def silence_beacon(self, silent: bool) -> None:
+        """No rounds from now on, or all of them again."""
+        self._last_round = None
+        if silent:
+            self._last_round = self.newest_round()
 
     def beacon_round(self, number: int) -> BeaconRound:
         """A round of this world's beacon: bytes by seed in place of a signature, which costs 3 ms to check."""
