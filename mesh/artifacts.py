@@ -65,9 +65,13 @@ class Blobs(Held):
         self._server = server
 
     async def fetch(
-        self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int | None], None]
+        self,
+        deal_id: DealId,
+        peers: tuple[PeerId, ...],
+        root: InputRoot,
+        progress: Callable[[int, int | None], None],
     ) -> None:
-        """Everything below the root, verified and durable; an unreachable peer is asked again until this is cancelled.
+        """Everything below the root, verified and durable; unreachable peers are asked again until this is cancelled.
 
         So is a disk of ours that fails or is full: that is no fault of the peer's. Raises ``FetchGaveUp`` for what is.
         Cancelled: verified blocks stay.
@@ -75,7 +79,7 @@ class Blobs(Held):
         refused = 0
         while True:
             try:
-                if await self._pull(deal_id, peer, root, progress):
+                if await self._pull(deal_id, peers, root, progress):
                     return
             except FetchTimeout:
                 pass
@@ -90,12 +94,16 @@ class Blobs(Held):
             await trio.sleep(PAUSE_S)
 
     async def _pull(
-        self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int | None], None]
+        self,
+        deal_id: DealId,
+        peers: tuple[PeerId, ...],
+        root: InputRoot,
+        progress: Callable[[int, int | None], None],
     ) -> bool:
         """One try; False after our own disk failed. Raises ``FetchError``."""
         failed: Exception | None = None
         try:
-            await self._fetcher.fetch(deal_id, [peer], root.root, Limits.for_content(root.size), progress)
+            await self._fetcher.fetch(deal_id, peers, root.root, Limits.for_content(root.size), progress)
         except* (BlobStoreFailed, QuotaExceeded) as group:
             failed = group.exceptions[0]
         if failed is not None:

@@ -61,9 +61,13 @@ class Artifacts(Protocol):
     """Pulls and serves blobs."""
 
     async def fetch(
-        self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Callable[[int, int | None], None]
+        self,
+        deal_id: DealId,
+        peers: tuple[PeerId, ...],
+        root: InputRoot,
+        progress: Callable[[int, int | None], None],
     ) -> None:
-        """Everything below the root, verified and durable. Raises ``FetchGaveUp``."""
+        """Everything below the root, verified and durable, from whichever of the peers has it. Raises ``FetchGaveUp``."""
         ...
 
     def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
@@ -99,6 +103,10 @@ class ChainPort(Protocol):
 
     async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
         """(free, stake) of the operator's owner. Raises when no endpoint answers."""
+        ...
+
+    async def seats(self, asked: fx.ReadSeats) -> tuple[int, int]:
+        """(seats of the class, how many a dispute between the two could call). Raises when no endpoint answers."""
         ...
 
     async def post(self, tx: fx.PostTx) -> None:
@@ -247,6 +255,17 @@ class Effector:
         at = self._clock.monotonic_ms()
         await self._engine.post(ev.AccountRead(at=at, operator=effect.operator, free=free, stake=stake, known=known))
 
+    async def _read_seats(self, effect: fx.ReadSeats) -> None:
+        total, eligible, known = 0, 0, True
+        try:
+            total, eligible = await self._chain.seats(effect)
+        except (MeshError, OSError) as error:
+            known = False
+            log.warning("seats.unknown", reason=str(error))
+        at, client, provider = self._clock.monotonic_ms(), effect.client, effect.provider
+        read = ev.SeatsRead(at=at, client=client, provider=provider, total=total, eligible=eligible, known=known)
+        await self._engine.post(read)
+
     async def _fetch_round(self, effect: fx.FetchRound) -> None:
         one = await self._rounds.fetch_round(effect.number)
         if one is None:
@@ -261,7 +280,7 @@ class Effector:
         try:
             for root in effect.roots:
                 report = self._reporter(effect.deal_id, before, total)
-                await self._artifacts.fetch(effect.deal_id, effect.peer, root, report)
+                await self._artifacts.fetch(effect.deal_id, (effect.peer, *effect.others), root, report)
                 before += root.size
         except FetchGaveUp as error:
             failed = ev.BlobsFailed(
@@ -388,6 +407,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.Send: Effector._send,
     fx.SendDurably: Effector._send_durably,
     fx.ReadAccount: Effector._read_account,
+    fx.ReadSeats: Effector._read_seats,
     fx.FetchRound: Effector._fetch_round,
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,

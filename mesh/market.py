@@ -20,7 +20,7 @@ from protocols.envelope import Envelope, open_
 from protocols.errors import GossipIgnore, GossipReject, RemoteProtocolError
 from protocols.events import GossipArrived, MessageArrived, PeerCameUp, PeerWentDown
 from protocols.limits import MAX_MESSAGE_BYTES
-from protocols.messages.registry import DEAL_PROTOCOL, RFQ_PROTOCOL
+from protocols.messages.registry import CASE_PROTOCOL, DEAL_PROTOCOL, RFQ_PROTOCOL
 from protocols.offers.records import Record, ResourceOffer
 from protocols.offers.sync import SYNC_PROTOCOL, SyncRequest, next_request, page_for, read_page, read_request, to_wire
 from protocols.offers.topics import CPU, GPU_CLASSES, jobs_topic, offers_topic
@@ -28,7 +28,7 @@ from protocols.offers.validators import check_record
 from protocols.state import NodeState
 from protocols.units import PeerId
 
-__all__ = ["Gossip", "serve_messages", "watch_peers"]
+__all__ = ["Gossip", "serve_messages", "texts_of", "watch_peers"]
 
 SYNC_PEERS: Final = 3
 SYNC_TIMEOUT_S: Final = 3.0
@@ -140,9 +140,14 @@ class Gossip:
 
 
 def dialable(offer: ResourceOffer) -> list[str]:
-    """Where an offer says its provider may be dialled; what is no multiaddr is left out."""
+    """Where an offer says its provider may be dialled."""
+    return texts_of(offer.addresses)
+
+
+def texts_of(addresses: Sequence[bytes]) -> list[str]:
+    """Where a record says its author may be dialled; what is no multiaddr is left out."""
     found = []
-    for raw in offer.addresses:
+    for raw in addresses:
         with contextlib.suppress(ValueError, LookupError):
             found.append(str(Multiaddr(raw)))
     return found
@@ -170,5 +175,5 @@ def serve_messages(engine: Engine, link: Link, clock: Clock) -> None:
         await engine.post(MessageArrived(at=clock.monotonic_ms(), peer=peer, data=data))
         return b""
 
-    for protocol in (RFQ_PROTOCOL, DEAL_PROTOCOL):
+    for protocol in (RFQ_PROTOCOL, DEAL_PROTOCOL, CASE_PROTOCOL):
         link.serve(protocol, take, MAX_MESSAGE_BYTES)

@@ -18,6 +18,7 @@ from mesh.base.keys import NodeKey
 from mesh.base.observe import get_log
 from mesh.beacon.presets import relays_of
 from mesh.beacon.relays import Relays, open_relays
+from mesh.cases import CaseFeed, DisputedBlobs
 from mesh.effects import Effector
 from mesh.engine import Engine
 from mesh.exec.wasm.executor import WasmExecutor, open_wasm_executor
@@ -25,7 +26,7 @@ from mesh.ledger import Ledger, open_ledger
 from mesh.logs import LogReader, serve_logs
 from mesh.market import Gossip, serve_messages, watch_peers
 from mesh.net.libp2p_link import Libp2pLink, LinkConfig
-from mesh.provider import Advertiser
+from mesh.provider import Advertiser, addresses_of
 from mesh.rounds import RoundFeed
 from mesh.runner import JobRunner
 from mesh.store.blobs.store import BlobStore, open_blobs
@@ -112,7 +113,7 @@ async def open_node(
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
         link = await _start_link(nursery, config, key, paths)
-        artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link))
+        artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link, more=DisputedBlobs(engine)))
         runner = JobRunner(executor, artifacts, paths.runs)
         await runner.clear()
         rounds = RoundFeed(engine, link, clock, relays, jitter)
@@ -120,11 +121,12 @@ async def open_node(
         engine.connect(effector.perform, effector.forget)
         serve_messages(engine, link, clock)
         serve_logs(link, engine, runner)
-        await _start_core(nursery, engine, effector, clock, entropy)
+        await _start_core(nursery, engine, effector, clock, entropy, _dialable(config, link))
         await nursery.start(partial(ledger.follow, engine))
         gossip = Gossip(engine, link, clock)
         await nursery.start(partial(gossip.run))
         await nursery.start(partial(rounds.run))
+        await nursery.start(partial(CaseFeed(engine, link, clock).run))
         await nursery.start(partial(watch_peers, engine, link, gossip, clock))
         advertiser = None
         if "provider" in config.provider.roles:
@@ -155,13 +157,24 @@ async def _open_disk(
 
 
 async def _start_core(
-    nursery: trio.Nursery, engine: Engine, effector: Effector, clock: Clock, entropy: Entropy
+    nursery: trio.Nursery,
+    engine: Engine,
+    effector: Effector,
+    clock: Clock,
+    entropy: Entropy,
+    addresses: tuple[bytes, ...],
 ) -> None:
     """Load, take up what a restart interrupted, and tell the rules that they are awake."""
     await nursery.start(partial(effector.run))
     await nursery.start(partial(engine.run))
     incarnation = Hash32(entropy.bytes(32))
-    await engine.post(NodeStarted(at=clock.monotonic_ms(), wall=clock.unix_s(), incarnation=incarnation))
+    at, wall = clock.monotonic_ms(), clock.unix_s()
+    await engine.post(NodeStarted(at=at, wall=wall, incarnation=incarnation, addresses=addresses))
+
+
+def _dialable(config: Config, link: Libp2pLink) -> tuple[bytes, ...]:
+    """Where others may dial this node: what its owner announces, else where it listens."""
+    return addresses_of(config.network.announce or link.addresses)
 
 
 async def _start_link(nursery: trio.Nursery, config: Config, key: NodeKey, paths: Paths) -> Libp2pLink:

@@ -64,6 +64,8 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     escrow: Address = ZERO_ADDRESS
     panel: Address = ZERO_ADDRESS
     """Who judges disputes; zero: nobody, and every deal enforces itself."""
+    min_seats: int = 30
+    """With fewer seats to draw from nobody signs a panel deal: ten others would know who sits."""
     token_symbol: str = "MESH"
     beacon: BeaconChain = QUICKNET
     """Where public randomness comes from."""
@@ -91,6 +93,10 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """Act on every on-chain deadline this long before it: an hour outlasts a stuck sequencer batch."""
     poke_margin: Seconds = Seconds(120)
     """A phase of a dispute that is over is left to others for so long before this node ends it: one poke is enough."""
+    accept_margin: Seconds = Seconds(1_200)
+    """A called seat that was served nothing decides this long before the time to accept is over."""
+    case_period: Seconds = Seconds(60)
+    """Between two notices of one node that it has the case of an open dispute; a new seat asks within it."""
     silence_before_claim: Seconds = Seconds(6 * 3600)
     """A provider claims when its client has not signed off this long after the result."""
     provider_lost: Millis = Millis(20_000)
@@ -132,9 +138,12 @@ DEVNET: Final = NetworkParams(
     window_base=Seconds(6),
     deadline_margin=Seconds(3),
     poke_margin=Seconds(1),
+    accept_margin=Seconds(4),
+    case_period=Seconds(2),
     silence_before_claim=Seconds(8),
     provider_lost=Millis(5_000),
     channel_trust=0,
+    min_seats=10,
 )
 ARBITRUM_SEPOLIA: Final = NetworkParams(name="arbitrum-sepolia", chain_id=421_614)
 ARBITRUM_ONE: Final = NetworkParams(name="arbitrum-one", chain_id=42_161)

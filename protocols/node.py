@@ -10,7 +10,7 @@ from typing import Any, Final
 from protocols import events as ev
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import beacon, channels, client, deals, disputes, provider, search, wire
+from protocols.handlers import beacon, cases, channels, client, deals, disputes, provider, search, seats, wire
 from protocols.state import NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
@@ -21,6 +21,7 @@ Handler = Callable[[NodeState, Any, Env], list[Effect]]
 def _started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     state.wall = event.wall
     state.incarnation = event.incarnation
+    state.addresses = event.addresses
     state.timers.set("sweep:", event.at + env.params.offer_heartbeat * 1000)
     beacon.started(state, event)
     return [
@@ -67,6 +68,20 @@ def _time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Ef
     return [*channels.time_moved(state, event, env), *disputes.time_moved(state, event, env)]
 
 
+def _blobs_arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
+    return _ARRIVED.get(event.purpose, deals.blobs_arrived)(state, event, env)
+
+
+def _blobs_failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
+    return _FAILED.get(event.purpose, deals.blobs_failed)(state, event, env)
+
+
+def _run_again(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
+    """As the client of a deal, or as a seat: nobody is both."""
+    mine = event.deal_id in state.durable.deals
+    return deals.audit_completed(state, event, env) if mine else seats.executed(state, event, env)
+
+
 def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effect]:
     return provider.progressed(state, event, env)
 
@@ -78,7 +93,19 @@ _TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect
     "heartbeat": provider.heartbeat_due,
     "sweep": _swept,
     "recheck": search.recheck_due,
+    "case": cases.announce_due,
 }
+_ARRIVED: Final[dict[str, Handler]] = {
+    seats.CASE: seats.arrived,
+    seats.OPENED: seats.arrived,
+    cases.SERVED: cases.served,
+}
+_FAILED: Final[dict[str, Handler]] = {
+    seats.CASE: seats.failed,
+    seats.OPENED: seats.failed,
+    cases.SERVED: cases.unserved,
+}
+"""Pulls because of a dispute, by purpose; all others are a deal's."""
 
 _ROUNDS: Final[beacon.Waiters] = {"audit": deals.round_drawn}
 """Who is told of a round that was waited for (`beacon.wait_for`), by kind."""
@@ -89,6 +116,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.PeerCameUp: _peer_up,
     ev.PeerWentDown: _peer_down,
     ev.GossipArrived: wire.gossip_arrived,
+    ev.CaseHeard: seats.notice_heard,
     ev.MessageArrived: wire.message_arrived,
     ev.ProviderChanged: provider.provider_changed,
     ev.DrainRequested: provider.drain_requested,
@@ -97,11 +125,11 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.QuoteRequested: client.quote_requested,
     ev.CancelRequested: client.cancel_requested,
     ev.RetryRequested: client.retry_requested,
-    ev.BlobsArrived: deals.blobs_arrived,
-    ev.BlobsFailed: deals.blobs_failed,
+    ev.BlobsArrived: _blobs_arrived,
+    ev.BlobsFailed: _blobs_failed,
     ev.JobProgressed: _progressed,
     ev.JobEnded: deals.job_ended,
-    ev.AuditCompleted: deals.audit_completed,
+    ev.AuditCompleted: _run_again,
     ev.OutputsCompared: deals.outputs_compared,
     ev.RoundArrived: _round_arrived,
     ev.ChainTimeMoved: _time_moved,

@@ -18,6 +18,8 @@ from protocols.deals.states import FINAL_STATES, DealState
 from protocols.disputes.file import DisputeFile
 from protocols.errors import LocalProtocolError
 from protocols.limits import MAX_CHANNELS
+from protocols.mediation.book import CaseBook
+from protocols.mediation.case import Case
 from protocols.offers.book import JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.validators import Market
@@ -75,6 +77,7 @@ _KINDS: Final[dict[str, type]] = {
     "job": JobBody,
     "counters": Counters,
     "dispute": DisputeFile,
+    "case": Case,
     "channel": ChannelHalf,
 }
 
@@ -90,6 +93,8 @@ class Durable:
         """By `pair_of` the operators; at most MAX_CHANNELS."""
         self.counters = Counters()
         self.disputes: dict[DealId, DisputeFile] = {}
+        self.cases: dict[DealId, Case] = {}
+        """Of the disputes in which this node has a seat."""
         self.live: dict[DealId, None] = {}
         """Deals that are not final, in the order they came: a set's order differs between processes."""
         self._dirty: dict[tuple[str, bytes], None] = {}
@@ -112,6 +117,21 @@ class Durable:
         """Replace a dispute."""
         self.disputes[file.deal_id] = file
         self._dirty[("dispute", file.deal_id)] = None
+
+    def drop_dispute(self, deal_id: DealId) -> None:
+        """Forget a dispute in which this node has no part any more."""
+        if self.disputes.pop(deal_id, None) is not None:
+            self._dirty[("dispute", deal_id)] = None
+
+    def put_case(self, case: Case) -> None:
+        """Replace a seat's case."""
+        self.cases[case.deal_id] = case
+        self._dirty[("case", case.deal_id)] = None
+
+    def drop_case(self, deal_id: DealId) -> None:
+        """Forget a seat's case."""
+        if self.cases.pop(deal_id, None) is not None:
+            self._dirty[("case", deal_id)] = None
 
     def put_job(self, job_id: JobId, body: bytes) -> None:
         """Keep a job body."""
@@ -152,7 +172,11 @@ class Durable:
             case "run":
                 return encode(self.runs[RunId(key)])
             case "dispute":
-                return encode(self.disputes[DealId(key)])
+                file = self.disputes.get(DealId(key))
+                return encode(file) if file else None
+            case "case":
+                seat = self.cases.get(DealId(key))
+                return encode(seat) if seat else None
             case "channel":
                 half = self.channels.get(key)
                 return encode(half) if half else None
@@ -173,6 +197,8 @@ class Durable:
                 self.put_job(JobId(key), value.body)
             case DisputeFile():
                 self.put_dispute(value)
+            case Case():
+                self.put_case(value)
             case ChannelHalf():
                 self.put_channel(key, value)
             case Counters():
@@ -248,6 +274,9 @@ class NodeState:
         """What the provider last said about a deal: phase, done, total."""
         self.timers = Timers()
         """By the monotonic clock, in milliseconds."""
+        self.cases = CaseBook()
+        self.addresses: tuple[bytes, ...] = ()
+        """Where others may dial this node, as binary multiaddrs."""
         self.open_disputes: dict[DealId, UnixSeconds] = {}
         """Disputes of this node that are not over, and until when the call that each waits for succeeds."""
         self.deadlines = Timers()

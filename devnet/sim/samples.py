@@ -48,6 +48,7 @@ from protocols.limits import DEVNET
 from protocols.messages.channel import CloseConsent, VoucherNotice
 from protocols.messages.deal import CancelConsent, Progress, ReceiptNotice, Rejection, ResultNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
+from protocols.messages.dispute import CaseFile, CasePull
 from protocols.messages.negotiation import (
     ChannelRfq,
     DealAcceptance,
@@ -286,6 +287,8 @@ class Samples:
         deal_id = eip712.deal_id(self.domain, self.deal())
         refusal = Refusal(rfq_id=self.rfq_id, code="busy", detail="all 2 slots are taken – Später?", free_in_s=12)
         progress = Progress(deal_id=deal_id, phase="pulling", done=0, total=(1 << 63) - 1)
+        voucher, close = self.voucher(), self.channel_close()
+        parties = self.deal(), self.client.peer_id, self.provider.peer_id
         return {
             "rfq/1": self.rfq(),
             "channel_rfq/1": ChannelRfq(**{name: getattr(self.rfq(), name) for name in Rfq.__struct_fields__}),
@@ -304,12 +307,10 @@ class Samples:
             "rejection/1": Rejection(deal_id=deal_id, code="wrong-result", detail="it is another"),
             "cancel/1": self.cancel(self.client, self.paid),
             "progress/1": progress,
-            "voucher/1": VoucherNotice(
-                deal_id=deal_id, voucher=self.voucher(), signature=self.signed(self.client, self.voucher())
-            ),
-            "channel_close/1": CloseConsent(
-                last=self.channel_close(), signature=self.signed(self.client, self.channel_close())
-            ),
+            "voucher/1": VoucherNotice(deal_id, voucher, self.signed(self.client, voucher)),
+            "channel_close/1": CloseConsent(last=close, signature=self.signed(self.client, close)),
+            "case_pull/1": CasePull(deal_id=deal_id),
+            "case_file/1": CaseFile(*parties, self.job.encode(), self.result_commit()),
         }
 
     # --- rows ----------------------------------------------------------------------------------------------------

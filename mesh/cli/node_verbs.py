@@ -15,7 +15,7 @@ from mesh.cli.session import load, open_session, run_async, say
 
 __all__ = ["register"]
 
-NOT_BUILT_ROLES = ("mediator", "relay")
+NOT_BUILT_ROLES = ("relay",)
 NOT_BUILT_EXECUTORS = ("oci", "process")
 
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def up(
     role: Annotated[
-        str | None, typer.Option("--role", metavar="ROLES", help="provider, client, or both with a comma.")
+        str | None, typer.Option("--role", metavar="ROLES", help="provider, client, mediator, or some with commas.")
     ] = None,
     price: Annotated[
         list[str] | None, typer.Option("--price", metavar="TOKENS/UNIT", help="Your ask: 0.036/cpu-h, 0.001/job.")

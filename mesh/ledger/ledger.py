@@ -20,6 +20,7 @@ from mesh.base.tasks import Started
 from mesh.chain.contracts import Contracts
 from mesh.chain.eth import Eth
 from mesh.chain.outcomes import SubmitterSettings
+from mesh.chain.panel import PanelContract
 from mesh.chain.presets import chain_preset
 from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Rpc, open_rpc
@@ -31,9 +32,10 @@ from mesh.ledger.posting import Posting
 from mesh.store import Store
 from protocols.contracts import artifact
 from protocols.contracts.channels import Channel, ChannelWord
-from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx
+from protocols.contracts.lock import Lock
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx, ReadSeats
 from protocols.limits import NetworkParams
-from protocols.units import Address, Millis, Tokens
+from protocols.units import Address, DealId, Millis, Seconds, Tokens
 
 __all__ = ["Ledger", "network_params", "open_ledger"]
 
@@ -61,7 +63,15 @@ class Ledger:
     """The escrow as the node uses it."""
 
     def __init__(
-        self, params: NetworkParams, rpc: Rpc, submitter: Submitter, store: Store, clock: Clock, deploy_block: int
+        self,
+        params: NetworkParams,
+        rpc: Rpc,
+        submitter: Submitter,
+        store: Store,
+        clock: Clock,
+        deploy_block: int,
+        *,
+        mediates: bool = False,
     ) -> None:
         self.params = params
         self.rpc = rpc
@@ -70,8 +80,9 @@ class Ledger:
         self.submitter = submitter
         self._clock = clock
         self.posting = Posting(params, self.eth, self.contracts, submitter, deploy_block)
+        remember = self.posting.remember
         self.following = Following(
-            params, self.eth, submitter.address, store, clock, deploy_block, self.posting.remember
+            params, self.eth, submitter.address, store, clock, deploy_block, remember, mediates=mediates
         )
         self.channel_feed = ChannelFeed(self.contracts, submitter.address, clock)
         self.following.watch(self.channel_feed.told)
@@ -113,6 +124,28 @@ class Ledger:
         found = await self.contracts.account(await self.contracts.owner_of(operator))
         return found.free, found.stake
 
+    async def seats(self, asked: ReadSeats) -> tuple[int, int]:
+        """(seats of the class, how many of them a dispute between the two could call now). Raises ``ChainError``."""
+        if not any(self.params.panel):
+            return 0, 0
+        contract = PanelContract(self.rpc, self.params.panel)
+        total = await contract.seats(asked.seat_class)
+        owners = [await self.contracts.owner_of(one) if any(one) else one for one in (asked.client, asked.provider)]
+        lock = Lock(
+            deal_id=DealId(bytes(32)),
+            client=asked.client,
+            provider=asked.provider,
+            client_owner=owners[0],
+            provider_owner=owners[1],
+            run_nonce=0,
+            index=0,
+            price=asked.price,
+            collateral=Tokens(0),
+            claim_within=Seconds(0),
+            window_seconds=Seconds(0),
+        )
+        return total, await contract.eligible(lock, asked.seat_class, total)
+
     def now_ms(self) -> Millis:
         """The monotonic clock, for events about money."""
         return self._clock.monotonic_ms()
@@ -146,4 +179,5 @@ async def open_ledger(
         reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken", "MediatorPanel"))
         settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
         submitter = Submitter(Eth(rpc), key, store.journal, reverts, settings)
-        yield Ledger(params, rpc, submitter, store, clock, chain.deploy_block)
+        mediates = "mediator" in config.provider.roles
+        yield Ledger(params, rpc, submitter, store, clock, chain.deploy_block, mediates=mediates)

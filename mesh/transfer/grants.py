@@ -3,7 +3,7 @@
 Knowing a name is not a right to the block: names leak, and a job's inputs are nobody else's business.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -12,7 +12,10 @@ from mesh.store.blobs import BlobStore, DigestSet
 from protocols.errors import LocalProtocolError
 from protocols.units import Cid, DealId, PeerId
 
-__all__ = ["MAX_GRANTS", "Grants"]
+__all__ = ["MAX_GRANTS", "Grants", "MoreRoots"]
+
+MoreRoots = Callable[[PeerId, DealId], tuple[Cid, ...]]
+"""Roots that a peer may have under a deal although nobody granted them: asked anew for every turn, so it must be quick."""
 
 MAX_GRANTS: Final = 65_536
 """Roots granted at once: six for each of 10,000 active deals."""
@@ -41,8 +44,9 @@ class _Index:
 class Grants:
     """Grants by (peer, deal), and what can be reached from each granted root."""
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: BlobStore, more: MoreRoots | None = None) -> None:
         self._store = store
+        self._more = more
         self._roots: dict[DealId, dict[PeerId | None, set[Cid]]] = {}
         self._count = 0
         self._indexes: dict[Cid, _Index] = {}
@@ -65,9 +69,10 @@ class Grants:
         self._indexes = {root: index for root, index in self._indexes.items() if root in live}
 
     def roots(self, peer: PeerId, key: DealId) -> tuple[Cid, ...]:
-        """What a deal grants a peer."""
+        """What a peer may have under a deal."""
         peers = self._roots.get(key, {})
-        return tuple(peers.get(peer, set()) | peers.get(None, set()))
+        granted = tuple(peers.get(peer, set()) | peers.get(None, set()))
+        return tuple(dict.fromkeys((*granted, *self._more(peer, key)))) if self._more else granted
 
     async def allowed(self, peer: PeerId, key: DealId, cids: Iterable[Cid]) -> tuple[set[Cid], set[Cid]]:
         """Of these: those the peer may have, and those of which it cannot be told yet.

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from mesh.store.blobs import BlobStore
 from mesh.transfer.choke import Choke
-from mesh.transfer.grants import Grants
+from mesh.transfer.grants import Grants, MoreRoots
 from mesh.transfer.streams import STREAM_ERRORS, FrameReader, Streams
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.frames import (
@@ -63,13 +63,21 @@ class ServerStatistics(Struct, frozen=True, kw_only=True):
 class BlobServer:
     """Serves ``/mesh/blob/1`` from the moment it is made. It has no task of its own: the link runs its handlers.
 
-    ``rate_bytes_per_s`` bounds what is sent to all peers together; None for no bound.
+    ``rate_bytes_per_s`` bounds what is sent to all peers together; None for no bound. ``more``: what a peer may have beside
+    what it is granted.
     """
 
-    def __init__(self, store: BlobStore, streams: Streams, *, rate_bytes_per_s: int | None = None) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        streams: Streams,
+        *,
+        rate_bytes_per_s: int | None = None,
+        more: MoreRoots | None = None,
+    ) -> None:
         self._store = store
         self._streams = streams
-        self._grants = Grants(store)
+        self._grants = Grants(store, more)
         self._choke = Choke(rate_bytes_per_s)
         self._live: dict[PeerId, int] = {}
         self._counts = dict.fromkeys(ServerStatistics.__struct_fields__[1:], 0)

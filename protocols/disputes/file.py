@@ -8,10 +8,13 @@ from msgspec.structs import replace
 from protocols.disputes.record import MAX_LOGS, Record, record_of
 from protocols.units import DealId, Hash32
 
-__all__ = ["DEFENDANT", "DISPUTER", "DisputeFile", "PanelLog"]
+__all__ = ["DEFENDANT", "DISPUTER", "ONLOOKER", "SEAT", "DisputeFile", "PanelLog"]
 
 DISPUTER: Final = "disputer"
 DEFENDANT: Final = "defendant"
+SEAT: Final = "seat"
+ONLOOKER: Final = "onlooker"
+"""No part, until a seat of this node is called: it knows only who has to do with it."""
 
 
 class PanelLog(msgspec.Struct, frozen=True, array_like=True):
@@ -29,7 +32,7 @@ class DisputeFile(msgspec.Struct, frozen=True, array_like=True):
 
     deal_id: DealId
     role: str
-    """Which part this node plays: ``disputer``, ``defendant`` or ``seat``."""
+    """Which part this node plays: ``disputer``, ``defendant``, ``seat`` or ``onlooker``."""
     logs: tuple[PanelLog, ...] = ()
     """In the order of the chain; MAX_LOGS at most."""
     asked: tuple[str, ...] = ()

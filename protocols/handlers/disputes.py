@@ -21,6 +21,7 @@ from protocols.disputes.params import appeal_deposit, fee_of
 from protocols.disputes.record import Record
 from protocols.effects import CallPanel, DropEffects, Effect
 from protocols.env import Env
+from protocols.handlers import cases, seats
 from protocols.messages.deal import Delivered, ResultNotice
 from protocols.state import CLIENT, Half, NodeState
 from protocols.units import DealId, Hash32, Tokens
@@ -32,10 +33,10 @@ POLICY: Final = Appeals(answer=True)
 
 
 def logged(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
-    """The panel said something about a dispute. One about a deal of others is theirs."""
+    """The panel said something about a dispute, of this node's deal or of others."""
     half = state.durable.deals.get(event.deal_id)
     if half is None:
-        return []
+        return seats.heard(state, event, env)
     file = state.durable.disputes.get(event.deal_id)
     if file is None:
         file = DisputeFile(event.deal_id, DISPUTER if half.role == CLIENT else DEFENDANT)
@@ -46,28 +47,32 @@ def logged(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
 def retracted(state: NodeState, event: ev.DisputeRetracted, env: Env) -> list[Effect]:
     """A reorganisation took a log: what it said did not happen, and what was done on top of it is owed again."""
     half, file = state.durable.deals.get(event.deal_id), state.durable.disputes.get(event.deal_id)
-    if half is None or file is None:
+    if file is None:
         return []
     left = file.retracted(event.tx, event.index)
-    return [] if left is file else _follow(state, half, left, env)
+    if left is file:
+        return []
+    return _follow(state, half, left, env) if half is not None else seats.follow(state, left, env)
 
 
 def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:
-    """Poke what is overdue."""
+    """Poke what is overdue; as a seat, do what its time has come for."""
     effects: list[Effect] = []
     for deal_id in list(state.open_disputes):
-        if state.chain_now > state.open_disputes[deal_id]:
-            effects += _follow(state, state.durable.deals[deal_id], state.durable.disputes[deal_id], env)
+        half = state.durable.deals.get(deal_id)
+        if half is None:
+            effects += seats.work(state, deal_id, env)
+        elif state.chain_now > state.open_disputes[deal_id]:
+            effects += _follow(state, half, state.durable.disputes[deal_id], env)
     return effects
 
 
 def started(state: NodeState, env: Env) -> list[Effect]:
     """After a restart: the same calls are owed; those that were made are in the outbox or in the logs."""
     effects: list[Effect] = []
-    for deal_id, file in state.durable.disputes.items():
+    for deal_id, file in list(state.durable.disputes.items()):
         half = state.durable.deals.get(deal_id)
-        if half is not None:
-            effects += _follow(state, half, file, env)
+        effects += _follow(state, half, file, env) if half is not None else seats.resumed(state, file, env)
     return effects
 
 
@@ -86,8 +91,11 @@ def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[E
         state.durable.put_dispute(file)
     if record is None or record.over:
         state.open_disputes.pop(file.deal_id, None)
+        state.cases.forget(file.deal_id)
     else:
         state.open_disputes[file.deal_id] = record.until
+        state.cases.records[file.deal_id] = record
+        effects += cases.announce(state, file.deal_id) + cases.collect(state, half, record)
     return _told(terms, before.record() if before else None, record) + effects
 
 

@@ -24,10 +24,11 @@ from protocols.effects import Effect, Penalise
 from protocols.env import Env
 from protocols.envelope import open_, parse_envelope
 from protocols.errors import RemoteProtocolError
-from protocols.handlers import channels, deals, provider, search
+from protocols.handlers import cases, channels, deals, provider, search, seats
 from protocols.limits import MAX_MESSAGE_BYTES, MAX_REASON_CHARS
 from protocols.messages import channel as cm
 from protocols.messages import deal as dm
+from protocols.messages import dispute as pm
 from protocols.messages import negotiation as nm
 from protocols.messages.registry import UnknownType, decode_message
 from protocols.offers.records import JobOffer
@@ -68,6 +69,10 @@ def _dispatch(state: NodeState, event: ev.MessageArrived, message: msgspec.Struc
             return provider.proposal_arrived(state, peer, message, at, env)
         case cm.VoucherNotice() | cm.CloseConsent():
             return channels.message_arrived(state, peer, message, env)
+        case pm.CasePull():
+            return cases.pull_arrived(state, peer, message, at, env)
+        case pm.CaseFile():
+            return seats.told(state, peer, message, env)
         case dm.Progress():
             return _progress(state, peer, message)
         case _:

@@ -8,10 +8,11 @@ from protocols.canonical import decode_strict, encode
 from protocols.envelope import Envelope, seal
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.limits import MAX_MESSAGE_BYTES
-from protocols.messages import channel, deal, negotiation
+from protocols.messages import channel, deal, dispute, negotiation
 from protocols.signing import Signer
 
 __all__ = [
+    "CASE_PROTOCOL",
     "DEAL_PROTOCOL",
     "LOGS_PROTOCOL",
     "MESSAGE_TYPES",
@@ -26,6 +27,7 @@ __all__ = [
 RFQ_PROTOCOL: Final = "/mesh/rfq/1"
 DEAL_PROTOCOL: Final = "/mesh/deal/1"
 LOGS_PROTOCOL: Final = "/mesh/logs/1"
+CASE_PROTOCOL: Final = "/mesh/case/1"
 
 MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "rfq/1": negotiation.Rfq,
@@ -45,8 +47,11 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "progress/1": deal.Progress,
     "voucher/1": channel.VoucherNotice,
     "channel_close/1": channel.CloseConsent,
+    "case_pull/1": dispute.CasePull,
+    "case_file/1": dispute.CaseFile,
 }
 _TAGS: Final = {kind: tag for tag, kind in MESSAGE_TYPES.items()}
+_CASES: Final = frozenset({"case_pull/1", "case_file/1"})
 _NEGOTIATION: Final = frozenset({"rfq/1", "channel_rfq/1", "quote/1", "refusal/1", "release/1"})
 
 
@@ -67,6 +72,8 @@ def tag_of(message: msgspec.Struct) -> str:
 
 def protocol_of(tag: str) -> str:
     """The libp2p protocol id a message travels on."""
+    if tag in _CASES:
+        return CASE_PROTOCOL
     return RFQ_PROTOCOL if tag in _NEGOTIATION else DEAL_PROTOCOL
 
 

@@ -38,7 +38,7 @@ async def test_a_full_store_is_waited_out_and_never_blamed_on_the_peer(
         ended: list[str] = []
 
         async def fetch() -> None:
-            await mine.fetch(DEAL, there.me, InputRoot(root.cid, root.content_bytes), lambda done, of: None)
+            await mine.fetch(DEAL, (there.me,), InputRoot(root.cid, root.content_bytes), lambda done, of: None)
             ended.append("fetched")
 
         async with trio.open_nursery() as nursery:
@@ -62,5 +62,5 @@ async def test_what_is_no_tree_ends_the_pull(tmp_path: Path, hub: MemoryHub, rin
         root = await two.add_bytes(bytes(3 << 20), key=b"theirs")
         theirs.grant(DEAL, here.me, (root.cid,))
         with trio.fail_after(30), pytest.raises(FetchGaveUp) as caught:
-            await mine.fetch(DEAL, there.me, InputRoot(Cid(root.cid), 1000), lambda done, of: None)
+            await mine.fetch(DEAL, (there.me,), InputRoot(Cid(root.cid), 1000), lambda done, of: None)
         assert caught.value.code == "too_large"

@@ -13,6 +13,7 @@ from mesh.effects import TxRejected
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.contracts import panel
+from protocols.contracts.panel import event_of
 from protocols.deals.eip712 import Deal, Enforcement, OutcomeCode, ResultCommit, deal_id, digest
 from protocols.disputes.record import Record, record_of
 from protocols.disputes.states import Phase, Reason, Side
@@ -153,7 +154,7 @@ async def test_a_log_that_a_reorganisation_took_is_taken_back(money: Money, even
         await eventually(lambda: scene.record(scene.client) is None and scene.record(scene.provider) is None)
 
 
-async def test_a_dispute_of_others_is_nothing_to_this_node(money: Money, eventually: Any) -> None:
+async def test_of_a_dispute_of_others_a_node_hears_only_whose_it_is(money: Money, eventually: Any) -> None:
     key = NodeKey(sha256(money.purse.escrow, b"onlooker"))
     assert money.purse.deployment is not None
     async with court(money) as scene, money.open(key, panel=money.purse.deployment.panel) as onlooker:
@@ -162,7 +163,8 @@ async def test_a_dispute_of_others_is_nothing_to_this_node(money: Money, eventua
         await eventually(lambda: scene.both_know(Phase.DISPUTED))
         head = await onlooker.ledger.eth.head()
         await eventually(lambda: any(e.block >= head.number for e in onlooker.loop.script.of(ev.ChainTimeMoved)))
-        assert onlooker.loop.script.of(ev.DisputeLogged) == []
+        heard = [event_of(one.log.topics, one.log.data) for one in onlooker.loop.script.of(ev.DisputeLogged)]
+        assert [event.name for event in heard if event] == ["DisputeOpened"]
 
 
 async def test_without_a_panel_a_dispute_says_what_to_configure(money: Money) -> None:

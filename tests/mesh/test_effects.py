@@ -64,7 +64,7 @@ class Parts:
             self.cancelled.set()
             raise
 
-    async def fetch(self, deal_id: DealId, peer: PeerId, root: InputRoot, progress: Any) -> None:
+    async def fetch(self, deal_id: DealId, peers: tuple[PeerId, ...], root: InputRoot, progress: Any) -> None:
         await self._next("fetch")
         for done in range(100):
             progress(done, None)

@@ -9,15 +9,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from devnet.sim.samples import Samples
 from protocols import effects as fx
 from protocols.canonical import encode
 from protocols.deals import eip712
 from protocols.deals.inputs import post_tx
-from protocols.deals.states import Ran
-from protocols.disputes.file import DEFENDANT, DISPUTER, DisputeFile, PanelLog
+from protocols.deals.states import LocalResult, Ran
+from protocols.disputes.file import DEFENDANT, DISPUTER, SEAT, DisputeFile, PanelLog
 from protocols.envelope import envelope_digest, seal
 from protocols.hashing import keccak256
+from protocols.mediation.case import Case
+from protocols.messages.dispute import CaseFile
 from protocols.messages.negotiation import InputRoot
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, Counters, Half, JobBody
 from protocols.units import Tokens
@@ -90,10 +94,19 @@ def rows(amount: int) -> Vectors:
     for effect in outbox(samples):
         item = encode(fx.OutboxItem(effect))  # type: ignore[arg-type]
         yield f"outbox {type(effect).__name__} version=1 amount={amount}", item.hex()
-    for role in (DISPUTER, DEFENDANT):
+    for role in (DISPUTER, DEFENDANT, SEAT):
         log = PanelLog(9, 1, keccak256(b"tx"), (keccak256(b"topic"), samples.terms().deal_id), bytes(64))
         file = DisputeFile(samples.terms().deal_id, role, (log,), ("secret",), 1)
         yield f"dispute {role} version=1", encode(file).hex()
+    told, deal_id = samples.messages()["case_file/1"], samples.terms().deal_id
+    assert isinstance(told, CaseFile)
+    case = Case(deal_id, told.deal, told.client, told.provider, told.job)
+    yield f"case told version=1 amount={amount}", encode(case).hex()
+    ran = LocalResult(
+        outcome=0, exit_code=0, fuel=7, wall_ms=8, root=samples.root, size=9, log_head=keccak256(b"log"), detail="x"
+    )
+    done = msgspec.structs.replace(case, inputs_here=True, ran=ran, tries=1, result=told.result, bytes_here=True)
+    yield f"case executed version=1 amount={amount}", encode(done).hex()
     yield "job version=1", encode(JobBody(samples.job.encode())).hex()
     yield "counters version=1", encode(Counters(sequence=(1 << 63) - 1)).hex()
 

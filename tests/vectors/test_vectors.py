@@ -17,6 +17,7 @@ from protocols.deals.states import DealState
 from protocols.disputes.file import DisputeFile
 from protocols.effects import OutboxItem
 from protocols.envelope import Envelope, open_, parse_envelope
+from protocols.mediation.case import Case
 from protocols.messages.registry import MESSAGE_TYPES, decode_message
 from protocols.runs import Run, RunStatus
 from protocols.state import ChannelHalf, Counters, Half, JobBody
@@ -34,6 +35,7 @@ ROW_TYPES: dict[str, type[msgspec.Struct]] = {
     "job": JobBody,
     "counters": Counters,
     "dispute": DisputeFile,
+    "case": Case,
     "channel": ChannelHalf,
 }
 

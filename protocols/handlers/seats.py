@@ -1,0 +1,362 @@
+"""What does a node do in the disputes of others? It keeps their logs, and works for the places that it is called to.
+
+A place goes: have the case, pull module and inputs, accept, execute, commit blind, pull the opened result, reveal, say who
+matches. What is owed is read from the logs and from the case's row (`protocols.disputes.duties`), so a restart and a
+reorganisation change nothing. The job runs once, whatever the number of this operator's places.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from protocols import events as ev
+from protocols.deals.eip712 import OutcomeCode
+from protocols.deals.eip712 import deal_id as deal_id_of
+from protocols.deals.salting import root_on_chain
+from protocols.disputes.draw import commitment_of
+from protocols.disputes.duties import Duty, SeatHas, poke_due, seat_duties
+from protocols.disputes.file import ONLOOKER, SEAT, DisputeFile
+from protocols.disputes.fingerprint import fingerprint_of, seat_mask
+from protocols.disputes.record import Place, Record
+from protocols.disputes.states import Phase, Stage
+from protocols.effects import (
+    CallPanel,
+    CancelFetch,
+    CancelJob,
+    DropEffects,
+    Effect,
+    FetchBlobs,
+    Notify,
+    RunJob,
+    StopServing,
+)
+from protocols.env import Env
+from protocols.handlers import cases
+from protocols.mediation.access import sits
+from protocols.mediation.book import members
+from protocols.mediation.case import (
+    MAX_TRIES,
+    Case,
+    case_from,
+    ending_of,
+    matches_provider,
+    opened_root,
+    result_bytes,
+    unfit,
+)
+from protocols.messages.dispute import CaseFile
+from protocols.messages.negotiation import InputRoot
+from protocols.signing import address_of_peer
+from protocols.state import NodeState
+from protocols.units import DealId, Hash32, PeerId, Seconds, UnixSeconds
+
+__all__ = [
+    "CASE",
+    "OPENED",
+    "arrived",
+    "executed",
+    "failed",
+    "follow",
+    "heard",
+    "notice_heard",
+    "resumed",
+    "told",
+    "work",
+]
+
+CASE: Final = "case"
+OPENED: Final = "opened"
+"""Purposes of a seat's pulls: what the job needs, and what the provider has opened."""
+MAX_RUNS: Final = 2
+"""Cases executed at once: each may take all the memory that a job may have, beside this node's own jobs."""
+POKE_PATIENCE: Final = 3
+"""A seat leaves an overdue phase to the parties for so many of their margins: a poke too many costs gas."""
+MAX_PAST: Final = 1_000
+"""Disputes with a place of ours that are over and kept, for `mesh mediator seats`; the oldest go first."""
+_OWN_FAULT: Final = frozenset({OutcomeCode.INFRA_ERROR, OutcomeCode.CANCELLED})
+_WORKING: Final = frozenset({Phase.DRAWN, Phase.COMMITTING})
+_SHOWN: Final = frozenset({Phase.REVEALING, Phase.MATCHING})
+
+
+def heard(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
+    """The panel said something about a dispute of others."""
+    before = state.durable.disputes.get(event.deal_id) or DisputeFile(event.deal_id, ONLOOKER)
+    file = before.heard(event.log)
+    return [] if file is before else follow(state, file, env)
+
+
+def follow(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
+    """Keep the file of a dispute of others, and do what is owed in it."""
+    record = file.record()
+    if record is None or (record.over and not sits(record, env.signer.address)):
+        state.durable.drop_dispute(file.deal_id)
+        state.cases.forget(file.deal_id)
+        state.open_disputes.pop(file.deal_id, None)
+        return []
+    if sits(record, env.signer.address):
+        file = replace(file, role=SEAT)
+    known = state.durable.disputes.get(file.deal_id)
+    before = known.record() if known else None
+    if file != known:
+        state.durable.put_dispute(file)
+    state.cases.records[file.deal_id] = record
+    if file.role != SEAT:
+        return []
+    if record.over:
+        return _over(state, file, record, env)
+    state.open_disputes[file.deal_id] = UnixSeconds(0)  # looked at in every block
+    return _told(file, before, record) + work(state, file.deal_id, env)
+
+
+def resumed(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
+    """After a restart: what ran is in the outbox, and runs again; what was pulled is here, and is said to be."""
+    key = file.deal_id
+    case = _case(state, key)
+    effects = follow(state, file, env)
+    if case is not None and case.inputs_here and key in state.open_disputes:
+        cases.announce(state, key)
+    return effects
+
+
+def work(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
+    """Everything that can be done now for the places of this operator in one dispute."""
+    file, record = state.durable.disputes[deal_id], state.cases.records[deal_id]
+    case = _case(state, deal_id)
+    mine = [place for place in record.places if place.operator == env.signer.address]
+    effects: list[Effect] = []
+    if mine and record.phase in (*_WORKING, *_SHOWN):
+        effects += cases.ask(state, record, case, env)
+    if case is not None and any(place.stage in (Stage.CALLED, Stage.ACCEPTED) for place in mine):
+        effects += _prepare(state, case)
+    if case is not None and record.phase in _SHOWN and not case.bytes_here:
+        effects += _collect(state, record, case)
+    return effects + _call(state, file, record, env)
+
+
+def _case(state: NodeState, deal_id: DealId) -> Case | None:
+    case = state.durable.cases.get(deal_id)
+    return case if case is not None and case.job else None
+
+
+# --- inputs, execution, the opened bytes ---------------------------------------------------------------------------
+
+
+def notice_heard(state: NodeState, event: ev.CaseHeard, env: Env) -> list[Effect]:
+    """Somebody has a case: who needs it asks at once, and who pulls its inputs asks there too."""
+    deal_id, peer = event.notice.deal_id, event.author
+    known = peer in state.cases.authors(deal_id)
+    state.cases.put(peer, event.notice)
+    file, record = state.durable.disputes.get(deal_id), state.cases.records.get(deal_id)
+    if known or peer == env.me or file is None or record is None or record.over:
+        return []
+    half, case = state.durable.deals.get(deal_id), _case(state, deal_id)
+    if half is not None:
+        return cases.collect(state, half, record)
+    if file.role != SEAT:
+        return []
+    if case is None:
+        return [cases.pull_from(peer, deal_id, env)]
+    return [DropEffects(prefix=f"fetch:{deal_id.hex()}"), *work(state, deal_id, env)]
+
+
+def told(state: NodeState, peer: PeerId, message: CaseFile, env: Env) -> list[Effect]:
+    """Somebody tells us a case. Raises ``RemoteProtocolError`` when it is not the one that the chain is about."""
+    named = deal_id_of(env.domain, message.deal)
+    file, record = state.durable.disputes.get(named), state.cases.records.get(named)
+    if file is None or record is None or file.role != SEAT or record.over:
+        return []
+    if address_of_peer(peer) not in members(record):
+        return []
+    case = case_from(message, record, env.domain)
+    known = _case(state, case.deal_id)
+    if known is not None:
+        if case.result is None or known.result is not None:
+            return []
+        case = replace(known, result=case.result)
+    else:
+        past = state.durable.cases.get(case.deal_id)  # a reorganisation took the end of a dispute back
+        case = replace(past, job=case.job, inputs_here=False, result=case.result) if past else case
+    state.durable.put_case(case)
+    return work(state, case.deal_id, env)
+
+
+def _prepare(state: NodeState, case: Case) -> list[Effect]:
+    """Pull what the job needs, then run it, as soon as there is room."""
+    name = case.deal_id.hex()
+    if unfit(case) or case.ran is not None or case.tries >= MAX_TRIES:
+        return []
+    if not case.inputs_here:
+        return [_pull(state, case, CASE, case.inputs)]
+    if case.deal_id in state.cases.running or len(state.cases.running) >= MAX_RUNS:
+        return []
+    state.cases.running.add(case.deal_id)
+    return [RunJob(key=f"run:{name}", deal_id=case.deal_id, run_id=case.run_id, job=case.job, audit=True)]
+
+
+def _collect(state: NodeState, record: Record, case: Case) -> list[Effect]:
+    """The provider's bytes, which are here already when they are ours."""
+    root = opened_root(record)
+    if root is None:
+        return []
+    if case.ran is not None and root == case.ran.root:
+        state.durable.put_case(replace(case, bytes_here=True))
+        return []
+    return [_pull(state, case, OPENED, (InputRoot(root, result_bytes(case.decoded)),))]
+
+
+def _pull(state: NodeState, case: Case, purpose: str, roots: tuple[InputRoot, ...]) -> FetchBlobs:
+    """From both parties and from the seats that have it. The same pull under way is the same effect."""
+    others = dict.fromkeys((case.client, *state.cases.authors(case.deal_id)))
+    others.pop(case.provider, None)
+    return FetchBlobs(
+        key=f"fetch:{case.deal_id.hex()}:{purpose}",
+        deal_id=case.deal_id,
+        purpose=purpose,
+        peer=case.provider,
+        others=tuple(others),
+        roots=roots,
+    )
+
+
+def arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
+    """What was pulled for a case is here."""
+    case = _case(state, event.deal_id)
+    if case is None or event.deal_id not in state.open_disputes:
+        return []
+    if event.purpose == CASE:
+        state.durable.put_case(replace(case, inputs_here=True))
+        return [*cases.announce(state, event.deal_id), *work(state, event.deal_id, env)]
+    state.durable.put_case(replace(case, bytes_here=True))
+    return work(state, event.deal_id, env)
+
+
+def failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
+    """Nobody serves it, or it is not what it should be: asked again with the next block, while there is time."""
+    return [_say(event.deal_id, "seat.unserved", purpose=event.purpose, code=event.code, detail=event.detail)]
+
+
+def executed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
+    """Our executor is done with a case."""
+    state.cases.running.discard(event.deal_id)
+    case, result = _case(state, event.deal_id), event.result
+    effects: list[Effect] = []
+    if case is not None and event.deal_id in state.open_disputes and case.ran is None:
+        if result.outcome in _OWN_FAULT:
+            state.durable.put_case(replace(case, tries=case.tries + 1))
+            effects.append(_say(event.deal_id, "seat.run_failed", tries=str(case.tries + 1), detail=result.detail))
+        else:
+            state.durable.put_case(replace(case, ran=result))
+            outcome = OutcomeCode(result.outcome).name.lower()
+            effects.append(_say(event.deal_id, "seat.executed", outcome=outcome, exit_code=str(result.exit_code)))
+            effects += work(state, event.deal_id, env)
+    for waiting in list(state.open_disputes):
+        if waiting != event.deal_id and state.durable.disputes[waiting].role == SEAT:
+            effects += work(state, waiting, env)
+    return effects
+
+
+# --- calls of the panel --------------------------------------------------------------------------------------------
+
+
+def _call(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list[Effect]:
+    """What is owed and was not called yet."""
+    asked, effects = file.asked, list[Effect]()
+    for duty in _owed(state, record, env):
+        if duty.name not in asked:
+            asked = (*asked, duty.name)
+            kind = "poke" if duty.name.startswith("poke:") else "panel"
+            key = f"{kind}:{file.deal_id.hex()}:{duty.name}:{file.attempt}"
+            effects.append(CallPanel(key=key, deal_id=file.deal_id, purpose=f"panel {duty.name}", data=duty.data))
+    if asked != file.asked:
+        state.durable.put_dispute(replace(file, asked=asked))
+    return effects
+
+
+def _owed(state: NodeState, record: Record, env: Env) -> tuple[Duty, ...]:
+    poke = poke_due(record, state.chain_now, Seconds(POKE_PATIENCE * env.params.poke_margin))
+    if poke is not None:
+        return (poke,)
+    if state.chain_now > record.until or (record.phase is Phase.DRAWN and not _willing(state, record, env)):
+        return ()
+    case = _case(state, record.deal_id)
+    has = {
+        position: _has(state, record, place, case, env)
+        for position, place in enumerate(record.places)
+        if place.operator == env.signer.address
+    }
+    return seat_duties(record, env.signer.address, has)
+
+
+def _willing(state: NodeState, record: Record, env: Env) -> bool:
+    """A place is taken when its work can be done: all is here. Shortly before the end of the time for it also without,
+    because that nobody serves it has to be said from a place."""
+    case, late = _case(state, record.deal_id), state.chain_now >= record.until - env.params.accept_margin
+    if case is None:
+        return late
+    return not unfit(case) and (late or case.inputs_here)
+
+
+def _has(state: NodeState, record: Record, place: Place, case: Case | None, env: Env) -> SeatHas:
+    late = state.chain_now >= record.until - env.params.deadline_margin
+    if case is None or case.ran is None:
+        return SeatHas(missing=late and not (case is not None and case.inputs_here))
+    deal_id, ending = record.deal_id, ending_of(case.ran)
+    content = [root_on_chain(case.ran.root)]
+
+    def recompute(number: int, seat: int) -> Hash32:
+        return fingerprint_of(deal_id, number, seat, ending, content)
+
+    mark = recompute(record.round, place.seat)
+    salt = env.signer.derive("seat-salt", deal_id, bytes([record.round]), place.seat.to_bytes(8))
+    shown = case.result is not None or late
+    return SeatHas(
+        commitment=commitment_of(deal_id, record.round, place.seat, mark, salt),
+        fingerprint=mark,
+        salt=salt,
+        served=True if case.bytes_here else False if late else None,
+        mask=seat_mask(record, ending, recompute, provider=matches_provider(record, case)) if shown else None,
+    )
+
+
+def _told(file: DisputeFile, before: Record | None, now: Record) -> list[Effect]:
+    """A new phase: somebody has poked, or nobody need."""
+    if before is not None and (before.phase, before.round) == (now.phase, now.round):
+        return []
+    note = _say(file.deal_id, "seat." + now.phase.name.lower(), until=str(now.until), round=str(now.round))
+    return [DropEffects(prefix=f"poke:{file.deal_id.hex()}"), note]
+
+
+def _over(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list[Effect]:
+    """The dispute has ended: nothing of it is wanted any more, but what it brought."""
+    was_open = file.deal_id in state.open_disputes
+    case, name = state.durable.cases.get(file.deal_id), file.deal_id.hex()
+    state.open_disputes.pop(file.deal_id, None)
+    state.cases.forget(file.deal_id)
+    if case is not None and case.job:
+        state.durable.put_case(replace(case, job=b"", inputs_here=False, bytes_here=False))
+    _forget_oldest(state)
+    if not was_open:
+        return []
+    kinds = ("fetch", "run", "panel", "poke")
+    return [
+        CancelFetch(deal_id=file.deal_id),
+        CancelJob(deal_id=file.deal_id),
+        StopServing(deal_id=file.deal_id, forget=True),
+        *(DropEffects(prefix=f"{kind}:{name}") for kind in kinds),
+        _say(file.deal_id, "seat.ended", row=record.row.name if record.row else ""),
+    ]
+
+
+def _forget_oldest(state: NodeState) -> None:
+    past = [
+        deal_id
+        for deal_id, file in state.durable.disputes.items()
+        if file.role == SEAT and deal_id not in state.open_disputes
+    ]
+    for deal_id in past[: max(len(past) - MAX_PAST, 0)]:
+        state.durable.drop_dispute(deal_id)
+        state.durable.drop_case(deal_id)
+
+
+def _say(deal_id: DealId, name: str, **fields: str) -> Notify:
+    return Notify(subject=deal_id, name=name, fields=fields)

@@ -1,0 +1,73 @@
+"""What does a node remember of the open disputes around it, and learn again after a restart?"""
+
+from typing import Final
+
+from protocols.disputes.record import Record
+from protocols.messages.dispute import CaseNotice
+from protocols.units import Address, DealId, Millis, PeerId, UnixSeconds
+
+__all__ = ["ANSWER_EVERY_MS", "ASK_EVERY_S", "MAX_NOTICES", "CaseBook", "members"]
+
+MAX_NOTICES: Final = 8_192
+"""Notices kept, the newest: two parties and ten seats of 680 disputes, 1 MiB."""
+ANSWER_EVERY_MS: Final = 500
+"""One peer is told the same case at most this often: it weighs 36 KiB, and asking for it weighs nothing."""
+ASK_EVERY_S: Final = 2
+"""Between two questions for the same case, by the chain's clock: parties that have not heard of the draw yet say nothing."""
+
+
+def members(record: Record) -> frozenset[Address]:
+    """The operators that have to do with a dispute: both parties, and whoever has, or had, a place in a panel."""
+    places = (place.operator for sitting in record.sittings for place in sitting.places)
+    return frozenset((record.client, record.provider, *places))
+
+
+class CaseBook:
+    """Volatile. Records are folded from durable logs, notices are repeated by those who have made them."""
+
+    def __init__(self) -> None:
+        self.records: dict[DealId, Record] = {}
+        """Every open dispute that this node knows of."""
+        self.notices: dict[tuple[DealId, PeerId], CaseNotice] = {}
+        """By dispute and author; at most MAX_NOTICES."""
+        self.answered: dict[tuple[DealId, PeerId], Millis] = {}
+        """When a peer was last told a case; at most MAX_NOTICES."""
+        self.asked: dict[DealId, UnixSeconds] = {}
+        """When this node last asked for a case that it needs."""
+        self.running: set[DealId] = set()
+        """Disputes whose job this node is executing as a seat."""
+        self.announcing: set[DealId] = set()
+        """Disputes of which this node says that it has the case."""
+
+    def put(self, author: PeerId, notice: CaseNotice) -> None:
+        """Keep a notice that was checked; the oldest goes when there are too many."""
+        key = (notice.deal_id, author)
+        self.notices.pop(key, None)
+        self.notices[key] = notice
+        while len(self.notices) > MAX_NOTICES:
+            del self.notices[next(iter(self.notices))]
+
+    def authors(self, deal_id: DealId) -> tuple[PeerId, ...]:
+        """Who says that it has the case of a dispute, oldest word first."""
+        return tuple(author for about, author in self.notices if about == deal_id)
+
+    def may_answer(self, deal_id: DealId, peer: PeerId, at: Millis) -> bool:
+        """Whether a peer may be told a case now; if so, it counts as told."""
+        key = (deal_id, peer)
+        last = self.answered.pop(key, None)
+        told = last is None or at - last >= ANSWER_EVERY_MS
+        self.answered[key] = at if told or last is None else last
+        while len(self.answered) > MAX_NOTICES:
+            del self.answered[next(iter(self.answered))]
+        return told
+
+    def forget(self, deal_id: DealId) -> None:
+        """A dispute is over, or a reorganisation took its opening."""
+        self.records.pop(deal_id, None)
+        self.asked.pop(deal_id, None)
+        self.running.discard(deal_id)
+        self.announcing.discard(deal_id)
+        for key in [key for key in self.notices if key[0] == deal_id]:
+            del self.notices[key]
+        for key in [key for key in self.answered if key[0] == deal_id]:
+            del self.answered[key]

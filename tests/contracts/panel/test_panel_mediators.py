@@ -1,0 +1,76 @@
+"""Do the shipped handlers of mediators carry a dispute through the real panel: blind, once, safe from restarts?"""
+
+from typing import TYPE_CHECKING
+
+from protocols.disputes import states as st
+from protocols.mediation.earnings import Earned, earned
+from tests.contracts.panel.mediating import RIGHT, WRONG, Mediated, ran
+
+if TYPE_CHECKING:
+    from tests.contracts.panel.conftest import PanelWorld
+
+F = 1_501
+
+
+def test_seats_that_find_another_result_convict(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=WRONG)
+    assert scene.run() is st.Row.CONVICTED
+    drawn = scene.drawn()
+    assert [node.ran for node in drawn] == [1, 1, 1]
+    assert sum(node.ran for node in scene.seats) == 3
+    for node in drawn:
+        assert node.said[-1] == "seat.ended"
+        assert earned(scene.record, node.key.address) == Earned(paid=1)
+    calls = sorted(name.partition(":")[0] for key, name in scene.sent if key == drawn[0].key.name)
+    assert calls == ["panel committing", "panel drawn", "panel matching", "panel revealing"]
+
+
+def test_an_honest_provider_is_acquitted(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=RIGHT)
+    assert scene.run() is st.Row.ACQUITTED
+    assert all("seat.ended" in node.said for node in scene.drawn())
+
+
+def test_nodes_that_crash_after_every_step_do_everything_once(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=WRONG)
+    scene.restarts = True
+    assert scene.run() is st.Row.CONVICTED
+    assert len(scene.sent) == len(set(scene.sent))
+    assert [node.ran for node in scene.drawn()] == [1, 1, 1]
+
+
+def test_a_seat_that_computes_something_else_loses_its_lock(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=RIGHT)
+    scene.until(st.Phase.DRAWN)
+    odd = scene.drawn()[1]
+    odd.result = ran(WRONG)
+    assert scene.run() is st.Row.ACQUITTED
+    assert earned(scene.record, odd.key.address) == Earned(lost=1)
+    assert int(court.view("burnable")) == 3 * 1_000 + F
+
+
+def test_inputs_that_nobody_serves_are_said_to_be_missing_late(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=WRONG)
+    scene.client.serves_to = scene.provider.serves_to = set()
+    scene.until(st.Phase.COMMITTING)
+    began, until = court.now, scene.record.until
+    scene.until(st.Phase.VERDICT)
+    assert court.now >= until - 3 > began
+    assert scene.run() is st.Row.UNSERVED
+    assert [node.ran for node in scene.drawn()] == [0, 0, 0]
+
+
+def test_what_one_seat_was_served_the_others_get_from_it(court: "PanelWorld") -> None:
+    """A party that serves one seat and starves the others gains nothing."""
+    scene = Mediated(court, provider=WRONG)
+    scene.until(st.Phase.DRAWN)
+    lucky = scene.drawn()[2]
+    scene.client.serves_to, scene.provider.serves_to = set(), {lucky.me}
+    assert scene.run() is st.Row.CONVICTED
+    assert [node.ran for node in scene.drawn()] == [1, 1, 1]
+
+
+def test_a_withheld_result_reaches_its_client_through_the_seats(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=RIGHT, reason=st.Reason.WITHHELD)
+    assert scene.run() is st.Row.UNPROVEN
+    assert "dispute.served" in scene.client.said
