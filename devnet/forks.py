@@ -24,6 +24,7 @@ PROGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "purse": ("devnet.purse", ("mesh.chain.provider", "eth_account", "web3")),
     "mesh": ("mesh.cli.app", ("mesh.cli.daemon", "mesh.chain.provider", "eth_account")),
     "liar": ("devnet.scenarios.hostile.liar", ("mesh.cli.daemon",)),
+    "noisy": ("devnet.scenarios.hostile.noisy", ("mesh.cli.daemon",)),
 }
 """Name of a program -> the module whose ``main`` it is, and what else it will import."""
 _DIE_WITH_PARENT: Final = 1

@@ -17,6 +17,7 @@ NAMES: Final = (
     "client-withholds-inputs",
     "wrong-result",
     "wrong-result-audited",
+    "other-machines",
     "no-match",
     "client-vanishes",
     "provider-vanishes",

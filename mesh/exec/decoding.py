@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from protocols.verify.comparators.canonical import canonical_form
 from protocols.verify.comparators.outputs import MAX_ELEMENTS
 from protocols.verify.comparators.perceptual import MAX_SIDE
 
@@ -35,7 +36,8 @@ _NUMBER: Final = re.compile(rb"(?<![\w.+-])[+-]?(?:\d{1,15}(?:\.\d{0,30})?|\.\d{
 def numbers_in(content: bytes) -> tuple[bytes, Array] | None:
     """A text's numbers in the order they stand, float64, and the text without them; None for what is no text.
 
-    CSV, JSON and plain columns alike: what stands between the numbers has to be the same, the numbers only nearly.
+    CSV, JSON and plain columns alike: what stands between the numbers has to be the same, the numbers only nearly. JSON
+    is read in its normal form, in which the order of keys and white space mean nothing.
     """
     if len(content) > MAX_TEXT_BYTES or b"\0" in content:
         return None
@@ -43,6 +45,7 @@ def numbers_in(content: bytes) -> tuple[bytes, Array] | None:
         content.decode()
     except UnicodeDecodeError:
         return None
+    content = canonical_form(("sort-json",), content)
     found = _NUMBER.findall(content)
     return _NUMBER.sub(b"#", content), np.array([float(one) for one in found], dtype=np.float64)
 

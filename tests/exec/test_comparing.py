@@ -80,6 +80,8 @@ def test_the_numbers_of_a_text_may_differ_a_little_and_its_words_may_not(tmp_pat
     table = {"outputs/out/fit.json": b'{"slope": 2.0000001, "n": 12}', "stdout": b"took 3 s"}
     near = {"outputs/out/fit.json": b'{"slope": 2.0000002, "n": 12}', "stdout": b"took 4 s"}
     assert compared(tmp_path / "near", NUMERIC, table, near).same
+    turned = {"outputs/out/fit.json": b'{"n": 12,\n "slope": 2.0000002}'}
+    assert compared(tmp_path / "turned", NUMERIC, table, turned).same
     far = compared(tmp_path / "far", NUMERIC, table, {"outputs/out/fit.json": b'{"slope": 2.01, "n": 12}'})
     assert not far.same
     assert "1 of 2 numbers differ" in far.detail

@@ -11,12 +11,15 @@ import yaml
 from mesh.exec.collect import CollectCaps, collect
 from mesh.exec.executor import OutcomeState
 from protocols.job.parse import parse_job
+from protocols.job.sources import LocalPath
 
 if TYPE_CHECKING:
     from tests.exec.conftest import Rig
 
 JOBS = Path(__file__).parents[2] / "devnet/jobs"
 MODULES = {"pi": "pi.wasm", "sieve": "sieve.wasm", "words": "micropython.wasm"}
+SCRIPTS = ("fit", "tally")
+"""Jobs that are a script for the interpreter of `words`."""
 
 
 @pytest.mark.parametrize(("job", "module"), MODULES.items())
@@ -33,6 +36,13 @@ def test_the_job_file_is_one(job: str, module: str) -> None:
     spec = parse_job(yaml.safe_load((JOBS / job / "job.yaml").read_text()), {}, {})
     assert spec.name == job
     assert (JOBS / job / module).is_file()
+
+
+@pytest.mark.parametrize("job", SCRIPTS)
+def test_the_job_file_of_a_script_is_one(job: str) -> None:
+    spec = parse_job(yaml.safe_load((JOBS / job / "job.yaml").read_text()), {}, {})
+    assert (spec.name, spec.module) == (job, LocalPath("../words/micropython.wasm"))
+    assert (JOBS / job / "in" / f"{job}.py").is_file()
 
 
 async def test_pi(rig: "Rig") -> None:
