@@ -105,10 +105,6 @@ class ChainPort(Protocol):
         """(free, stake) of the operator's owner. Raises when no endpoint answers."""
         ...
 
-    async def seats(self, asked: fx.ReadSeats) -> tuple[int, int]:
-        """(seats of the class, how many a dispute between the two could call). Raises when no endpoint answers."""
-        ...
-
     async def post(self, tx: fx.PostTx) -> None:
         """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
         ...
@@ -255,17 +251,6 @@ class Effector:
         at = self._clock.monotonic_ms()
         await self._engine.post(ev.AccountRead(at=at, operator=effect.operator, free=free, stake=stake, known=known))
 
-    async def _read_seats(self, effect: fx.ReadSeats) -> None:
-        total, eligible, known = 0, 0, True
-        try:
-            total, eligible = await self._chain.seats(effect)
-        except (MeshError, OSError) as error:
-            known = False
-            log.warning("seats.unknown", reason=str(error))
-        at, client, provider = self._clock.monotonic_ms(), effect.client, effect.provider
-        read = ev.SeatsRead(at=at, client=client, provider=provider, total=total, eligible=eligible, known=known)
-        await self._engine.post(read)
-
     async def _fetch_round(self, effect: fx.FetchRound) -> None:
         one = await self._rounds.fetch_round(effect.number)
         if one is None:
@@ -407,7 +392,6 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.Send: Effector._send,
     fx.SendDurably: Effector._send_durably,
     fx.ReadAccount: Effector._read_account,
-    fx.ReadSeats: Effector._read_seats,
     fx.FetchRound: Effector._fetch_round,
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
