@@ -120,14 +120,16 @@ def _children(pid: int) -> list[int]:
 LATE_CHILD = """
 import os, socket, sys
 from mesh.exec.wasm.engine import build_engine
-from mesh.exec.wasm.wire import CheckSpec
+from mesh.exec.wasm.wasi.preview1 import Preview1
+from mesh.exec.wasm.wire import CheckSpec, pack_start
 from mesh.exec.wasm.zygote import Zygote
-zygote = Zygote(socket.socketpair()[0], build_engine())
+engine = build_engine()
+zygote = Zygote(socket.socketpair()[0], engine, Preview1(engine))
 me = os.getpid()
 if os.fork() == 0:
     while os.getppid() == me:
         os.sched_yield()
-    zygote.become_child(CheckSpec(wall_ms=60_000), [0, int(sys.argv[1])])
+    zygote.become_child(pack_start(CheckSpec(wall_ms=60_000)), [0, int(sys.argv[1])])
 """
 
 

@@ -4,7 +4,7 @@ The package `wasmtime` binds the whole API in Python. Its wrappers cost each job
 half of its time, so the zygote loads the package's library alone. Objects of the API are addresses here (``int``); a
 returned error or trap is one, or None. ``tests/exec/test_capi.py`` compares every prototype with the package's own.
 
-Nothing is freed: a process that uses this serves one job and ends.
+Little is freed: a process that uses this serves one job and ends.
 """
 
 import ctypes
@@ -39,10 +39,12 @@ __all__ = [
     "linker_new",
     "memory_data",
     "memory_data_size",
+    "module_delete",
     "module_deserialize",
     "refuse",
     "set_switch",
     "store_context",
+    "store_delete",
     "store_limiter",
     "store_new",
     "trap_new",
@@ -111,6 +113,8 @@ module_deserialize: Final = bind("wasmtime_module_deserialize", c_void_p, c_void
 store_new: Final = bind("wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p)
 store_context: Final = bind("wasmtime_store_context", c_void_p, c_void_p)
 store_limiter: Final = bind("wasmtime_store_limiter", None, c_void_p, *[c_int64] * 5)
+store_delete: Final = bind("wasmtime_store_delete", None, c_void_p)
+module_delete: Final = bind("wasmtime_module_delete", None, c_void_p)
 context_set_fuel: Final = bind("wasmtime_context_set_fuel", c_void_p, c_void_p, c_uint64)
 context_get_fuel: Final = bind("wasmtime_context_get_fuel", c_void_p, c_void_p, c_void_p)
 export_get: Final = bind("wasmtime_instance_export_get", c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)

@@ -65,6 +65,12 @@ class Guest:
         capi.refuse(capi.context_get_fuel(self._context, ctypes.byref(left)))
         return left.value
 
+    def close(self) -> None:
+        """Free it. Only a rehearsal does: a job's process ends with it."""
+        capi.store_delete(self._store)
+        if self._module.value is not None:
+            capi.module_delete(self._module)
+
     def _find(self, name: bytes, place: "ctypes.Array[ctypes.c_uint64]") -> int:
         """Put an export into ``place``. Answers its kind, -1 when there is none."""
         found = capi.export_get(self._context, ctypes.byref(self._instance), name, len(name), ctypes.byref(place))

@@ -13,7 +13,7 @@ from mesh.exec.wasm.wasi.quota import EndKind, JobEnded
 from mesh.exec.wasm.wasi.world import World
 from mesh.exec.wasm.wire import FrameType, RunSpec, pack_result
 
-__all__ = ["run_job"]
+__all__ = ["execute", "run_job"]
 
 EXITED, FAILED, TRAPPED, FUEL, OOM = 0, 1, 2, 3, 4
 OUTPUT_LIMIT, DISK_LIMIT, INFRA_ERROR = 6, 7, 9
@@ -67,13 +67,14 @@ def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: int, preview:
         ),
         parent_pid,
     )
-    reporter.send(FrameType.RESULT, _execute(spec, artifact_fd, engine, preview, world))
-
-
-def _execute(spec: RunSpec, artifact_fd: int, engine: int, preview: Preview1, world: World) -> bytes:
     guest = Guest(engine, preview)
+    reporter.send(FrameType.RESULT, execute(guest, spec, _read_all(artifact_fd), preview, world))
+
+
+def execute(guest: Guest, spec: RunSpec, artifact: bytes, preview: Preview1, world: World) -> bytes:
+    """Run the guest to its end in its world. Answers the payload of the report."""
     try:
-        guest.load(_read_all(artifact_fd), spec.fuel, spec.memory_bytes)
+        guest.load(artifact, spec.fuel, spec.memory_bytes)
     except EngineRefused as refusal:
         return _result(world, INFRA_ERROR, f"the compiled module does not load: {refusal}", artifact_refused=True)
     preview.bind(world)

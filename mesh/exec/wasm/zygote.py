@@ -25,6 +25,7 @@ from struct import Struct
 from mesh.exec.wasm.engine import build_engine
 from mesh.exec.wasm.job_child import run_job
 from mesh.exec.wasm.lean import Final, NoReturn
+from mesh.exec.wasm.rehearsal import rehearse
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import die_with_parent, name_process
 from mesh.exec.wasm.wasi.preview1 import Preview1
@@ -109,11 +110,11 @@ class _Spare:
 class Zygote:
     """The loop: take starts, watch children, report ends, and keep one child in hand when there is nothing to do."""
 
-    def __init__(self, control: socket, engine: int) -> None:
+    def __init__(self, control: socket, engine: int, preview: Preview1) -> None:
         self._pid = os.getpid()
         self._control = control
         self._engine = engine
-        self._preview = Preview1(engine)
+        self._preview = preview
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._children: dict[int, _Child] = {}
@@ -321,7 +322,10 @@ def main(control_fd: int, node_pid: int) -> None:
     signal(SIGINT, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
     control = socket(fileno=control_fd)
-    zygote = Zygote(control, build_engine())
+    engine = build_engine()
+    preview = Preview1(engine)
+    rehearse(engine, preview)
+    zygote = Zygote(control, engine, preview)
     gc.collect()
     gc.freeze()  # so that a collection in a child does not copy every page of ours
     control.send(READY)

@@ -86,6 +86,7 @@ class Preview1:
         self.linker = int(capi.linker_new(engine))
         self.failure: BaseException | None = None
         """What a call threw: the guest has been stopped for it."""
+        self.world: World
         self._parts: tuple[object, ...] = ()
         self._calls: list[tuple[str, int, Struct]] = []
         self._callback = capi.CALLBACK(self._answer)
@@ -104,6 +105,12 @@ class Preview1:
         """Let the calls act on this world."""
         self.world = world
         self._parts = tuple(kind(world) for kind in _PARTS)
+
+    def forget(self) -> None:
+        """Let go of the world and of its end."""
+        del self.world
+        self.failure = None
+        self._parts = ()
 
     def _answer(self, index: int | None, _caller: int | None, values: int, _count: int) -> int:
         """One call. ``values`` holds the parameters, then the result; the answer is a trap, or 0."""
