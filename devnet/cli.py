@@ -66,12 +66,21 @@ def up(
     ] = 4,
     chain: ChainKind = "auto",
     slots: Annotated[int, typer.Option("--slots", min=1, max=64)] = 1,
+    mediators: Annotated[
+        int, typer.Option("--mediators", min=0, max=20, help="Nodes more, which judge disputes for a fee.")
+    ] = 0,
 ) -> None:
     """Start a network and keep it until Ctrl-C or `mesh devnet down`."""
     from devnet.cluster import ClusterPlan
     from devnet.running import keep_up
 
-    plan = ClusterPlan(providers=nodes - 1, clients=1, slots=slots, chain=chain)  # type: ignore[arg-type]
+    plan = ClusterPlan(
+        providers=nodes - 1,
+        clients=1,
+        mediators=mediators,
+        slots=slots,
+        chain=chain,  # type: ignore[arg-type]
+    )
     run_async(keep_up, plan)
 
 

@@ -16,11 +16,14 @@ from devnet.errand import Errand, Grant, run_errand
 from devnet.layout import claim
 from devnet.members import Member, MemberPlan
 from devnet.spawner import Forked, Spawner, open_spawner
+from protocols.disputes.params import DEVNET_PANEL
 
 __all__ = ["ClusterPlan", "ProcessCluster", "open_cluster"]
 
 FUNDS: Final = 1_000 * 10**18
 """Tokens in the escrow each node starts with, wei: a client's are free, half of a provider's is staked and it has no more."""
+SEATS_IN_ALL: Final = 12
+"""What a devnet's mediators have together: the two panels of a dispute, and two to replace who is silent."""
 GUESTS: Final = 24
 """Accounts kept for members that join later."""
 _BARE: Final[Mapping[str, str]] = {}
@@ -32,6 +35,8 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     providers: int = 3
     clients: int = 1
+    mediators: int = 0
+    """They share ``SEATS_IN_ALL`` seats of the panel. With none, nobody signs a deal that a panel judges."""
     slots: int = 1
     chain: Literal["auto", "anvil", "pyevm"] = "auto"
     block_time_s: float = 1.0
@@ -65,7 +70,12 @@ class ProcessCluster:
     @property
     def clients(self) -> list[Member]:
         """The clients, by number."""
-        return [one for one in self.members.values() if "provider" not in one.plan.roles]
+        return [one for one in self.members.values() if "client" in one.plan.roles]
+
+    @property
+    def mediators(self) -> list[Member]:
+        """The mediators, by number."""
+        return [one for one in self.members.values() if "mediator" in one.plan.roles]
 
     def plan(self, name: str, roles: tuple[str, ...], slots: int = 1, **extra: dict[str, object]) -> Member:
         """A member that is not started yet, with the key of the devnet's next account."""
@@ -112,8 +122,10 @@ class ProcessCluster:
     async def endow(self, member: Member) -> None:
         """Tokens for a member that joins later; gas it has, as every account of the devnet."""
         assert member.account is not None
-        grant = _grant(member.account.index, member.plan.roles)
-        await run_errand(self._spawner, self.chain, self.home, (grant,), escrow=self.escrow, token=self.token)
+        grant = _grant(member.account.index, member.plan.roles, seats_each=1)
+        await run_errand(
+            self._spawner, self.chain, self.home, (grant,), escrow=self.escrow, token=self.token, panel=self.panel
+        )
 
     async def meet(self, least_offers: int) -> None:
         """Wait until every client knows that many offers."""
@@ -124,9 +136,12 @@ class ProcessCluster:
                         await trio.sleep(0.05)
 
 
-def _grant(account: int, roles: tuple[str, ...]) -> Grant:
-    half = str(FUNDS // 2)
-    return Grant(account, half, half) if "provider" in roles else Grant(account, str(FUNDS))
+def _grant(account: int, roles: tuple[str, ...], seats_each: int) -> Grant:
+    seats = seats_each if "mediator" in roles else 0
+    bonds = seats * DEVNET_PANEL.seat_bond
+    if "provider" in roles:
+        return Grant(account, str(FUNDS // 2 + bonds), str(FUNDS // 2), seats)
+    return Grant(account, str(FUNDS + bonds), seats=seats)
 
 
 @asynccontextmanager
@@ -161,7 +176,8 @@ async def _fresh_cluster(home: Path, plan: ClusterPlan) -> AsyncIterator[Process
             fork=fork,
         )
         chain: ChainHandle = await nursery.start(starter)
-        grants = tuple(_grant(1 + number, roles) for number, (_, roles) in enumerate(names))
+        each = -(-SEATS_IN_ALL // plan.mediators) if plan.mediators else 0
+        grants = tuple(_grant(1 + number, roles, each) for number, (_, roles) in enumerate(names))
         contracts = await _prepare(spawner, chain, home, grants)
         cluster = ProcessCluster(home, chain, spawner, contracts)
         try:
@@ -186,7 +202,8 @@ async def _prepare(spawner: Spawner, chain: ChainHandle, home: Path, grants: tup
 
 def _names(plan: ClusterPlan) -> list[tuple[str, tuple[str, ...]]]:
     names: list[tuple[str, tuple[str, ...]]] = [(f"provider-{n + 1}", ("provider",)) for n in range(plan.providers)]
-    return [*names, *((f"client-{n + 1}", ("client",)) for n in range(plan.clients))]
+    names += [(f"client-{n + 1}", ("client",)) for n in range(plan.clients)]
+    return [*names, *((f"mediator-{n + 1}", ("mediator",)) for n in range(plan.mediators))]
 
 
 async def _populate(cluster: ProcessCluster, plan: ClusterPlan, names: list[tuple[str, tuple[str, ...]]]) -> None:

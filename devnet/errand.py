@@ -24,6 +24,8 @@ class Grant(msgspec.Struct, frozen=True):
     account: int
     deposit: str
     stake: str = "0"
+    seats: int = 0
+    """Places it takes in the panel's class 1; their bonds come out of the deposit."""
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ async def run_errand(
     *,
     escrow: str = "",
     token: str = "",
+    panel: str = "",
     meanwhile: Callable[[], object] = bool,
 ) -> Errand:
     """Deploy the contracts unless they are named, and give. The answer names them. Raises ``ChainOrFunds``.
@@ -62,7 +65,13 @@ async def run_errand(
     done, log = home / "purse.json", home / "purse.log"
     done.unlink(missing_ok=True)
     errand = Errand(
-        rpc_url=chain.rpc_url, chain_id=chain.chain_id, done=str(done), escrow=escrow, token=token, grants=grants
+        rpc_url=chain.rpc_url,
+        chain_id=chain.chain_id,
+        done=str(done),
+        escrow=escrow,
+        token=token,
+        panel=panel,
+        grants=grants,
     )
     process = await spawner.fork("purse", [msgspec.json.encode(errand).decode()], cwd=home, environment={}, log=log)
     meanwhile()

@@ -6,7 +6,7 @@ has behind it. It is told what to do by the JSON of an `Errand` and writes what 
 
 import random
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ from mesh.chain.outcomes import Confirmed
 from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Rpc, open_rpc
 from mesh.chain.submitter import Submitter
-from protocols.contracts import artifact
+from protocols.contracts import artifact, panel
 from protocols.deals.eip712 import DEVNET_BOUNDS
 from protocols.disputes.params import DEVNET_PANEL
 from protocols.hashing import keccak256
-from protocols.units import Address, Tokens
+from protocols.units import ZERO_ADDRESS, Address, Tokens
 
 __all__ = ["Purse", "main", "open_purse"]
 
@@ -39,6 +39,8 @@ GAS_MONEY: Final = 10**19
 """Ten coins of the chain for gas: 100,000 transactions."""
 _GAS: Final = 200_000
 """Limit of one funding transaction, three times what the dearest of them uses: nothing has to be estimated."""
+SEAT_CLASS: Final = 1
+"""The class whose seats judge what gives the same bytes on every machine."""
 _DEPOSIT_FOR: Final = keccak256(b"depositFor(address,uint256)")[:4]
 
 
@@ -46,12 +48,19 @@ class Purse:
     """The account that pays for a devnet. One at a time: it owns the nonces of its key."""
 
     def __init__(
-        self, rpc: Rpc, payer: DevAccount, escrow: Address, token: Address, deployment: Deployment | None = None
+        self,
+        rpc: Rpc,
+        payer: DevAccount,
+        escrow: Address,
+        token: Address,
+        panel: Address = ZERO_ADDRESS,
+        deployment: Deployment | None = None,
     ) -> None:
-        """``deployment``: of contracts that it has deployed itself."""
+        """``deployment``: of contracts that it has deployed itself. Without a panel nobody takes a seat."""
         self.deployment = deployment
         self.escrow = escrow
         self.token = token
+        self.panel = panel
         self._rpc = rpc
         self._contracts = Contracts(rpc, escrow=escrow, token=token)
         self._payer = payer
@@ -66,7 +75,7 @@ class Purse:
             await self._send(self._submitter, self._contracts.mint(who, Tokens(tokens)))
 
     async def endow(self, grants: Iterable[Grant]) -> None:
-        """Put tokens into the escrow for accounts of the devnet, and stake what each is to stake. Three rounds in all."""
+        """Put tokens into the escrow for accounts of the devnet, and stake what each is to stake; then seats, if any."""
         grants = tuple(grants)
         accounts = dev_accounts(max((one.account for one in grants), default=0) + 1)
         total = Tokens(sum(int(one.deposit) for one in grants))
@@ -81,6 +90,15 @@ class Purse:
                 for one in grants
                 if int(one.stake)
             )
+            await self._seat([(_submitter(self._rpc, accounts[one.account]), one.seats) for one in grants if one.seats])
+
+    async def _seat(self, mediators: Sequence[tuple[Submitter, int]]) -> None:
+        """Bonds to the panel, then the seats: each of them finds its bond there."""
+        bond = DEVNET_PANEL.seat_bond
+        await self._all((who, self._contracts.fund_panel(Tokens(bond * seats))) for who, seats in mediators)
+        await self._all(
+            (who, TxCall(self.panel, panel.join(SEAT_CLASS))) for who, seats in mediators for _ in range(seats)
+        )
 
     def _deposit(self, account: DevAccount, tokens: int) -> TxCall:
         return TxCall(self.escrow, _DEPOSIT_FOR + bytes(12) + account.address + tokens.to_bytes(32, "big"))
@@ -116,22 +134,23 @@ async def open_purse(chain: ChainHandle) -> AsyncIterator[Purse]:
     async with open_rpc([chain.rpc_url], chain.chain_id, jitter=random.random) as rpc:
         payer = chain.accounts[0]
         made = await _deployed(rpc, payer)
-        yield Purse(rpc, payer, _address(made.escrow), _address(made.token), made)
+        yield Purse(rpc, payer, _address(made.escrow), _address(made.token), _address(made.panel), made)
 
 
 def _address(text: str) -> Address:
-    return Address(bytes.fromhex(text[2:]))
+    return Address(bytes.fromhex(text[2:])) if text else ZERO_ADDRESS
 
 
 async def _run(errand: Errand) -> None:
     async with open_rpc([errand.rpc_url], errand.chain_id, jitter=random.random) as rpc:
         (payer,) = dev_accounts(1)
-        escrow, token, panel = errand.escrow, errand.token, errand.panel
-        if not escrow:
+        names = errand.escrow, errand.token, errand.panel
+        if not errand.escrow:
             made = await _deployed(rpc, payer)
-            escrow, token, panel = made.escrow, made.token, made.panel
-        await Purse(rpc, payer, _address(escrow), _address(token)).endow(errand.grants)
-    done = msgspec.structs.replace(errand, escrow=escrow, token=token, panel=panel)
+            names = made.escrow, made.token, made.panel
+        escrow, token, judge = map(_address, names)
+        await Purse(rpc, payer, escrow, token, judge).endow(errand.grants)
+    done = msgspec.structs.replace(errand, escrow=names[0], token=names[1], panel=names[2])
     await trio.to_thread.run_sync(partial(write_whole, Path(errand.done), done))
 
 
