@@ -12,6 +12,7 @@ __all__ = [
     "block_of",
     "hold_blocks",
     "make_blocks",
+    "mine",
     "native_of",
     "pass_time",
     "raise_base_fee",
@@ -20,6 +21,7 @@ __all__ = [
     "revert_to",
     "sent_by",
     "take_snapshot",
+    "time_of",
     "view",
     "waiting_of",
 ]
@@ -80,6 +82,12 @@ async def block_of(chain: ChainHandle, tx: str) -> int | None:
     return None if found is None else int(found["blockNumber"], 16)
 
 
+async def time_of(chain: ChainHandle, tx: str) -> int:
+    """The time of the block that a mined transaction stands in, Unix seconds."""
+    found = await _control(chain, "eth_getTransactionReceipt", tx)
+    return int((await _control(chain, "eth_getBlockByNumber", found["blockNumber"], False))["timestamp"], 16)
+
+
 async def raw_tx(chain: ChainHandle, tx: str) -> bytes:
     """A transaction as its sender signed it."""
     return bytes.fromhex((await _control(chain, "eth_getRawTransactionByHash", tx))[2:])
@@ -88,11 +96,14 @@ async def raw_tx(chain: ChainHandle, tx: str) -> bytes:
 async def reorganise(chain: ChainHandle, first: int, *again: bytes) -> int:
     """Replace every block from ``first`` on by empty ones, but for ``again``: those raw transactions stand in the last.
 
-    Answers how many blocks were replaced.
+    Answers how many blocks were replaced. Afterwards one block a second is made. Raises ``ChainRefused``.
     """
-    head = int(await _control(chain, "eth_blockNumber"), 16)
-    depth = head - first + 1
-    await _control(chain, "anvil_reorg", depth, [["0x" + raw.hex(), depth - 1] for raw in again])
+    await hold_blocks(chain)  # a block made between the question and the order would leave the first one where it is
+    try:
+        depth = int(await _control(chain, "eth_blockNumber"), 16) - first + 1
+        await _control(chain, "anvil_reorg", depth, [["0x" + raw.hex(), depth - 1] for raw in again])
+    finally:
+        await make_blocks(chain)
     return depth
 
 
@@ -108,6 +119,11 @@ async def make_blocks(chain: ChainHandle) -> None:
     if chain.kind == "pyevm":
         await _control(chain, "evm_setAutomine", True)
     await _control(chain, "evm_setIntervalMining", 1)
+
+
+async def mine(chain: ChainHandle, blocks: int) -> None:
+    """So many blocks at once."""
+    await _control(chain, "anvil_mine", hex(blocks))
 
 
 async def raise_base_fee(chain: ChainHandle, wei: int) -> None:

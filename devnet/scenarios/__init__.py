@@ -21,6 +21,8 @@ NAMES: Final = (
     "no-match",
     "client-vanishes",
     "provider-vanishes",
+    "gas-spike",
+    "reorg",
     "channel-100",
     "stale-voucher-exit",
 )

@@ -23,6 +23,8 @@ PROMISED = {
     "no-match",
     "client-vanishes",
     "provider-vanishes",
+    "gas-spike",
+    "reorg",
 }
 
 
