@@ -16,13 +16,12 @@ from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.net.link import Link, LinkError
+from mesh.questions import ChainViews, Question, Questions, RoundSource
 from protocols import effects as fx
 from protocols import events as ev
-from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals.states import LocalResult, Ran
-from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
-from protocols.units import Address, Cid, DealId, PeerId, RunId, Tokens
+from protocols.units import Cid, DealId, PeerId, RunId
 
 __all__ = [
     "AT_ONCE",
@@ -98,12 +97,8 @@ class Runs(Protocol):
         ...
 
 
-class ChainPort(Protocol):
+class ChainPort(ChainViews, Protocol):
     """The escrow, as the effects need it."""
-
-    async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
-        """(free, stake) of the operator's owner. Raises when no endpoint answers."""
-        ...
 
     async def post(self, tx: fx.PostTx) -> None:
         """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
@@ -117,20 +112,8 @@ class ChainPort(Protocol):
         """As ``post``, for a call about a channel."""
         ...
 
-    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
-        """The channel of two operators, as it is now. Raises when no endpoint answers."""
-        ...
-
     async def release(self, key: str) -> None:
         """The outcome of a key is durable: forget it. Before that, the same key is the same transaction."""
-        ...
-
-
-class RoundSource(Protocol):
-    """The beacon's relays, as the effects need them."""
-
-    async def fetch_round(self, number: int) -> BeaconRound | None:
-        """A verified round that has passed; None when nobody has it now."""
         ...
 
 
@@ -152,8 +135,8 @@ class Effector:
         self._artifacts = artifacts
         self._runs = runs
         self._chain = chain
-        self._rounds = rounds
         self._clock = clock
+        self._questions = Questions(engine, chain, rounds, clock)
         self._nursery: trio.Nursery | None = None
         self._scopes: dict[str, trio.CancelScope] = {}
         self._stops: dict[str, trio.Event] = {}
@@ -237,27 +220,12 @@ class Effector:
             pause = min(pause * 2, RETRY_MOST_S)
         await self._engine.acknowledge(effect.key)
 
+    async def _ask(self, effect: Question) -> None:
+        await self._questions.ask(effect)
+
     def _penalise(self, effect: fx.Penalise) -> None:
         log.info("peer.penalised", peer=effect.peer.hex()[-8:], code=effect.code, penalty=effect.penalty)
         self._link.penalise(effect.peer, effect.penalty)
-
-    async def _read_account(self, effect: fx.ReadAccount) -> None:
-        free, stake, known = Tokens(0), Tokens(0), True
-        try:
-            free, stake = await self._chain.account(effect.operator)
-        except (MeshError, OSError) as error:
-            known = False
-            log.warning("account.unknown", operator=effect.operator.hex(), reason=str(error))
-        at = self._clock.monotonic_ms()
-        await self._engine.post(ev.AccountRead(at=at, operator=effect.operator, free=free, stake=stake, known=known))
-
-    async def _fetch_round(self, effect: fx.FetchRound) -> None:
-        one = await self._rounds.fetch_round(effect.number)
-        if one is None:
-            log.info("round.missing", round=effect.number)
-            return
-        at, wall = self._clock.monotonic_ms(), self._clock.unix_s()
-        await self._engine.post(ev.RoundArrived(at=at, beacon_round=one, gossiped=False, wall=wall))
 
     async def _fetch(self, effect: fx.FetchBlobs) -> None:
         total = sum(root.size for root in effect.roots)
@@ -367,14 +335,6 @@ class Effector:
             await self._engine.acknowledge(effect.key)
         await self._chain.release(effect.key)
 
-    async def _read_channel(self, effect: fx.ReadChannel) -> None:
-        try:
-            channel, word = await self._chain.read_channel(effect.client, effect.provider)
-        except (MeshError, OSError) as error:
-            log.warning("channel.unknown", provider=effect.provider.hex(), reason=str(error))
-            return
-        await self._engine.post(ev.ChannelSeen(at=self._clock.monotonic_ms(), channel=channel, word=word))
-
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
     """The first leaf: what to tell people."""
@@ -391,8 +351,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.Publish: Effector._publish,
     fx.Send: Effector._send,
     fx.SendDurably: Effector._send_durably,
-    fx.ReadAccount: Effector._read_account,
-    fx.FetchRound: Effector._fetch_round,
+    **dict.fromkeys((fx.ReadAccount, fx.ReadSeats, fx.ReadChannel, fx.FetchRound), Effector._ask),
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
     fx.CompareOutputs: Effector._compare,
@@ -400,7 +359,6 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.CallPanel: Effector._dispute,
     fx.OpenDispute: Effector._dispute,
     fx.PostChannelTx: Effector._post_channel_tx,
-    fx.ReadChannel: Effector._read_channel,
 }
 AT_ONCE: Final[dict[type[fx.Effect], Callable[[Effector, Any], None]]] = {
     fx.Penalise: Effector._penalise,

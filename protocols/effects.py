@@ -31,6 +31,7 @@ __all__ = [
     "Publish",
     "ReadAccount",
     "ReadChannel",
+    "ReadSeats",
     "RunJob",
     "Send",
     "SendDurably",
@@ -90,6 +91,16 @@ class ReadAccount(Effect, frozen=True):
     """Ask the escrow what it holds for an operator; answered by `AccountRead`."""
 
     operator: Address
+
+
+class ReadSeats(Effect, frozen=True):
+    """Ask the panel how many seats of a class there are, and how many of them a dispute between these two about ``price``
+    could call now; answered by `SeatsRead`."""
+
+    seat_class: int
+    client: Address
+    provider: Address
+    price: Tokens
 
 
 class ReadChannel(Effect, frozen=True):

@@ -46,6 +46,7 @@ __all__ = [
     "RetryRequested",
     "RoundArrived",
     "RunSubmitted",
+    "SeatsRead",
     "Ticked",
     "TxFailed",
 ]
@@ -164,6 +165,16 @@ class AccountRead(Event, frozen=True):
     operator: Address
     free: Tokens
     stake: Tokens
+    known: bool
+
+
+class SeatsRead(Event, frozen=True):
+    """What the panel answered about its seats. ``known`` is False when the chain could not be asked."""
+
+    client: Address
+    provider: Address
+    total: int
+    eligible: int
     known: bool
 
 

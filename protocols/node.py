@@ -82,6 +82,11 @@ def _run_again(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Eff
     return deals.audit_completed(state, event, env) if mine else seats.executed(state, event, env)
 
 
+def _tx_failed(state: NodeState, event: ev.TxFailed, env: Env) -> list[Effect]:
+    mine = event.deal_id in state.durable.deals
+    return deals.tx_failed(state, event, env) if mine else seats.tx_failed(state, event)
+
+
 def _progressed(state: NodeState, event: ev.JobProgressed, env: Env) -> list[Effect]:
     return provider.progressed(state, event, env)
 
@@ -121,6 +126,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.ProviderChanged: provider.provider_changed,
     ev.DrainRequested: provider.drain_requested,
     ev.AccountRead: provider.account_read,
+    ev.SeatsRead: provider.seats_read,
     ev.RunSubmitted: client.run_submitted,
     ev.QuoteRequested: client.quote_requested,
     ev.CancelRequested: client.cancel_requested,
@@ -140,7 +146,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.DealRetractedOnChain: deals.deal_retracted,
     ev.DisputeLogged: disputes.logged,
     ev.DisputeRetracted: disputes.retracted,
-    ev.TxFailed: deals.tx_failed,
+    ev.TxFailed: _tx_failed,
 }
 
 

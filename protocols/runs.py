@@ -49,6 +49,8 @@ class MarketTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What a channel that this run opens holds, in its prices, within its budget; unset: what the network says."""
     audit_ppm: int | None = None
     """The client's own audit rate; None follows the provider's record."""
+    enforcement: str | msgspec.UnsetType = msgspec.UNSET
+    """``self`` or ``panel``; unset, as in every row of before panels: ``self``."""
 
 
 class Searching(msgspec.Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ from protocols.beacon.tracker import Beacon
 from protocols.canonical import decode_strict, encode
 from protocols.channels.states import ChannelState, Closed
 from protocols.deals.desk import Desk
+from protocols.deals.panel_terms import SeatsSeen
 from protocols.deals.search import Search
 from protocols.deals.states import FINAL_STATES, DealState
 from protocols.disputes.file import DisputeFile
@@ -268,6 +269,8 @@ class NodeState:
         """Finished quote requests, the newest MAX_QUOTES."""
         self.peers: set[PeerId] = set()
         self.accounts: dict[Address, Account] = {}
+        self.seats: dict[tuple[Address, Address], SeatsSeen] = {}
+        """What the panel answered, by the (client, provider) it was asked about; the newest MAX_SEATS_SEEN."""
         self.records: dict[PeerId, Record] = {}
         self.standings = Standings()
         self.hints: dict[DealId, tuple[str, int, int]] = {}

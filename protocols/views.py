@@ -65,6 +65,9 @@ class DealView(msgspec.Struct, frozen=True, kw_only=True):
     collateral: Tokens
     paid: Tokens | None
     audit_ppm: int
+    enforcement: str
+    """``self`` or ``panel``."""
+    seat_fee: Tokens
     commit_by: UnixSeconds
     commit_tx: Hash32 | None
     committed_at: UnixSeconds | None
@@ -150,6 +153,8 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
         collateral=terms.deal.collateral,
         paid=paid,
         audit_ppm=terms.deal.audit_ppm,
+        enforcement=terms.deal.enforcement.name.lower(),
+        seat_fee=terms.deal.seat_fee,
         commit_by=terms.deal.commit_by,
         commit_tx=commitment.tx if commitment and commitment.block else None,
         committed_at=commitment.at if commitment else None,

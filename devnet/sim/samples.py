@@ -55,6 +55,7 @@ from protocols.messages.negotiation import (
     DealProposal,
     DealRefusal,
     HoldRelease,
+    PanelRfq,
     Quote,
     Refusal,
     Rfq,
@@ -292,6 +293,12 @@ class Samples:
         return {
             "rfq/1": self.rfq(),
             "channel_rfq/1": ChannelRfq(**{name: getattr(self.rfq(), name) for name in Rfq.__struct_fields__}),
+            "panel_rfq/1": PanelRfq(
+                **{name: getattr(self.rfq(), name) for name in Rfq.__struct_fields__},
+                audit_ppm=250_000,
+                seat_class=1,
+                seat_snapshot=30,
+            ),
             "quote/1": self.quote(),
             "refusal/1": refusal,
             "release/1": HoldRelease(rfq_id=self.rfq_id),

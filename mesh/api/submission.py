@@ -29,13 +29,14 @@ def market_terms(submission: Submission) -> MarketTerms:
             retry_on=submission.retry_on,
             max_attempts=submission.max_attempts,
             audit_ppm=submission.audit_ppm,
-            settlement=_settlement(submission.settlement),
+            settlement=_one_of("settlement", submission.settlement, ("auto", "commit", "channel")),
+            enforcement=_one_of("enforcement", submission.enforcement, ("self", "panel")),
         )
     except (BadValue, ValueError) as error:
         raise UsageError("the submission's terms cannot be read", why=str(error), fix="mesh submit --help") from error
 
 
-def _settlement(text: str) -> str:
-    if text not in ("auto", "commit", "channel"):
-        raise BadValue(f"settlement {text!r} is not known", "one of auto, commit, channel")
+def _one_of(name: str, text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise BadValue(f"{name} {text!r} is not known", f"one of {', '.join(known)}")
     return text

@@ -71,6 +71,8 @@ def deal_info(view: DealView) -> DealInfo:
         collateral=str(view.collateral),
         paid=None if view.paid is None else str(view.paid),
         audit_ppm=view.audit_ppm,
+        enforcement=view.enforcement,
+        seat_fee=str(view.seat_fee),
         commit_by=view.commit_by,
         commit_tx=_maybe(view.commit_tx),
         committed_at=view.committed_at,

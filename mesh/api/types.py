@@ -200,6 +200,8 @@ class Submission(_Json, frozen=True):
     audit_ppm: int | None = None
     settlement: str = "auto"
     """auto, commit or channel."""
+    enforcement: str = "self"
+    """self or panel."""
     run_nonce: int | None = None
     """The client's own, for a submission that may be repeated after a crash; None lets the node draw one."""
 
@@ -233,6 +235,8 @@ class DealInfo(_Json, frozen=True):
     collateral: str
     paid: str | None
     audit_ppm: int
+    enforcement: str
+    seat_fee: str
     commit_by: int
     commit_tx: str | None
     committed_at: int | None

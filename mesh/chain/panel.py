@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from mesh.chain.contracts import address_text, read_view
-from mesh.chain.eth import TxCall
+from mesh.chain.errors import ChainError
+from mesh.chain.eth import Eth, TxCall
 from mesh.chain.rpc import Rpc
 from protocols.contracts import artifact, panel
+from protocols.contracts.lock import Lock
 from protocols.disputes.params import PanelBounds
 from protocols.disputes.seats import Seat
 from protocols.disputes.states import Phase
-from protocols.units import Address, DealId, Seconds, Tokens, UnixSeconds
+from protocols.units import ZERO_ADDRESS, Address, DealId, Seconds, Tokens, UnixSeconds
 
 __all__ = ["DisputeStatus", "PanelContract"]
 
@@ -56,6 +58,14 @@ class PanelContract:
     async def seats(self, seat_class: int) -> int:
         """How many seats a class has ever had: the largest snapshot that a deal can name."""
         return await read_view(self._rpc, self._panel, "seatCount", (seat_class,), int)
+
+    async def eligible(self, lock: Lock, seat_class: int, snapshot: int) -> int:
+        """How many of the first ``snapshot`` seats a dispute about this deal could call now."""
+        call = TxCall(to=self.address, data=panel.eligible_seats(lock, seat_class, snapshot))
+        answer = await Eth(self._rpc).call(call, ZERO_ADDRESS)
+        if len(answer) != 32:
+            raise ChainError("the panel's count of seats cannot be read", fix="mesh doctor")
+        return int.from_bytes(answer)
 
     async def seat(self, seat_class: int, number: int) -> Seat:
         """One seat. Raises ``ChainError`` when there is none of that number."""

@@ -169,6 +169,7 @@ def deal_text(one: DealInfo) -> str:
         ("provider", f"{one.provider}, operator {one.provider_operator}"),
         ("price", f"{amount(one.price)}, collateral {amount(one.collateral)}"),
         ("audited", f"{share(one.audit_ppm)} of results"),
+        ("judged by", f"a panel, {amount(one.seat_fee)} a seat" if one.enforcement == "panel" else "its client alone"),
         ("commit by", f"{when(one.commit_by)} UTC"),
         ("commitment", one.commit_tx or "-"),
         ("ended", f"{one.final_how} {one.final_tx}" if one.final_tx else "-"),

@@ -106,6 +106,7 @@ def submission_of(
         max_attempts=spec.retry.max_attempts,
         audit_ppm=audit,
         settlement=spec.settlement,
+        enforcement=spec.verify.enforcement,
     )
 
 

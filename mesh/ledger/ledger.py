@@ -20,6 +20,7 @@ from mesh.base.tasks import Started
 from mesh.chain.contracts import Contracts
 from mesh.chain.eth import Eth
 from mesh.chain.outcomes import SubmitterSettings
+from mesh.chain.panel import PanelContract
 from mesh.chain.presets import chain_preset
 from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Rpc, open_rpc
@@ -31,7 +32,8 @@ from mesh.ledger.posting import Posting
 from mesh.store import Store
 from protocols.contracts import artifact
 from protocols.contracts.channels import Channel, ChannelWord
-from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx
+from protocols.contracts.lock import Lock
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx, ReadSeats
 from protocols.limits import NetworkParams
 from protocols.units import Address, Millis, Tokens
 
@@ -121,6 +123,18 @@ class Ledger:
         """(free, unlocked stake) of the operator's owner. Raises ``ChainError``."""
         found = await self.contracts.account(await self.contracts.owner_of(operator))
         return found.free, found.stake
+
+    async def seats(self, asked: ReadSeats) -> tuple[int, int]:
+        """(seats of the class, how many of them a dispute between the two could call now). Raises ``ChainError``."""
+        if not any(self.params.panel):
+            return 0, 0
+        contract = PanelContract(self.rpc, self.params.panel)
+        total = await contract.seats(asked.seat_class)
+        owners = [await self.contracts.owner_of(one) if any(one) else one for one in (asked.client, asked.provider)]
+        lock = Lock.asking(
+            asked.client, asked.provider, client_owner=owners[0], provider_owner=owners[1], price=asked.price
+        )
+        return total, await contract.eligible(lock, asked.seat_class, total)
 
     def now_ms(self) -> Millis:
         """The monotonic clock, for events about money."""

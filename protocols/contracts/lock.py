@@ -59,6 +59,25 @@ class Lock(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         )
 
     @classmethod
+    def asking(
+        cls, client: Address, provider: Address, *, client_owner: Address, provider_owner: Address, price: Tokens
+    ) -> "Lock":
+        """No deal's, but enough for the question how many seats could judge one between these two."""
+        return cls(
+            deal_id=DealId(bytes(_WORD)),
+            client=client,
+            provider=provider,
+            client_owner=client_owner,
+            provider_owner=provider_owner,
+            run_nonce=0,
+            index=0,
+            price=price,
+            collateral=Tokens(0),
+            claim_within=Seconds(0),
+            window_seconds=Seconds(0),
+        )
+
+    @classmethod
     def from_log(cls, topics: Sequence[bytes], data: bytes) -> "Lock":
         """The Lock that a ``DealCommitted`` log carries.
 

@@ -25,6 +25,7 @@ __all__ = [
     "deposit",
     "dispute",
     "dispute_unclaimed",
+    "eligible_seats",
     "event_of",
     "join",
     "miss_inputs",
@@ -66,6 +67,7 @@ _SHOW_DELIVERY: Final = selector("showDelivery(bytes32,bytes32,bytes32)")
 _PROVE: Final = selector(f"proveEquivocation(bytes32,{_RESULT})")
 _DEPOSIT: Final = selector("deposit(bytes32,uint8)")
 _POKE: Final = selector("poke(bytes32)")
+_ELIGIBLE: Final = selector(f"eligibleSeats({_LOCK},uint32,uint256)")
 _CREDIT: Final = selector(f"creditSettled({_DEAL},{_LOCK},bytes32)")
 
 
@@ -94,6 +96,11 @@ def retire(seat_class: int, seat: int) -> bytes:
 def withdraw(amount: Tokens) -> bytes:
     """From the account of the sender's owner to its free balance in the escrow."""
     return _WITHDRAW + _words(amount)
+
+
+def eligible_seats(lock: Lock, seat_class: int, snapshot: int) -> bytes:
+    """A view: how many seats a dispute about this deal could call now."""
+    return _ELIGIBLE + lock.words() + _words(seat_class, snapshot)
 
 
 # --- parties ---------------------------------------------------------------------------------------------------------

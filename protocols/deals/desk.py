@@ -10,19 +10,21 @@ import msgspec
 
 from protocols.canonical import content_id
 from protocols.deals import eip712
+from protocols.deals.panel_terms import cannot_be_judged, level_of, panel_stakes, unsound
 from protocols.deals.terms import MAX_COLLATERAL_FACTOR
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob, job_id_of
 from protocols.limits import MAX_HOLDS, MAX_REASON_CHARS
-from protocols.messages.negotiation import DealProposal, InputRoot, Quote, Refusal, Rfq
+from protocols.messages.negotiation import DealProposal, InputRoot, PanelRfq, Quote, Refusal, Rfq
 from protocols.offers.matching import match
 from protocols.offers.policy import Conditions, Policy, objections
 from protocols.offers.pricing import price_of, tokens_text
 from protocols.offers.records import ResourceOffer
 from protocols.signing import address_of_peer
 from protocols.units import PPM, ZERO_HASH, Address, Hash32, JobId, Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.verify.incentives import seat_fee_for
 
 __all__ = [
     "ASK_AGAIN",
@@ -34,6 +36,7 @@ __all__ = [
     "judge",
     "quote_for",
     "quote_problem",
+    "stake_problem",
 ]
 
 ASK_AGAIN: Final = Seconds(2)
@@ -140,8 +143,9 @@ def _understood(offer: ResourceOffer, client: PeerId, rfq: Rfq, env: Env) -> Can
     job = CanonicalJob.decode(rfq.job)
     if rfq.token != env.params.token:
         return _no(rfq, "token", f"prices here are in the token 0x{env.params.token.hex()}")
-    if rfq.enforcement != eip712.Enforcement.SELF:
-        return _no(rfq, "enforcement", "deals judged by a panel are not supported by this version")
+    problem = _enforcement_problem(rfq, job, env)
+    if problem:
+        return _no(rfq, "enforcement", problem)
     if client == env.me:
         return _no(rfq, "self", "a node does not sell to itself")
     if set(rfq.inputs) != inputs_of(job):
@@ -152,26 +156,41 @@ def _understood(offer: ResourceOffer, client: PeerId, rfq: Rfq, env: Env) -> Can
     return job
 
 
+def _enforcement_problem(rfq: Rfq, job: CanonicalJob, env: Env) -> str:
+    """Why this network, or this job, has nobody who could judge such a deal; empty when it is fine."""
+    if not isinstance(rfq, PanelRfq):
+        return "" if rfq.enforcement == eip712.Enforcement.SELF else "a panel's deal is asked for with panel_rfq/1"
+    if rfq.enforcement != eip712.Enforcement.PANEL:
+        return "a panel_rfq/1 that asks for another enforcement than a panel's"
+    if not any(env.params.panel):
+        return "this network has no panel"
+    return cannot_be_judged(job)
+
+
 def quote_for(
     desk: Desk, client: PeerId, rfq: Rfq, job: CanonicalJob, env: Env, *, funds: Tokens, stake: Tokens, wait: Seconds
 ) -> Quote:
     """The quote for a job this provider would take: firm when the client's free escrow covers it.
 
     ``stake`` is what this provider has unlocked; a stake above the price puts the price itself up as collateral, so that
-    vanishing costs as much as the job was worth.
+    vanishing costs as much as the job was worth. Under a panel it is what the panel's rules want, whatever there is: see
+    `stake_problem`.
     """
     if desk.offer is None:
         raise RemoteProtocolError("no offer to quote from", code="not-a-provider", penalty=0)
     price = price_of(desk.offer, job)
     exec_seconds = job.limits.wall_s + env.params.exec_margin + wait
     secret = env.signer.derive("provider-secret", rfq.rfq_id)
+    collateral = Tokens(price if stake >= price else 0)
+    if isinstance(rfq, PanelRfq):
+        collateral = panel_stakes(level_of(job), price, rfq.audit_ppm).collateral
     firm = funds >= price
     return Quote(
         rfq_id=rfq.rfq_id,
         firm=firm,
         hold_ms=env.params.hold if firm else 0,
         price=price,
-        collateral=Tokens(price if stake >= price else 0),
+        collateral=collateral,
         provider_secret_hash=keccak256(secret),
         exec_seconds=exec_seconds,
         claim_seconds=env.params.claim_seconds,
@@ -183,6 +202,17 @@ def quote_for(
         if firm
         else f"your free escrow holds {tokens_text(funds)}, this job asks {tokens_text(price)}: deposit, then ask again",
     )
+
+
+def stake_problem(desk: Desk, rfq: PanelRfq, job: CanonicalJob, stake: Tokens) -> str:
+    """Why this provider cannot put up what the panel's rules want for this job; empty when it can."""
+    if desk.offer is None:
+        return "this node offers nothing at the moment"
+    stakes = panel_stakes(level_of(job), price_of(desk.offer, job), rfq.audit_ppm)
+    if stakes.collateral <= stake:
+        return unsound(stakes)
+    wanted = tokens_text(stakes.collateral)
+    return f"a panel's deal at this price wants {wanted} of collateral, {tokens_text(stake)} is unlocked here"
 
 
 def inputs_of(job: CanonicalJob) -> set[InputRoot]:
@@ -197,10 +227,14 @@ def quote_problem(rfq: Rfq, quote: Quote, job: CanonicalJob, env: Env) -> str:
     """
     params, wall_s = env.params, job.limits.wall_s
     latest = wall_s + params.exec_margin + quote.starts_in_s
+    wanted = 0
+    if isinstance(rfq, PanelRfq) and quote.price:
+        wanted = panel_stakes(level_of(job), quote.price, rfq.audit_ppm).collateral
     checks = (
         (1 <= quote.price <= params.max_price, f"the price {quote.price} is none"),
         (not (rfq.SETTLEMENT and quote.collateral), "a deal in a channel has no collateral"),
         (quote.collateral <= MAX_COLLATERAL_FACTOR * quote.price, "the collateral is beyond what an escrow takes"),
+        (not wanted or quote.collateral == wanted, f"the collateral is not the {wanted} that a panel's deal has"),
         (quote.hold_ms <= params.hold, "it holds longer than the network allows"),
         (quote.starts_in_s <= MAX_WAIT, f"it would start in {quote.starts_in_s} s"),
         (wall_s <= quote.exec_seconds <= latest, f"execSeconds {quote.exec_seconds} does not fit a job of {wall_s} s"),
@@ -223,6 +257,9 @@ def deal_of_quote(
     commit_by: UnixSeconds,
 ) -> eip712.Deal:
     """The deal that a quote offers. Both sides build it from the same messages, so they cannot differ by accident."""
+    fee, seat_class, snapshot = Tokens(0), 0, 0
+    if isinstance(rfq, PanelRfq):
+        fee, seat_class, snapshot = seat_fee_for(quote.price), rfq.seat_class, rfq.seat_snapshot
     return eip712.Deal(
         client=address_of_peer(client),
         provider=address_of_peer(provider),
@@ -235,14 +272,14 @@ def deal_of_quote(
         price=quote.price,
         metering=eip712.Metering.FIXED,
         collateral=quote.collateral,
-        level=eip712.Level[job.verify.level.upper()],
+        level=level_of(job),
         level_params=content_id("level/1", job.verify),
         numeric_class=quote.numeric_class,
         enforcement=eip712.Enforcement(rfq.enforcement),
         audit_ppm=audit_ppm,
-        seat_fee=Tokens(0),
-        seat_class=0,
-        seat_snapshot=0,
+        seat_fee=fee,
+        seat_class=seat_class,
+        seat_snapshot=snapshot,
         client_secret_hash=client_secret_hash,
         provider_secret_hash=quote.provider_secret_hash,
         commit_by=commit_by,
@@ -267,7 +304,7 @@ def check_proposal(hold: Hold, proposal: DealProposal, env: Env, *, now: UnixSec
         client=hold.client,
         provider=env.me,
         client_secret_hash=deal.client_secret_hash,
-        audit_ppm=deal.audit_ppm,
+        audit_ppm=hold.rfq.audit_ppm if isinstance(hold.rfq, PanelRfq) else deal.audit_ppm,
         commit_by=deal.commit_by,
     )
     if deal != expected:

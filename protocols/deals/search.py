@@ -73,8 +73,15 @@ class Search:
         """Providers not to be asked again before that time."""
         self.candidates: dict[tuple[PeerId, int], Candidate] = {}
         self.announced = False
+        self.unseated = ""
+        """Why nobody could judge a deal now; empty when somebody can, or need not."""
         self.explaining = False
         """The last round: those that do not fit are asked too, so that the answer is in their own signed words."""
+
+    @property
+    def panel(self) -> bool:
+        """Whether a panel is to judge the deal. Whoever only computes again is paid for that, and judged by nobody."""
+        return self.run.market.enforcement == "panel" and self.recheck is None
 
     def wants(self, provider: PeerId) -> bool:
         """Whether it may be asked at all. An operator stands for its owner."""
@@ -231,6 +238,8 @@ def best_quote(
 
 def explain(search: Search) -> str:
     """Why nothing was found, in one sentence: the commonest reasons first."""
+    if search.unseated:
+        return search.unseated
     if not search.candidates:
         return "no offer on the network has been seen"
     counts: dict[str, int] = {}

@@ -18,8 +18,6 @@ __all__ = [
     "LOCK_PRICES",
     "MAX_REPLACEMENTS",
     "MAX_VISITS",
-    "MIN_SEATS",
-    "MIN_SEATS_DEVNET",
     "NEVER_GROUNDS",
     "PUBLIC_PANEL",
     "SPRT_DEAL",
@@ -39,10 +37,6 @@ MAX_REPLACEMENTS: Final = 3
 """Waves in which absent seats are replaced; then those who are there decide. Each costs an hour or a working time."""
 MAX_VISITS: Final = 64
 """Places looked at by one call that draws: 2 million gas at the worst, and anybody may call again."""
-MIN_SEATS: Final = 30
-"""With fewer seats to draw from nobody signs a panel deal: ten others would know who sits."""
-MIN_SEATS_DEVNET: Final = 10
-"""The two panels of one dispute, and nobody to spare."""
 LOCK_PRICES: Final = 3
 """What a seat locks when it accepts, in prices: more than a bought verdict can bring (research/verification.md 1.2)."""
 SPRT_FAILURE: Final = 3_219

@@ -43,7 +43,7 @@ def eligible(seat: Seat, lock: Lock, opened_at: UnixSeconds, needs: Tokens, seat
 def eligible_seats(
     seats: Sequence[Seat], snapshot: int, lock: Lock, now: UnixSeconds, needs: Tokens, seat_age: Seconds
 ) -> int:
-    """How many seats could be called if a dispute about ``lock`` opened ``now``; a signer compares with ``MIN_SEATS``."""
+    """How many seats could be called if a dispute about ``lock`` opened ``now``; a signer compares with ``min_seats``."""
     return sum(eligible(seat, lock, now, needs, seat_age) for seat in seats[:snapshot])
 
 

@@ -8,23 +8,24 @@ from protocols import events as ev
 from protocols.channels.states import pair_of
 from protocols.deals import eip712
 from protocols.deals import provider as provider_half
-from protocols.deals.desk import ASK_AGAIN, Hold, Parked, check_proposal, judge, quote_for
+from protocols.deals.desk import ASK_AGAIN, Hold, Parked, check_proposal, judge, quote_for, stake_problem
+from protocols.deals.panel_terms import few_seats, snapshot_problem
 from protocols.deals.states import DealTerms, Running
 from protocols.effects import CancelJob, Effect, Penalise, Publish, ReadAccount, Send
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
-from protocols.handlers import deals, vouchers
+from protocols.handlers import deals, seating, vouchers
 from protocols.handlers.announce import offer_record, renewed, withdrawal_record
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import MAX_ACTIVE_DEALS, MAX_HOLDS, MAX_REASON_CHARS
 from protocols.messages.deal import Progress
-from protocols.messages.negotiation import DealProposal, DealRefusal, HoldRelease, Refusal, Rfq
+from protocols.messages.negotiation import DealProposal, DealRefusal, HoldRelease, PanelRfq, Refusal, Rfq
 from protocols.offers.pricing import price_of
 from protocols.offers.records import JobOffer, ResourceOffer
 from protocols.offers.topics import classes_within
 from protocols.signing import address_of_peer
 from protocols.state import PROVIDER, Account, NodeState
-from protocols.units import Millis, PeerId, Seconds, Tokens
+from protocols.units import Address, Millis, PeerId, Seconds, Tokens
 
 __all__ = [
     "account_read",
@@ -37,6 +38,7 @@ __all__ = [
     "provider_changed",
     "release_arrived",
     "rfq_arrived",
+    "seats_read",
     "started",
 ]
 
@@ -132,20 +134,39 @@ def rfq_arrived(state: NodeState, peer: PeerId, rfq: Rfq, at: Millis, env: Env) 
     verdict = _judge(state, peer, rfq, env)
     if isinstance(verdict, Refusal):
         return _say(peer, verdict, env)
+    return _weigh(state, Parked(peer, rfq, verdict, state.desk.offer), at, env)
+
+
+def _weigh(state: NodeState, asked: Parked, at: Millis, env: Env) -> list[Effect]:
+    """Quote a job that this provider would take, once it knows what the chain has to say about the parties."""
+    peer, rfq, job = asked.client, asked.rfq, asked.job
     operator = address_of_peer(peer)
+    if isinstance(rfq, PanelRfq):
+        seen = seating.fresh(state, operator, env.signer.address, at, rfq.seat_snapshot)
+        if seen is None:
+            return _park(state, asked, env, seating.read(operator, env.signer.address, rfq.max_price))
+        problem = few_seats(seen, env.params.min_seats) or snapshot_problem(rfq, seen)
+        if problem:
+            return _say(peer, Refusal(rfq_id=rfq.rfq_id, code="seats", detail=problem, free_in_s=0), env)
     if rfq.SETTLEMENT and state.desk.offer is not None:
         room = vouchers.room_of(state, pair_of(operator, env.signer.address))
-        if room >= price_of(state.desk.offer, verdict):
-            return _quote(state, peer, rfq, verdict, room, at, env)
+        if room >= price_of(state.desk.offer, job):
+            return _quote(state, peer, rfq, job, room, at, env)
     account = state.accounts.get(operator)
     if account is not None and at - account.at <= ACCOUNT_FRESH:
-        return _quote(state, peer, rfq, verdict, account.free, at, env)
+        return _quote(state, peer, rfq, job, account.free, at, env)
+    waits = operator in state.desk.parked
+    return _park(state, asked, env, None if waits else ReadAccount(operator=operator))
+
+
+def _park(state: NodeState, asked: Parked, env: Env, question: Effect | None) -> list[Effect]:
+    """Until the chain has answered. ``question``: None when somebody else's is under way."""
     if sum(map(len, state.desk.parked.values())) >= MAX_HOLDS:
         detail = "too many requests wait for the chain's answer"
-        return _say(peer, Refusal(rfq_id=rfq.rfq_id, code="busy", detail=detail, free_in_s=ASK_AGAIN), env)
-    waiting = state.desk.parked.setdefault(operator, [])
-    waiting.append(Parked(peer, rfq, verdict, state.desk.offer))
-    return [ReadAccount(operator=operator)] if len(waiting) == 1 else []
+        busy = Refusal(rfq_id=asked.rfq.rfq_id, code="busy", detail=detail, free_in_s=ASK_AGAIN)
+        return _say(asked.client, busy, env)
+    state.desk.parked.setdefault(address_of_peer(asked.client), []).append(asked)
+    return [question] if question is not None else []
 
 
 def _judge(
@@ -167,18 +188,31 @@ def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effe
         state.accounts[event.operator] = Account(event.free, event.stake, event.at)
         while len(state.accounts) > MAX_ACCOUNTS:
             del state.accounts[next(iter(state.accounts))]
-    state.desk.expire(event.at)
+    return _answered(state, event.operator, event.known, event.at, env)
+
+
+def seats_read(state: NodeState, event: ev.SeatsRead, env: Env) -> list[Effect]:
+    """The panel's answer about seats: what this node asked as a provider is answered now; searches look again by themselves."""
+    seating.learn(state, event)
+    if event.provider != env.signer.address:
+        return []
+    return _answered(state, event.client, event.known, event.at, env)
+
+
+def _answered(state: NodeState, operator: Address, known: bool, at: Millis, env: Env) -> list[Effect]:
+    """The chain has answered, or could not: go on with whoever waited for that."""
+    state.desk.expire(at)
     effects: list[Effect] = []
-    for waiting in state.desk.parked.pop(event.operator, []):
+    for waiting in state.desk.parked.pop(operator, []):
         peer, rfq = waiting.client, waiting.rfq
         verdict = _judge(state, peer, rfq, env, waiting.job if waiting.offer is state.desk.offer else None)
-        if not event.known:
+        if not known:
             detail = "this node cannot reach the chain at the moment, so it cannot tell what your escrow holds"
             verdict = Refusal(rfq_id=rfq.rfq_id, code="chain", detail=detail, free_in_s=ASK_AGAIN)
         if isinstance(verdict, Refusal):
             effects += _say(peer, verdict, env)
         else:
-            effects += _quote(state, peer, rfq, verdict, event.free, event.at, env)
+            effects += _weigh(state, Parked(peer, rfq, verdict, state.desk.offer), at, env)
     return effects
 
 
@@ -190,6 +224,9 @@ def _quote(
     mine = state.accounts.get(env.signer.address)
     pledged = sum(hold.quote.collateral for hold in state.desk.holds.values()) + deals.pledged(state)
     stake = Tokens(0 if rfq.SETTLEMENT else max((mine.stake if mine else 0) - pledged, 0))
+    problem = stake_problem(state.desk, rfq, job, stake) if isinstance(rfq, PanelRfq) else ""
+    if problem:
+        return _say(peer, Refusal(rfq_id=rfq.rfq_id, code="stake", detail=problem[:MAX_REASON_CHARS], free_in_s=0), env)
     quote = quote_for(state.desk, peer, rfq, job, env, funds=funds, stake=stake, wait=wait)
     if quote.firm:
         expires = Millis(at + quote.hold_ms)

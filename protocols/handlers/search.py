@@ -1,7 +1,7 @@
 """How does a node move a search on: ask, collect answers, sign the best, or say why nobody fits?"""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -11,24 +11,34 @@ from protocols.deals import client as client_half
 from protocols.deals import eip712
 from protocols.deals.desk import deal_of_quote, quote_problem
 from protocols.deals.inputs import Rerun
+from protocols.deals.panel_terms import (
+    PANEL_CLASS,
+    cannot_be_judged,
+    few_seats,
+    level_of,
+    panel_audit_ppm,
+    panel_stakes,
+    unsound,
+)
 from protocols.deals.search import Asked, Search, best_quote, explain, round_entropy
 from protocols.deals.states import DealTerms
-from protocols.deals.terms import Level, SettlementMode
+from protocols.deals.terms import SettlementMode
 from protocols.effects import Effect, Notify, Penalise, Publish, Send
 from protocols.env import Env
-from protocols.handlers import audits, deals, runs, vouchers
+from protocols.handlers import audits, deals, runs, seating, vouchers
 from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
 from protocols.limits import MAX_CANDIDATES, MAX_QUOTES
-from protocols.messages.negotiation import ChannelRfq, Quote, Refusal, Rfq
+from protocols.messages.negotiation import ChannelRfq, PanelRfq, Quote, Refusal, Rfq
 from protocols.offers.pricing import price_of
 from protocols.offers.ranking import sample
 from protocols.offers.records import ResourceOffer
 from protocols.reputation import work_kind
 from protocols.runs import Candidate, Dealing, Failed, Searching
+from protocols.signing import address_of_peer
 from protocols.state import CLIENT, NodeState
-from protocols.units import Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
+from protocols.units import PPM, ZERO_ADDRESS, ZERO_HASH, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 from protocols.verify.incentives import audit_ppm_for
 
 __all__ = ["answer_arrived", "recheck_due", "search_due"]
@@ -72,9 +82,68 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     ]
     offers = search.acceptable(live, limit, env.params.token, _reliability(state), now, _shunned(state))
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)
+    if search.panel:
+        search.unseated = _never_judged(search, limit, env)
+        if search.unseated:
+            return _no_match(state, search, env)
+        search.unseated, question = _unseated(state, limit, now, env)
+        if search.unseated:
+            return [*question, *_wait(state, search, now, env)]
     if not asked:
         return [*_announce(state, search, now, env), *_wait(state, search, now, env)]
     return _ask(state, search, asked, limit, now, env)
+
+
+def _never_judged(search: Search, limit: Tokens, env: Env) -> str:
+    """Why no panel will ever judge this job on these terms; empty when one could."""
+    if not any(env.params.panel):
+        return "this network has no panel; write verify.enforcement: self"
+    asked = search.run.market.audit_ppm
+    rate = PPM if asked is None else asked
+    return cannot_be_judged(search.job) or unsound(panel_stakes(level_of(search.job), Tokens(max(limit, 1)), rate))
+
+
+def _unseated(state: NodeState, limit: Tokens, now: Millis, env: Env) -> tuple[str, list[Effect]]:
+    """Why there are too few mediators, or empty; and the question for the chain, when its last answer is old."""
+    seen = seating.fresh(state, env.signer.address, ZERO_ADDRESS, now)
+    if seen is None:
+        question = seating.read(env.signer.address, ZERO_ADDRESS, limit)
+        return "the chain has not said yet how many mediators there are", [question]
+    return few_seats(seen, env.params.min_seats), []
+
+
+def _rfq_of(state: NodeState, search: Search, offer: ResourceOffer, limit: Tokens, env: Env) -> Rfq:
+    """What one provider is asked, by how the deal would be paid and judged."""
+    run, price = search.run, price_of(offer, search.job)
+    turn = run.next_index.to_bytes(4, "big") + search.round.to_bytes(4, "big")
+    fields: dict[str, Any] = {
+        "rfq_id": tagged_digest("rfq/1", state.incarnation, search.name, turn, offer.provider),
+        "run_id": run.run_id,
+        "run_nonce": run.run_nonce,
+        "index": run.next_index,
+        "job": search.job.encode(),
+        "inputs": run.inputs,
+        "max_price": limit,
+        "token": env.params.token,
+        "enforcement": eip712.Enforcement.SELF,
+        "deadline": run.market.deadline,
+    }
+    seen = state.seats.get((env.signer.address, ZERO_ADDRESS))
+    if search.panel and seen is not None:
+        fields["enforcement"] = eip712.Enforcement.PANEL
+        asked, record = run.market.audit_ppm, _record_ppm(state, search, offer.provider, ZERO_HASH, env)
+        rate = panel_audit_ppm(level_of(search.job), price, asked, record)
+        return PanelRfq(audit_ppm=rate, seat_class=PANEL_CLASS, seat_snapshot=seen.total, **fields)
+    mode = vouchers.mode_for(state, run.market, search.job.verify.level, offer.provider, price, env)
+    in_channel = mode is SettlementMode.CHANNEL and search.recheck is None
+    return ChannelRfq(**fields) if in_channel else Rfq(**fields)
+
+
+def _record_ppm(state: NodeState, search: Search, provider: PeerId, numeric_class: Hash32, env: Env) -> int:
+    """How often a provider with this record is checked at this kind of work."""
+    record = state.records.get(provider)
+    kind = work_kind(Hash32(search.job.module[-32:]), numeric_class)
+    return env.params.audit_ppm(record.audited(kind) if record else 0)
 
 
 def _ask(
@@ -83,24 +152,10 @@ def _ask(
     """Send an RFQ to each, and close when all have answered or the bid window is over."""
     run, run_id = search.run, search.run.run_id
     effects: list[Effect] = []
-    turn = run.next_index.to_bytes(4, "big") + search.round.to_bytes(4, "big")
-    job = search.job.encode()
     for offer in offers:
-        price = price_of(offer, search.job)
-        mode = vouchers.mode_for(state, run.market, search.job.verify.level, offer.provider, price, env)
-        in_channel = mode is SettlementMode.CHANNEL and search.recheck is None
-        rfq = (ChannelRfq if in_channel else Rfq)(
-            rfq_id=tagged_digest("rfq/1", state.incarnation, search.name, turn, offer.provider),
-            run_id=run_id,
-            run_nonce=run.run_nonce,
-            index=run.next_index,
-            job=job,
-            inputs=run.inputs,
-            max_price=limit,
-            token=env.params.token,
-            enforcement=eip712.Enforcement.SELF,
-            deadline=run.market.deadline,
-        )
+        rfq = _rfq_of(state, search, offer, limit, env)
+        if isinstance(rfq, PanelRfq):
+            effects.append(seating.read(env.signer.address, address_of_peer(offer.provider), limit))
         search.asked[rfq.rfq_id] = Asked(offer.provider, rfq, now)
         protocol, data = env.seal(rfq)
         effects.append(Send(peer=offer.provider, protocol=protocol, data=data))
@@ -218,6 +273,8 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
     best = best_quote(search, _limit(state, search), _reliability(state), deadline_s=deadline_s)
     if best is not None and search.quotes[best[1].rfq_id][1] + best[1].hold_ms - now < env.params.min_hold_left:
         best = None
+    if best is not None and not _seated(state, search, *best, now, env):
+        best = None
     if best is not None and best[0].rfq.index != len(state.durable.runs[run.run_id].deals) and not search.quote_only:
         # A check of an earlier result has taken this index meanwhile: ask again, with the next one.
         search.run = msgspec.structs.replace(run, next_index=len(state.durable.runs[run.run_id].deals))
@@ -238,14 +295,32 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
     return [*effects, *_propose(state, search, *best, env)]
 
 
+def _audit_ppm(state: NodeState, search: Search, asked: Asked, quote: Quote, env: Env) -> int:
+    """How often the deal's result is checked. In a channel nothing is run again."""
+    if asked.rfq.SETTLEMENT:
+        return 0
+    if isinstance(asked.rfq, PanelRfq):
+        return asked.rfq.audit_ppm
+    if search.run.market.audit_ppm is not None:
+        return search.run.market.audit_ppm
+    record = _record_ppm(state, search, asked.provider, quote.numeric_class, env)
+    return audit_ppm_for(level_of(search.job), quote.price, Tokens(0), record)
+
+
+def _seated(state: NodeState, search: Search, asked: Asked, quote: Quote, now: Millis, env: Env) -> bool:
+    """Whether enough mediators could judge a deal with this provider, whose own do not count, and cheating would not pay."""
+    if not isinstance(asked.rfq, PanelRfq):
+        return True
+    seen = seating.fresh(state, env.signer.address, address_of_peer(asked.provider), now)
+    if seen is None:
+        return False
+    stakes = panel_stakes(level_of(search.job), quote.price, asked.rfq.audit_ppm)
+    search.unseated = few_seats(seen, env.params.min_seats) or unsound(stakes)
+    return not search.unseated and seen.total == asked.rfq.seat_snapshot
+
+
 def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: Env) -> list[Effect]:
     run = state.durable.runs[search.run.run_id]
-    record = state.records.get(asked.provider)
-    kind = work_kind(Hash32(search.job.module[-32:]), quote.numeric_class)
-    level = Level[search.job.verify.level.upper()]
-    record_ppm = env.params.audit_ppm(record.audited(kind) if record else 0)
-    rule = audit_ppm_for(level, quote.price, Tokens(0), record_ppm)
-    asked_ppm = rule if run.market.audit_ppm is None else run.market.audit_ppm
     deal = deal_of_quote(
         asked.rfq,
         quote,
@@ -254,7 +329,7 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
         client=env.me,
         provider=asked.provider,
         client_secret_hash=keccak256(env.signer.derive("client-secret", asked.rfq.rfq_id)),
-        audit_ppm=0 if asked.rfq.SETTLEMENT else asked_ppm,
+        audit_ppm=_audit_ppm(state, search, asked, quote, env),
         commit_by=UnixSeconds(state.chain_now + env.params.commit_within),
     )
     deal_id = eip712.deal_id(env.domain, deal)

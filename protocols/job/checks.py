@@ -120,6 +120,21 @@ def _level(job: JobSpec) -> Iterator[Finding]:
         )
 
 
+def _judged(job: JobSpec) -> Iterator[Finding]:
+    if job.verify.enforcement != "panel":
+        return
+    if job.verify.level in ("none", "replicate"):
+        yield (
+            "verify.enforcement",
+            f"a panel has nothing to compare at level {job.verify.level}",
+            "write level: exact, or enforcement: self",
+        )
+    if job.settlement == "channel":
+        yield ("settlement", "a panel judges only deals that are committed on chain", "write settlement: auto")
+    if job.verify.audit_ppm == 0:
+        yield ("verify.audit", "what is never checked is never disputed", "leave it out, or write enforcement: self")
+
+
 def _settlement(job: JobSpec) -> Iterator[Finding]:
     if job.settlement == "channel" and job.verify.level != "none" and job.verify.audit_ppm != 0:
         yield (
@@ -136,6 +151,7 @@ _CHECKS: Final[tuple[tuple[tuple[str, ...], Callable[[JobSpec], Iterator[Finding
     (("market",), _money),
     (("verify", "network"), _level),
     (("verify", "settlement"), _settlement),
+    (("verify", "settlement"), _judged),
 )
 
 

@@ -207,8 +207,14 @@ _CANONICALISERS: Final = Key(
 _HAMMING: Final = Key("hamming", s.number(0, 64), 0, "perceptual: bits two image hashes may differ in.")
 _N: Final = Key("n", s.number(0, 9), 0, "replicate: providers that run the job.")
 _AGREE: Final = Key("agree", s.number(0, 9), 0, "replicate: how many must agree.")
+_ENFORCEMENT: Final = Key(
+    "enforcement",
+    Choice("self", "panel"),
+    "self",
+    "Who decides about a mismatch: you, or mediators who can take the provider's collateral.",
+)
 VERIFY: Final = Table(
-    (_LEVEL, _CLASS, _AUDIT, _RTOL, _ATOL, _FRACTION, _CANONICALISERS, _HAMMING, _N, _AGREE),
+    (_LEVEL, _CLASS, _AUDIT, _RTOL, _ATOL, _FRACTION, _CANONICALISERS, _HAMMING, _N, _AGREE, _ENFORCEMENT),
     lambda v: Verify(
         v[_LEVEL],
         v[_CLASS],
@@ -220,6 +226,7 @@ VERIFY: Final = Table(
         v[_HAMMING],
         v[_N],
         v[_AGREE],
+        v[_ENFORCEMENT],
     ),
     aliases={"mode": "level", "replicas": "n"},
 )

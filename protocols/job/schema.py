@@ -98,6 +98,8 @@ class Verify(msgspec.Struct, frozen=True):
     hamming: int = 0
     n: int = 0
     agree: int = 0
+    enforcement: str = "self"
+    """``self``: the client draws the consequence; ``panel``: mediators judge, and collateral pays."""
 
 
 class Market(msgspec.Struct, frozen=True):

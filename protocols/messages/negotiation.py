@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from protocols.deals.eip712 import MAX_DEAL_GPUS, Deal
 from protocols.limits import MAX_JOB_BYTES, MAX_REASON_CHARS
-from protocols.units import Address, Cid, DealId, Hash32, RunId, Signature, Tokens, UnixSeconds
+from protocols.units import PPM, Address, Cid, DealId, Hash32, RunId, Signature, Tokens, UnixSeconds
 
 __all__ = [
     "ChannelRfq",
@@ -19,6 +19,7 @@ __all__ = [
     "DealRefusal",
     "HoldRelease",
     "InputRoot",
+    "PanelRfq",
     "Quote",
     "Refusal",
     "Rfq",
@@ -64,6 +65,16 @@ class ChannelRfq(Rfq, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The same question, with another way to pay: a voucher in the pair's channel, which may still have to be opened."""
 
     SETTLEMENT: ClassVar[int] = 1
+
+
+class PanelRfq(Rfq, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The same question for a deal that a panel judges: how often the client checks, and who may be called."""
+
+    audit_ppm: Annotated[int, Meta(ge=0, le=PPM)]
+    """The collateral follows from it: PROTOCOL.md 6, numbers."""
+    seat_class: Number32
+    seat_snapshot: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+    """Seats that the class has now: who joins later is not drawn."""
 
 
 class Quote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -32,6 +32,7 @@ CASE_PROTOCOL: Final = "/mesh/case/1"
 MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "rfq/1": negotiation.Rfq,
     "channel_rfq/1": negotiation.ChannelRfq,
+    "panel_rfq/1": negotiation.PanelRfq,
     "quote/1": negotiation.Quote,
     "refusal/1": negotiation.Refusal,
     "release/1": negotiation.HoldRelease,
@@ -52,7 +53,7 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
 }
 _TAGS: Final = {kind: tag for tag, kind in MESSAGE_TYPES.items()}
 _CASES: Final = frozenset({"case_pull/1", "case_file/1"})
-_NEGOTIATION: Final = frozenset({"rfq/1", "channel_rfq/1", "quote/1", "refusal/1", "release/1"})
+_NEGOTIATION: Final = frozenset({"rfq/1", "channel_rfq/1", "panel_rfq/1", "quote/1", "refusal/1", "release/1"})
 
 
 class UnknownType(RemoteProtocolError):
