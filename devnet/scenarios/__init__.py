@@ -23,6 +23,7 @@ NAMES: Final = (
     "provider-vanishes",
     "gas-spike",
     "reorg",
+    "time-bomb-job",
     "channel-100",
     "stale-voucher-exit",
 )

@@ -25,6 +25,7 @@ PROMISED = {
     "provider-vanishes",
     "gas-spike",
     "reorg",
+    "time-bomb-job",
 }
 
 
