@@ -18,6 +18,8 @@ from protocols import node as rules
 from protocols.env import Env
 from protocols.errors import GossipIgnore, GossipReject
 from protocols.hashing import sha256
+from protocols.mediation.gossip import check_notice
+from protocols.offers.rates import Rates
 from protocols.offers.records import ResourceOffer
 from protocols.offers.validators import check_record
 from protocols.state import NodeState
@@ -72,9 +74,12 @@ class SimNode:
         self.me: PeerId = env.me
         self.disk = disk
         self.state = NodeState(env.params.name)
+        self._case_rates = Rates()
         self.outbox: dict[str, fx.DurableEffect] = {}
         self.offer: ResourceOffer | None = None
         self.slots = 2
+        self.mediates = False
+        """Neither buys nor sells, but sits in panels."""
         self.habits = Habits()
         self.up = False
         self.buried = False
@@ -90,6 +95,8 @@ class SimNode:
         """Deals whose signature has left this node."""
         self.signed_off: dict[str, None] = {}
         """Deals whose settlement it has consented to."""
+        self.said: dict[tuple[str, DealId], dict[str, str]] = {}
+        """The last of what its lives have told people about a deal, by name."""
         self.results: dict[DealId, None] = {}
         """Deals whose job its executor has finished."""
         self.cheated: dict[DealId, None] = {}
@@ -116,6 +123,7 @@ class SimNode:
         self.up, self.life, self._wake = True, self.life + 1, None
         self._next_head = self._next_round = 0
         self.state = NodeState(self.env.params.name)
+        self._case_rates = Rates()
         rows, outbox = self.disk.load()
         for kind, key, data in rows:
             self.state.durable.restore(kind, key, data)
@@ -128,7 +136,7 @@ class SimNode:
             self.world.connect(self, self.world.nodes[peer])
         if self.offer is not None:
             self.post(ev.ProviderChanged(at=self.world.now, offer=self.offer, slots=self.slots, queue=1))
-        else:
+        elif not self.mediates:
             self._sync_offers()
         for effect in outbox:
             if self.up:
@@ -257,6 +265,9 @@ class SimNode:
         """A record arrived: the shipped validator decides."""
         if not self.up:
             return
+        if topic == self.world.cases:
+            self._case_heard(data)
+            return
         try:
             now = self.world.now
             record = check_record(self.state.market, topic, data, self.wall, now, self.world.verify)
@@ -264,6 +275,16 @@ class SimNode:
             return
         self.world.heard += 1
         self.post(ev.GossipArrived(at=now, record=record, data=data))
+
+    def _case_heard(self, data: bytes) -> None:
+        try:
+            now, at, verify = self.wall, self.world.now, self.world.verify
+            author, notice = check_notice(self.state.cases, self._case_rates, data, now, at, verify)
+        except (GossipIgnore, GossipReject):
+            return
+        self._case_rates.charge(author, self.world.now)
+        self.world.heard += 1
+        self.post(ev.CaseHeard(at=self.world.now, author=author, notice=notice))
 
     def _sync_offers(self) -> None:
         """Pull the live offer set from three peers, as a joining node does."""

@@ -18,10 +18,11 @@ from protocols.deals.eip712 import Deal, OnChainState
 from protocols.disputes import inputs as ins
 from protocols.disputes import states as st
 from protocols.disputes.panel import Panel
-from protocols.disputes.params import PanelBounds
-from protocols.effects import CallPanel, OpenDispute
+from protocols.disputes.params import PanelBounds, lock_of
+from protocols.disputes.seats import eligible_seats
+from protocols.effects import CallPanel, OpenDispute, ReadSeats
 from protocols.errors import RemoteProtocolError
-from protocols.units import Address, DealId, PeerId, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, DealId, PeerId, Seconds, Tokens, UnixSeconds
 
 __all__ = ["PanelResult", "SimPanel"]
 
@@ -69,6 +70,25 @@ class SimPanel:
             _restore(self.rows, deal_id, row)
 
         return undo
+
+    def seats_for(self, asked: ReadSeats, now: UnixSeconds) -> tuple[int, int]:
+        """(seats of the class, how many of them a dispute between these two could call now)."""
+        seats = self.books.classes.get(asked.seat_class, [])
+        lock = Lock(
+            deal_id=DealId(ZERO_HASH),
+            client=asked.client,
+            provider=asked.provider,
+            client_owner=asked.client,
+            provider_owner=asked.provider,
+            run_nonce=0,
+            index=0,
+            price=asked.price,
+            collateral=Tokens(0),
+            claim_within=Seconds(0),
+            window_seconds=Seconds(0),
+        )
+        age = self.books.bounds.seat_age
+        return len(seats), eligible_seats(seats, len(seats), lock, now, lock_of(asked.price), age)
 
     # --- calls -------------------------------------------------------------------------------------------------------
 

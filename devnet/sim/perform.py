@@ -13,6 +13,7 @@ from protocols.deals import eip712
 from protocols.deals.states import LocalResult
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
+from protocols.mediation.access import roots_for
 from protocols.messages.negotiation import DealRefusal
 from protocols.units import PPM, ZERO_HASH, Cid, DealId, Millis, PeerId, RunId, Tokens
 
@@ -25,6 +26,8 @@ RETRY_MS: Final = 1_000
 """Between tries of a durable message or a pull."""
 FETCH_TRIES: Final = 90
 """A pull that has made no progress for that many tries is given up, as the real one is."""
+REMEMBERED: Final = frozenset({"deal.receipt", "deal.rejected", "deal.mismatch_confirmed"})
+"""What is kept of what nodes tell people: a scenario's questions are about these."""
 FOLDER_SHA256: Final = bytes.fromhex("01701220")
 
 
@@ -105,6 +108,20 @@ def _read_account(node: "SimNode", effect: fx.ReadAccount) -> None:
     node.later(20, answer)
 
 
+def _read_seats(node: "SimNode", effect: fx.ReadSeats) -> None:
+    """As the contract's view counts them; owners are operators here."""
+    world = node.world
+
+    def answer() -> None:
+        total, eligible = world.panel.seats_for(effect, world.chain.time) if world.panel else (0, 0)
+        client, provider, known = effect.client, effect.provider, node.rpc_up
+        node.post(
+            ev.SeatsRead(at=world.now, client=client, provider=provider, total=total, eligible=eligible, known=known)
+        )
+
+    node.later(20, answer)
+
+
 def _fetch_round(node: "SimNode", effect: fx.FetchRound) -> None:
     node.later(2 * node.world.delay(), lambda: node.hear(effect.number))
 
@@ -112,11 +129,10 @@ def _fetch_round(node: "SimNode", effect: fx.FetchRound) -> None:
 def _fetch(node: "SimNode", effect: fx.FetchBlobs, tries: int = 0) -> None:
     if node.outbox.get(effect.key) is not effect:
         return
-    other = node.world.nodes[effect.peer]
     deal_id, purpose = effect.deal_id, effect.purpose
-    served = other.served.get(deal_id) == node.me and not other.habits.withholds
-    if served and node.world.reachable(node, other):
-        node.world.connect(node, other)
+    found = next((one for one in (effect.peer, *effect.others) if _serves(node.world.nodes[one], node, effect)), None)
+    if found is not None:
+        node.world.connect(node, node.world.nodes[found])
         node.later(node.world.delay() * 3, lambda: _fetched(node, effect))
     elif tries < FETCH_TRIES or purpose == "inputs":
         node.later(RETRY_MS, lambda: _fetch(node, effect, tries + 1))
@@ -124,6 +140,16 @@ def _fetch(node: "SimNode", effect: fx.FetchBlobs, tries: int = 0) -> None:
         detail = "the provider serves nothing"
         failed = ev.BlobsFailed(at=node.world.now, deal_id=deal_id, purpose=purpose, code="timeout", detail=detail)
         node.post(failed, (effect.key,))
+
+
+def _serves(other: "SimNode", node: "SimNode", effect: fx.FetchBlobs) -> bool:
+    """Whether a peer can be reached and lets this node pull everything that it asks for: of its own deal, or of a dispute."""
+    if other is node or other.habits.withholds or not node.world.reachable(node, other):
+        return False
+    if other.served.get(effect.deal_id) == node.me:
+        return True
+    roots = roots_for(other.state, node.me, effect.deal_id)
+    return bool(roots) and all(one.root in roots for one in effect.roots)
 
 
 def _fetched(node: "SimNode", effect: fx.FetchBlobs) -> None:
@@ -226,6 +252,11 @@ def _read_channel(node: "SimNode", effect: fx.ReadChannel) -> None:
     node.later(20, lambda: node.world.channels.read(node, effect.client, effect.provider))
 
 
+def _notify(node: "SimNode", effect: fx.Notify) -> None:
+    if effect.name in REMEMBERED:
+        node.said[effect.name, DealId(bytes.fromhex(effect.fields["deal"]))] = effect.fields
+
+
 def _nothing(node: "SimNode", effect: Any) -> None:
     """Cancelling is implied: what was dropped from the outbox answers no more."""
 
@@ -236,6 +267,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.SendDurably: _send_durably,
     fx.Penalise: _nothing,
     fx.ReadAccount: _read_account,
+    fx.ReadSeats: _read_seats,
     fx.FetchRound: _fetch_round,
     fx.FetchBlobs: _fetch,
     fx.CancelFetch: _nothing,
@@ -250,5 +282,5 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.PostChannelTx: _post_channel_tx,
     fx.ReadChannel: _read_channel,
     fx.DropEffects: _nothing,
-    fx.Notify: _nothing,
+    fx.Notify: _notify,
 }

@@ -15,7 +15,7 @@ from devnet.sim.world import Network, World
 from protocols.deals.states import FINAL_STATES, Abandoned, Expired, Settled
 from protocols.runs import Cancelled, Done, Failed, is_final
 
-__all__ = ["SimReport", "build", "finish", "offer_of", "settle", "simulate", "toy_job"]
+__all__ = ["MINUTE", "NO_NOISE", "SimReport", "build", "finish", "offer_of", "settle", "simulate", "toy_job"]
 
 MINUTE: Final = 60_000
 SETTLE_MINUTES: Final = 14

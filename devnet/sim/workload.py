@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from devnet.sim.node import SimNode
     from devnet.sim.world import World
 
-__all__ = ["FUNDS", "offer_of", "submit", "toy_job"]
+__all__ = ["FUNDS", "PRICE_LIMIT", "offer_of", "submit", "toy_job"]
 
 FUNDS: Final = 1_000 * 10**18
 PRICE_LIMIT: Final = Tokens(10**17)
@@ -70,8 +70,9 @@ def offer_of(world: "World", node: "SimNode") -> ResourceOffer:
     )
 
 
-def submit(world: "World", client: "SimNode", number: int) -> None:
-    """Submit until the node has it. Every third owner's budget covers one deal, and no second one beside it."""
+def submit(world: "World", client: "SimNode", number: int, market: MarketTerms | None = None) -> None:
+    """Submit until the node has it. ``market``: what for; else every third owner's budget covers one deal, and no second one
+    beside it."""
     if client.buried:
         return
     job = toy_job(number)
@@ -82,11 +83,11 @@ def submit(world: "World", client: "SimNode", number: int) -> None:
                 at=world.now,
                 job=job.encode(),
                 inputs=(InputRoot(job.module, job.module_size),),
-                market=MarketTerms(max_price=PRICE_LIMIT, budget=budget),
+                market=market or MarketTerms(max_price=PRICE_LIMIT, budget=budget),
                 run_nonce=number,
                 entropy=Hash32(tagged_digest("sim-run", world.params.name.encode(), number.to_bytes(8, "big"))),
                 wall=client.wall,
             )
         )
     if not any(run.run_nonce == number for run in client.state.durable.runs.values()):
-        world.after(RESUBMIT_MS, lambda: submit(world, client, number))
+        world.after(RESUBMIT_MS, lambda: submit(world, client, number, market))

@@ -6,7 +6,7 @@ event, so an hour costs what happens in it. The same seed gives the same history
 
 import hashlib
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from random import Random
 from typing import Final
@@ -21,13 +21,16 @@ from devnet.sim.node import SimNode
 from devnet.sim.panel import SimPanel
 from devnet.sim.signer import KeyRing
 from protocols import events as ev
+from protocols.contracts import panel
 from protocols.deals.eip712 import DEVNET_BOUNDS, Domain
+from protocols.deals.panel_terms import PANEL_CLASS
 from protocols.disputes.params import PanelBounds
 from protocols.env import Env
 from protocols.envelope import Envelope, open_
 from protocols.hashing import sha256
 from protocols.limits import NetworkParams
 from protocols.messages.beacon import ROUND_SIGNATURE_BYTES, BeaconRound
+from protocols.messages.dispute import cases_topic
 from protocols.offers.book import MAX_RECORDS
 from protocols.state import Row
 from protocols.units import PPM, Address, DealId, Millis, PeerId, Seconds, Tokens, UnixSeconds
@@ -57,7 +60,13 @@ SIM_PARAMS: Final = NetworkParams(
 )
 
 
-PANEL_PARAMS: Final = msgspec.structs.replace(SIM_PARAMS, panel=Address(b"\x03" * 20))
+PANEL_PARAMS: Final = msgspec.structs.replace(
+    SIM_PARAMS,
+    panel=Address(b"\x03" * 20),
+    poke_margin=Seconds(10),
+    accept_margin=Seconds(15),
+    case_period=Seconds(10),
+)
 """The same network with a panel."""
 SIM_PANEL: Final = PanelBounds(
     secret=Seconds(120),
@@ -116,6 +125,7 @@ class World:
         self.addresses: dict[PeerId, Address] = {}
         self.by_address: dict[Address, SimNode] = {}
         self.mediators: list[SimNode] = []
+        self.cases = cases_topic(params.name)
         self.cuts: dict[int, frozenset[PeerId]] = {}
         """Partitions under way: who is on the one side."""
         self.tap: list[tuple[PeerId, PeerId, bytes]] | None = None
@@ -207,6 +217,18 @@ class World:
         self.escrow.fund(signer.address, free=free, stake=stake)
         return node
 
+    def add_mediator(self, *, free: int, seats: int = 1) -> SimNode:
+        """A new node with ``seats`` places of class 1 that are old enough to be called in a moment, not started yet."""
+        assert self.panel is not None
+        node = self.add(free=free, stake=0)
+        who = node.env.signer.address
+        node.mediates = True
+        self.mediators.append(node)
+        for _ in range(seats):
+            self.panel.fund(who, self.panel.books.bounds.seat_bond)
+            self.panel.call(who, panel.join(PANEL_CLASS), self.chain.time, self.addresses)
+        return node
+
     def balance(self, node: SimNode) -> tuple[Tokens, Tokens]:
         """(free, stake) of a node, in wei."""
         who = node.env.signer.address
@@ -214,7 +236,7 @@ class World:
 
     def buyers(self) -> list[SimNode]:
         """Nodes that offer nothing: they listen to offers."""
-        return [node for node in self.nodes.values() if node.offer is None]
+        return [node for node in self.nodes.values() if node.offer is None and not node.mediates]
 
     def delay(self) -> int:
         """A one-way latency, in milliseconds."""
@@ -277,14 +299,18 @@ class World:
 
     def gossip(self, sender: SimNode, topic: str, data: bytes) -> None:
         """Each reachable node that listens gets the record once, after two to four hops, unless it is lost on the way."""
-        offers = "/offers/" in topic
-        listeners = [
-            node for node in self.nodes.values() if node.up and (node.offer is None) is offers and node is not sender
-        ]
+        listeners = [node for node in self._followers(topic) if node.up and node is not sender]
         whole = not self.cuts
         for node in listeners:
             if (whole or self.reachable(sender, node)) and not self.lost():
                 self.after(self.delay() + self.delay(), partial(node.gossip, topic, data))
+
+    def _followers(self, topic: str) -> Iterable[SimNode]:
+        """Who can make use of what is said on a topic; the shipped nodes follow more, to pass it on."""
+        if topic == self.cases:
+            return self.nodes.values()
+        offers = "/offers/" in topic
+        return (one for one in self.nodes.values() if (one.offer is None) is offers and not one.mediates)
 
     def _signer_of(self, envelope: Envelope) -> PeerId:
         return open_(self._checker, self.params.name, envelope)
