@@ -28,20 +28,16 @@ library PanelCliques {
         (uint256[] memory edges, uint256 toProvider) = _edges(masks, providerMask);
         uint256 least = majority(present);
         bool acquitted;
-        uint256 clique;
-        uint256 firsts;
         for (uint256 group = 1; group < 1 << masks.length; ++group) {
             (bool found, uint256 common) = _clique(group, least, edges, masks);
             if (!found) continue;
-            clique |= group;
+            finding.clique |= uint8(group);
             // All of this majority match what such a seat of the first panel has revealed.
-            firsts |= (common >> FIRSTS_SHIFT) & revealedFirsts;
+            finding.firsts |= uint8((common >> FIRSTS_SHIFT) & revealedFirsts);
             if (group & ~toProvider == 0) acquitted = true;
         }
-        if (clique == 0) return finding;
+        if (finding.clique == 0) return finding;
         finding.outcome = acquitted ? Outcome.ACQUITTED : Outcome.GUILTY;
-        finding.clique = uint8(clique);
-        finding.firsts = uint8(firsts);
     }
 
     /// @dev Per place, those that it matches and that match it; and those that match the provider and it them.
