@@ -13,11 +13,17 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 TESTS ?= tests
 ARGS ?=
 
+# From which commit a source counts as changed: where this branch left the main one, or the last commit.
+SINCE ?= $(shell base=$$(git merge-base HEAD origin/main 2>/dev/null || true); \
+	[ -n "$$base" ] && [ "$$base" != "$$(git rev-parse HEAD)" ] && echo "$$base" || \
+	git rev-parse --quiet --verify HEAD~1 || echo HEAD)
+
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 SET_UP := $(PYTHON) requirements/bootstrap.py
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --prerelease=allow \
-	--override requirements/overrides.txt --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+OURS := --prerelease=allow --override requirements/overrides.txt
 
 .PHONY: help
 help:  ## list every command
@@ -74,10 +80,14 @@ docs:  ## write the reference pages anew from the code
 	@$(BIN)/python -m devnet.docs docs/reference
 
 .PHONY: contracts
-contracts:  ## rebuild the contracts and compare with the committed artifacts
+contracts: export PATH := $(CURDIR)/$(BIN):$(PATH)
+contracts:  ## artifacts rebuilt and compared; slither, halmos, forge; a few planted bugs
 	@$(SET_UP) dev
 	@$(SET_UP) node
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh protocols/contracts/toolchain/check.sh
+	@$(SET_UP) contracts
+	@sh protocols/contracts/toolchain/check.sh --build-info build/contracts
+	@$(BIN)/python -m tests.contracts.analysis $(ARGS)
+	@$(BIN)/python -m tests.contracts.mutants --changed-since "$(SINCE)" --more 5 --within 75
 
 .PHONY: mutants
 mutants:  ## plant bugs in the contracts, one at a time; the tests must notice each
@@ -99,12 +109,13 @@ setup:  ## make .venv with everything a contributor needs; the other commands do
 .PHONY: lock
 lock:  ## resolve requirements/*.in anew into the lock files with hashes
 	@$(SET_UP) dev
-	@$(COMPILE) $(ARGS) requirements/dev.in -o requirements/dev.txt
+	@$(COMPILE) $(OURS) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	@# The smaller sets take the versions of the largest, so that going from one to the next changes none.
 	@for set in build runtime devnet node; do \
-		$(COMPILE) -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+		$(COMPILE) $(OURS) -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+	@$(COMPILE) $(ARGS) requirements/contracts.in -o requirements/contracts.txt
 
 .PHONY: clean
 clean:  ## remove everything that these commands made here; fetched wheels stay in the user's cache
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-contracts build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . '(' -name __pycache__ -o -name node_modules ')' -prune -exec rm -rf {} +

@@ -1,8 +1,9 @@
 """How does a fresh clone get its virtual environment?
 
-    python3 requirements/bootstrap.py demo|dev|node
+    python3 requirements/bootstrap.py demo|dev|node|contracts
 
-Standard library only, because nothing else is there yet. Makes ``.venv``, fetches what the lock file of the set names
+Standard library only, because nothing else is there yet. Makes ``.venv`` (``.venv-contracts`` for the checkers of the
+contracts, which want an older web3 than ours), fetches what the lock file of the set names
 into a folder of wheels that outlives the clone, and installs from that folder with hashes checked and the network
 unused. Hence the second clone needs no network, and the second call in one clone does nothing at all.
 
@@ -35,8 +36,12 @@ SETS = {
     "demo": ("devnet.txt", ("demo", "dev")),
     "dev": ("dev.txt", ("dev",)),
     "node": ("node.txt", ("node",)),
+    "contracts": ("contracts.txt", ("contracts",)),
 }
 """Name of a set -> its lock file, and the sets that make it unnecessary."""
+
+APART = {"contracts": ".venv-contracts"}
+"""Sets that do not go with ours into one environment, and the folder of theirs."""
 
 OLDEST_NODE = 22
 """js-libp2p 3 uses Promise.withResolvers, which Node.js has since 22."""
@@ -113,8 +118,8 @@ def packaging_text() -> bytes:
 class Environment:
     """The virtual environment of this clone. Interrupted work is found by its missing stamp and done again."""
 
-    def __init__(self, root: Path) -> None:
-        self.folder = root / ".venv"
+    def __init__(self, root: Path, name: str = ".venv") -> None:
+        self.folder = root / name
         self.python = self.folder / "bin" / "python"
         self.editable_stamp = self.folder / ".installed-editable"
 
@@ -130,7 +135,7 @@ class Environment:
         """Make it, from nothing if what is there does not work."""
         if self.works():
             return
-        say(f"making .venv with Python {platform.python_version()}")
+        say(f"making {self.folder.name} with Python {platform.python_version()}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.folder)], check=True)
 
     def pip(self, *words: str, silent: bool = False) -> bool:
@@ -200,15 +205,15 @@ def install(environment: Environment, lock: Path, wheels: Path) -> None:
     packages = f"apt-get install {' '.join(missing)}" if missing else "nothing that it needs to compile is missing"
     fail(
         f"pip could not install requirements/{lock.name}; its own words are above.",
-        then=f"On Debian: {packages}. To start afresh: rm -rf .venv {wheels}",
+        then=f"On Debian: {packages}. To start afresh: rm -rf {environment.folder.name} {wheels}",
     )
 
 
 def install_set(name: str) -> None:
-    """Install one set and, but for `node`, this repository itself in editable form."""
+    """Install one set and, but for `node` and those apart, this repository itself in editable form."""
     lock, provided_by = _lock(name), SETS[name][1]
-    environment = Environment(ROOT)
-    editable = name == "node" or (
+    environment = Environment(ROOT, APART.get(name, ".venv"))
+    editable = name == "node" or name in APART or (
         environment.editable_stamp.exists() and environment.editable_stamp.read_text() == digest(packaging_text())
     )
     if environment.has(provided_by) and editable:

@@ -13,4 +13,4 @@ if grep -q '"resolved"' package-lock.json; then
     exit 1
 fi
 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-node protocols/contracts/toolchain/compile.mjs --check
+node protocols/contracts/toolchain/compile.mjs --check "$@"

@@ -1,10 +1,11 @@
 """Would the contract tests notice a bug? Plants each bug of the corpus, compiles, tests, and names those that survive.
 
-``python -m tests.contracts.mutants [NAME ...] [--changed-since REF [--more N]] [--list]``
+``python -m tests.contracts.mutants [NAME ...] [--changed-since REF [--more N]] [--within SECONDS] [--jobs N] [--list]``
 
 A mutant is old text, new text and the rule that falls, in a ``*.toml`` beside this file. Each is planted in a copy of
 contracts and tests, so the artifact still matches its source and only a broken rule can be what fails. The tests run
-without shrinking and with the same random examples every time. Needs Node.js (``npm ci --ignore-scripts``).
+without shrinking and with the same random examples every time. Before any mutant they run on the same quick compilation
+without one, and must pass. Needs Node.js (``npm ci --ignore-scripts``).
 """
 
 import argparse
@@ -16,7 +17,8 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -104,7 +106,7 @@ def _entries(path: Path) -> list[dict[str, str]]:
     return entries
 
 
-def plant(mutant: Mutant | None, into: Path) -> str | None:
+def plant(contracts: str, mutant: Mutant | None, into: Path) -> str | None:
     """A copy of what the contract tests need, with the bug in it; what the compiler says when it does not compile."""
     for name in ("protocols", "tests/contracts", "pyproject.toml"):
         source, target = ROOT / name, into / name
@@ -114,20 +116,18 @@ def plant(mutant: Mutant | None, into: Path) -> str | None:
         else:
             shutil.copy(source, target)
     (into / "tests/conftest.py").write_text(QUIET_CONFTEST)
-    if mutant is None:
-        return None
-    place = into / SOURCES / mutant.file
-    place.write_text(place.read_text().replace(mutant.old, mutant.new))
+    if mutant is not None:
+        place = into / SOURCES / mutant.file
+        place.write_text(place.read_text().replace(mutant.old, mutant.new))
     compiler = ROOT / SOURCES / "toolchain/compile.mjs"
     folder = into / SOURCES
-    options = ("--only", mutant.contracts, "--sources", str(folder), "--out", str(folder / "artifacts"), "--draft")
+    options = ("--only", contracts, "--sources", str(folder), "--out", str(folder / "artifacts"), "--draft")
     made = subprocess.run(["node", str(compiler), *options], capture_output=True, text=True, timeout=COMPILE_S)
     return None if made.returncode == 0 else made.stdout + made.stderr
 
 
-def verdict(mutant: Mutant | None, into: Path) -> str:
+def verdict(runs: Iterable[tuple[str, ...]], into: Path) -> str:
     """Which test fails first; empty when none does."""
-    runs = mutant.tests if mutant else (("tests/contracts", "--ignore=tests/contracts/panel"),)
     for paths in runs:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *BLIND, *paths]
         environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(into)}
@@ -143,13 +143,21 @@ def verdict(mutant: Mutant | None, into: Path) -> str:
     return ""
 
 
-def judge(mutant: Mutant | None) -> str:
+def judge(contracts: str, runs: Iterable[tuple[str, ...]], mutant: Mutant | None) -> str:
     """Plant and test. What caught the mutant, or empty. One that does not compile is an error of the corpus."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        complaint = plant(mutant, Path(folder))
+        complaint = plant(contracts, mutant, Path(folder))
         if complaint is not None:
             raise SystemExit(f"{mutant.name if mutant else 'no mutant'} does not compile:\n{complaint}")
-        return verdict(mutant, Path(folder))
+        return verdict(runs, Path(folder))
+
+
+def sound(chosen: Sequence[Mutant], pool: ThreadPoolExecutor) -> None:
+    """Without a mutant all tests that will be run must pass. Raises SystemExit when they do not."""
+    kinds = {mutant.contracts: mutant.tests for mutant in chosen}
+    broken = pool.map(lambda kind: judge(kind, kinds[kind], None), kinds)
+    if found := [test for test in broken if test]:
+        raise SystemExit(f"the tests fail without any mutant: {', '.join(found)}")
 
 
 def choose(mutants: Sequence[Mutant], wanted: argparse.Namespace) -> list[Mutant]:
@@ -165,9 +173,10 @@ def choose(mutants: Sequence[Mutant], wanted: argparse.Namespace) -> list[Mutant
     diff = subprocess.check_output([*git, "diff", "--name-only", wanted.changed_since, "--", str(SOURCES)], text=True)
     head = subprocess.check_output([*git, "rev-parse", "HEAD"])
     files = {Path(line).name for line in diff.splitlines()}
-    rest = [mutant for mutant in mutants if mutant.file not in files]
-    rest.sort(key=lambda mutant: hashlib.sha256(head + mutant.name.encode()).digest())
-    return [mutant for mutant in mutants if mutant.file in files] + rest[: wanted.more]
+    # In an order that the commit picks, so that none is always the last.
+    shuffled = sorted(mutants, key=lambda mutant: hashlib.sha256(head + mutant.name.encode()).digest())
+    changed = [mutant for mutant in shuffled if mutant.file in files]
+    return changed + [mutant for mutant in shuffled if mutant.file not in files][: wanted.more]
 
 
 def main() -> int:
@@ -176,6 +185,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these, or all of a file: channels, escrow ...")
     parser.add_argument("--changed-since", metavar="REF", help="only those in sources that differ from this commit")
     parser.add_argument("--more", type=int, default=5, help="and so many others (default 5)")
+    parser.add_argument("--within", type=float, metavar="SECONDS", help="begin no other after so long, and name them")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time (all cores)")
     parser.add_argument("--list", action="store_true", help="name them and stop")
     wanted = parser.parse_args()
     mutants = corpus()
@@ -183,21 +194,29 @@ def main() -> int:
         print(*(f"{mutant.name:50} {mutant.breaks}" for mutant in mutants), sep="\n")
         return 0
     chosen = choose(mutants, wanted)
-    broken = judge(None)
-    if broken:
-        raise SystemExit(f"the tests fail without any mutant: {broken}")
-    survived = []
-    for at, mutant in enumerate(chosen, 1):
-        started = time.monotonic()
-        caught = judge(mutant)
-        if not caught:
-            survived.append(mutant)
-        said = f"caught by {caught}" if caught else f"SURVIVED: {mutant.breaks}"
-        print(f"{at:3}/{len(chosen)} {mutant.name:50} {time.monotonic() - started:5.0f} s  {said}", flush=True)
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} caught")
+    end = time.monotonic() + (wanted.within or float("inf"))
+    with ThreadPoolExecutor(wanted.jobs) as pool:
+        sound(chosen, pool)
+        verdicts = list(pool.map(lambda numbered: try_one(*numbered, len(chosen), end), enumerate(chosen, 1)))
+    left = [mutant.name for mutant, caught in zip(chosen, verdicts, strict=True) if caught is None]
+    survived = [mutant for mutant, caught in zip(chosen, verdicts, strict=True) if caught == ""]
+    print(f"{len(chosen) - len(left) - len(survived)} of {len(chosen) - len(left)} caught")
+    if left:
+        print(f"no time for {len(left)}, which `make mutants` tries: {', '.join(left)}")
     for mutant in survived:
         print(f"survived: {mutant.name} ({mutant.file}): {mutant.breaks}", file=sys.stderr)
-    return 1 if survived else 0
+    return 1 if survived or len(left) == len(chosen) else 0
+
+
+def try_one(number: int, mutant: Mutant, of: int, end: float) -> str | None:
+    """What caught this mutant, said as soon as it is known; empty when nothing did, None when the time was over."""
+    started = time.monotonic()
+    if started > end:
+        return None
+    caught = judge(mutant.contracts, mutant.tests, mutant)
+    said = f"caught by {caught}" if caught else f"SURVIVED: {mutant.breaks}"
+    print(f"{number:3}/{of} {mutant.name:50} {time.monotonic() - started:5.0f} s  {said}", flush=True)
+    return caught
 
 
 if __name__ == "__main__":
