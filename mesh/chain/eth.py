@@ -28,6 +28,8 @@ class TxCall(msgspec.Struct, frozen=True):
     data: bytes = b""
     value: int = 0
     gas: int | None = None
+    spare: int = 0
+    """Gas on top of the estimate: what others' transactions may add between the estimate and the block."""
 
 
 class LogQuery(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ class Submitter:
         head = await self._eth.head()
         max_fee = self._max_fee(head.base_fee)
         balance = await self._eth.balance(self.address)
-        used = gas * _GAS_MARGIN[1] // _GAS_MARGIN[0] if call.gas is None else gas
+        used = (gas - call.spare) * _GAS_MARGIN[1] // _GAS_MARGIN[0] if call.gas is None else gas
         return FeeQuote(
             gas, head.base_fee, max_fee, used * head.base_fee + call.value, gas * max_fee + call.value, balance
         )
@@ -377,7 +377,7 @@ class Submitter:
         if call.gas is not None:
             return call.gas
         estimate = await self._eth.estimate_gas(call, self.address)
-        return min(-(-estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1]), MAX_GAS)
+        return min(-(-estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1]) + call.spare, MAX_GAS)
 
     def _max_fee(self, base_fee: int) -> int:
         if base_fee > self._set.fee_cap:

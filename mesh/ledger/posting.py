@@ -28,6 +28,9 @@ MAX_LOCKS: Final = 20_000
 """Locks of deals remembered: twice the deals a node may have open."""
 FUND: Final = ":fund"
 """Added to the key of a call: the transaction that brings its money to the panel."""
+LAST_OF_PHASE_GAS: Final = 1_000_000
+"""Above the estimate of a call of the panel: whoever turns out to be the last of its phase also pays for what follows, a
+draw of seven seats (671,000) or the end of a dispute (387,000). What is not used costs nothing."""
 RETRY_S: Final = 2.0
 """Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
 
@@ -140,7 +143,7 @@ class Posting:
         if not any(to):
             raise TxRejected("no panel is configured: mesh config set chain.panel 0x...")
         if isinstance(call, CallPanel):
-            return TxCall(to, call.data)
+            return TxCall(to, call.data, spare=LAST_OF_PHASE_GAS)
         lock, reason = await self._lock(call), Reason.WITHHELD if call.withheld else Reason.WRONG
         if await self._claimed(call):
             return TxCall(to, panel.dispute(call.deal, lock, call.result_hash, call.secret, reason))

@@ -61,6 +61,7 @@ __all__ = [
     "notice_heard",
     "resumed",
     "told",
+    "tx_failed",
     "work",
 ]
 
@@ -324,6 +325,13 @@ def _told(file: DisputeFile, before: Record | None, now: Record) -> list[Effect]
         return []
     note = _say(file.deal_id, "seat." + now.phase.name.lower(), until=str(now.until), round=str(now.round))
     return [DropEffects(prefix=f"poke:{file.deal_id.hex()}"), note]
+
+
+def tx_failed(state: NodeState, event: ev.TxFailed) -> list[Effect]:
+    """The panel refused a call: somebody was quicker with a poke, or its time was over. What follows stands in the logs."""
+    if event.deal_id not in state.open_disputes:
+        return []
+    return [_say(event.deal_id, "seat.tx_refused", purpose=event.purpose, reason=event.reason)]
 
 
 def _over(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list[Effect]:
