@@ -58,6 +58,7 @@ async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) ->
         plan = ClusterPlan(
             providers=scenario.providers,
             clients=scenario.clients,
+            mediators=scenario.mediators,
             chain=chain,  # type: ignore[arg-type]
             epoch_blocks=scenario.epoch_blocks,
         )
@@ -83,9 +84,13 @@ async def run_scenarios(
 
     shared = [one for one in scenarios if world == "processes" and not one.alone]
     figures: dict[str, Any] = {}
-    if shared:
-        network = await reported("shared", seed, world, partial(_shared, shared, seed, chain, judged))
-        figures |= network.figures if network.ok else {"network": network.problem}
+    for name, told in (
+        ("shared", [one for one in shared if not one.mediators]),
+        ("court", [one for one in shared if one.mediators]),
+    ):
+        if told:
+            network = await reported(name, seed, world, partial(_shared, name, told, seed, chain, judged))
+            figures |= network.figures if network.ok else {f"{name}_network": network.problem}
     for one in scenarios:
         if one not in shared:
             since = time.monotonic()
@@ -97,9 +102,11 @@ async def run_scenarios(
     return Report(name="scenarios", ok=not bad, figures=figures, problem=problem, world=world, seed=seed)
 
 
-async def _shared(shared: Sequence[Scenario], seed: int, chain: str, judged: Callable[[Timed], None]) -> dict[str, Any]:
-    up_s = await run_shared(shared, devnet_home() / "scenario" / "shared", seed, chain, judged)
-    return {"network_up_s": round(up_s, 3)}
+async def _shared(
+    name: str, shared: Sequence[Scenario], seed: int, chain: str, judged: Callable[[Timed], None]
+) -> dict[str, Any]:
+    up_s = await run_shared(shared, devnet_home() / "scenario" / name, seed, chain, judged)
+    return {f"{name}_network_up_s": round(up_s, 3)}
 
 
 def run_sim(nodes: int, minutes: int, seed: int, faults: str) -> Any:

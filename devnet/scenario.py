@@ -129,6 +129,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     script: ScenarioScript
     providers: int = 3
     clients: int = 1
+    mediators: int = 0
+    """Who share the panel's seats; a scenario with some is told in a network of such."""
     worlds: tuple[str, ...] = ("processes", "sim")
     alone: str = ""
     """Why it needs a network of its own; empty for one that takes what others leave, set back."""

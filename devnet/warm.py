@@ -110,6 +110,7 @@ async def run_shared(
     plan = ClusterPlan(
         providers=max(one.providers for one in scenarios),
         clients=max(one.clients for one in scenarios),
+        mediators=max(one.mediators for one in scenarios),
         chain=chain,  # type: ignore[arg-type]
     )
     began = time.monotonic()

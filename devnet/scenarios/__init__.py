@@ -15,17 +15,19 @@ NAMES: Final = (
     "node-restarts",
     "bad-inputs",
     "client-withholds-inputs",
-    "wrong-result",
+    "wrong-result-unjudged",
     "wrong-result-audited",
     "other-machines",
     "no-match",
     "client-vanishes",
     "provider-vanishes",
+    "rpc-failover",
     "gas-spike",
     "reorg",
     "time-bomb-job",
     "channel-100",
     "stale-voucher-exit",
+    "wrong-result",
 )
 
 

@@ -1,88 +1,65 @@
-"""What if a provider returns wrong bytes? Its client's audit finds it: shown, not signed off, and the evidence is kept.
+"""What does a wrong result cost a provider that has put up collateral? An audit that nobody asked for finds it, three
+mediators execute the job again without seeing any result, and the provider is slashed.
 
-A wrong result of a deal with ``enforcement: self`` is judged by nobody but its client: a provider that stands by it claims,
-and is paid when the window is over. What the client has is the proof, and a record that it reads before its next deal.
+The job file asks for a panel and says nothing about audits. The client's configuration makes every round of the beacon draw
+one, so that the scenario need not wait for luck.
 """
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from devnet.members import Member
-from devnet.process_world import ProcessWorld
-from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
-from devnet.scenarios.hostile.liar import FALSE_LINE
+from devnet.scenario import Cluster, Scenario, check
+from devnet.scenarios.court import LIMIT_S, MEDIATORS, Books, court_of, judged_job, row_of
 
 __all__ = ["SCENARIO"]
 
-LIMIT_S: Final = 120.0
-WALL_S: Final = 20
-"""The job's limit: the shorter it is, the shorter is the window."""
-WINDOW_S: Final = 100
-"""Longer than the devnet's window of such a job and its margins, all in all."""
-SETS: Final = ("retry.max_attempts=1", f"limits.wall={WALL_S}s")
-
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
-    """An honest run first; then the same job with a provider that lies, audited; then with it, but not audited."""
-    if not isinstance(cluster, ProcessWorld):
-        raise Failed("the liar is a real process")
-    client = cluster.cluster.clients[0]
-    liar = await cluster.cluster.add("liar", ("provider",), program="liar")
-    await cluster.cluster.meet(len(cluster.providers))
-    aimed = (*SETS, f"market.target={liar.peer_id}")
-    before = await cluster.balance(client.name)
+    """The cheapest provider lies; the client is whole and has its bounty, the seats their fees, the rest is burned."""
+    world = court_of(cluster)
+    client = await world.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
+    liar = await world.cluster.add("liar", ("provider",), program="liar", provider={"price_floor": "0.0005"})
+    await world.cluster.meet(len(world.providers))
+    mediators = [one.name for one in world.cluster.mediators]
+    books = await Books.of(world, [client.name, liar.name, *mediators])
 
-    run_id = await cluster.submit(client.name, JobChoice(millions=3, sets=aimed, audit="1"))
-    refused = await cluster.until(client.name, run_id, lambda one: one.status in ("failed", "done"), LIMIT_S)
-    check((refused.status, refused.code) == ("failed", "rejected"), f"it {refused.status} as {refused.code}")
-    check("another result" in refused.detail, f"it says only: {refused.detail}")
-    deal = refused.deals[-1]
-    told = await cluster.trace(client.name, run_id)
-    trace = [one.name for one in told if one.fields.get("deal") == deal.deal_id.removeprefix("0x")]
-    check("deal.auditing" in trace and "deal.rejected" in trace, f"the trace shows {trace}")
-    check("deal.accepted" not in trace, "the client signed off")
-    evidence = await _evidence(client, deal.deal_id)
-    shown = await client.command("wait", run_id)
-    check(shown.code == 7 and "mesh deal evidence" in shown.talk, f"mesh wait ends with {shown.code}: {shown.talk}")
+    began = world.now()
+    run_id = await world.submit(client.name, judged_job())
+    disputed = await world.until(client.name, run_id, lambda one: one.status in ("failed", "done"), LIMIT_S)
+    check((disputed.status, disputed.code) == ("failed", "rejected"), f"it {disputed.status}: {disputed.detail}")
+    caught_s = world.now() - began
+    deal, again = disputed.deals[0], disputed.rechecks[0]
+    check(deal.provider == liar.peer_id, "the cheapest provider did not get the job")
+    check(deal.enforcement == "panel", f"the deal is judged by {deal.enforcement}")
+    ended = await world.until_deal(client.name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
+    await world.until_deal(liar.name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
+    await world.until_deal(client.name, again.deal_id, lambda one: one.final_how == "settled", LIMIT_S)
+    took_s = world.now() - began
 
-    claimed = await cluster.until_deal(client.name, deal.deal_id, lambda one: one.phase != "rejected", LIMIT_S)
-    check(claimed.phase == "claimed", f"the deal is {claimed.phase}")
-    await cluster.pass_time(WINDOW_S)
-    ended = await cluster.until_deal(client.name, deal.deal_id, lambda one: one.final_how != "claimed", LIMIT_S)
-    check(ended.final_how == "finalized", f"the deal ended {ended.final_how}")
-    spent = int(before.free) - int((await cluster.balance(client.name)).free)
-    again = (await cluster.run(client.name, run_id)).rechecks
-    owed = int(deal.price) + sum(int(one.price) for one in again)
-    check(spent == owed, f"the client spent {spent} for a price of {deal.price} and {len(again)} re-executions")
-
-    trusting = await cluster.submit(client.name, JobChoice(millions=4, sets=aimed, audit="0"))
-    taken = await cluster.until(client.name, trusting, lambda one: settled(one) or one.status == "failed", LIMIT_S)
-    check(settled(taken) and taken.checked == "bytes", f"it {taken.status}, checked: {taken.checked}")
-    check(FALSE_LINE in await cluster.stdout(client.name, trusting), "the liar told the truth")
+    price, fee, collateral = int(deal.price), int(deal.seat_fee), int(deal.collateral)
+    won = await books.require(
+        {client.name: 2 * price - int(again.price), liar.name: -collateral},
+        seats=3 * fee,
+    )
     return {
         "deal_id": deal.deal_id,
-        "refused_as": refused.code,
-        "detail": refused.detail,
-        "evidence_bytes": evidence,
-        "then": ended.final_how,
-        "unaudited": taken.checked,
+        "slashed_by": ended.final_tx,
+        **await row_of(world, client.name, run_id),
+        "caught_s": round(caught_s, 2),
+        "slashed_s": round(took_s, 2),
+        "won_wei": won,
+        "price_wei": deal.price,
+        "re_execution_wei": again.price,
+        "collateral_wei": deal.collateral,
+        "seat_fee_wei": deal.seat_fee,
+        "burned_wei": str(collateral - 2 * price - 3 * fee),
     }
-
-
-async def _evidence(client: Member, deal_id: str) -> int:
-    """`mesh deal evidence` and `mesh deal verify`, as the client's owner types them; bytes of the dossier."""
-    file = Path(client.home / "wrong.dossier")
-    written = await client.command("deal", "evidence", deal_id, "--to", str(file))
-    check(written.code == 0, f"mesh deal evidence ends with {written.code}: {written.talk}")
-    verified = await client.command("deal", "verify", str(file))
-    check(verified.code == 0, f"mesh deal verify ends with {verified.code}: {verified.talk}{verified.out}")
-    return file.stat().st_size
 
 
 SCENARIO = Scenario(
     name="wrong-result",
-    about="a provider returns wrong bytes and its client's audit finds it",
+    about="a wrong result is found by an audit, judged by three mediators, and costs its provider the collateral",
     script=run,
-    providers=1,
+    providers=2,
+    mediators=MEDIATORS,
     worlds=("processes",),
 )
