@@ -15,6 +15,8 @@ import h11
 import httpx
 import trio
 
+from protocols.hashing import keccak256
+
 __all__ = ["MODES", "HostileEndpoint", "Mode", "hostile_endpoint"]
 
 Mode = Literal[
@@ -40,13 +42,15 @@ Mode = Literal[
     "mute",
     "narrow",
     "blind",
+    "frozen",
+    "swallowing",
 ]
 MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
 
 LAG_S: Final = 3600
 """How old the head of a ``lagging`` endpoint without upstream is, in seconds."""
 LAG_BLOCKS: Final = 5
-"""How many blocks a ``lagging`` endpoint before a real chain misses."""
+"""How many blocks a ``lagging`` endpoint before a real chain misses. A ``frozen`` one misses all that came since."""
 NARROW_BLOCKS: Final = 2
 """The widest ``eth_getLogs`` that a ``narrow`` endpoint answers."""
 FUTURE_S: Final = 10 * 365 * 86400
@@ -66,6 +70,7 @@ class HostileEndpoint:
         self.sent_bytes = 0
         self._upstream = upstream
         self._client = httpx.AsyncClient(trust_env=False)
+        self._frozen_at = -1
         self._call_came = trio.lowlevel.ParkingLot()
 
     async def until_asked(self, method: str, times: int) -> None:
@@ -130,8 +135,11 @@ class HostileEndpoint:
         if mode == "narrow" and method == "eth_getLogs" and _width(call) > NARROW_BLOCKS:
             declined = {"code": -32005, "message": f"query exceeds {NARROW_BLOCKS} blocks"}
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": declined}).encode()
-        if mode == "lagging" and method == "eth_getBlockByNumber" and self._upstream is not None:
-            return json.dumps(await self._late(call)).encode()
+        if mode in ("lagging", "frozen") and self._upstream is not None and method in _ABOUT_BLOCKS:
+            return json.dumps(await self._late(call, mode)).encode()
+        if mode == "swallowing" and method in _ABOUT_WAITING:
+            result = "0x" + keccak256(bytes.fromhex(call["params"][0][2:])).hex() if method == _SENDS else None
+            return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
         answer = await self._honest(call)
         if mode == "wrong-id":
             answer["id"] = 10**9
@@ -145,10 +153,21 @@ class HostileEndpoint:
             answer = {"jsonrpc": "2.0", "id": call["id"], "result": "-0x1" if mode == "negative" else "0x" + "f" * 64}
         return json.dumps(answer).encode()
 
-    async def _late(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Blocks as they were ``LAG_BLOCKS`` ago."""
-        newest = await self._honest({**call, "params": ["latest", False]})
-        top = max(0, int(newest["result"]["number"], 16) - LAG_BLOCKS)
+    async def _late(self, call: dict[str, Any], mode: Mode) -> dict[str, Any]:
+        """Blocks, receipts and logs as they were ``LAG_BLOCKS`` ago, or when it froze."""
+        newest = await self._honest({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []})
+        top = max(0, int(newest["result"], 16) - LAG_BLOCKS)
+        if mode == "frozen":
+            self._frozen_at = top + LAG_BLOCKS if self._frozen_at < 0 else self._frozen_at
+            top = self._frozen_at
+        if call["method"] != "eth_getBlockByNumber":
+            answer = await self._honest(call)
+            found = answer.get("result")
+            if isinstance(found, list):
+                answer["result"] = [log for log in found if int(log["blockNumber"], 16) <= top]
+            elif found is not None and int(found["blockNumber"], 16) > top:
+                answer["result"] = None
+            return answer
         tag = call["params"][0]
         number = int(tag, 16) if tag.startswith("0x") else top
         if number > top:
@@ -193,6 +212,10 @@ class HostileEndpoint:
         await self._client.aclose()
 
 
+_ABOUT_BLOCKS: Final = frozenset({"eth_getBlockByNumber", "eth_getTransactionReceipt", "eth_getLogs"})
+_SENDS: Final = "eth_sendRawTransaction"
+_ABOUT_WAITING: Final = frozenset({_SENDS, "eth_getTransactionByHash"})
+"""What a ``swallowing`` endpoint keeps to itself: it says that it has taken a transaction, and hands it to nobody."""
 _STATUS: Final[dict[Mode, tuple[int, list[tuple[str, str]]]]] = {
     "throttled": (429, [("retry-after", "1")]),
     "overloaded": (503, []),

@@ -116,6 +116,10 @@ class Eth:
         read = wire.matching(wire.hash32, lambda told: told == tx_hash, "transaction")
         await self.rpc.call("eth_sendRawTransaction", [hex_data(raw)], read)
 
+    async def spread_raw(self, raw: bytes) -> None:
+        """Hand a signed transaction to every endpoint: for one that was taken and is nowhere."""
+        await self.rpc.spread("eth_sendRawTransaction", [hex_data(raw)])
+
 
 def _call(call: TxCall, sender: Address) -> dict[str, object]:
     shown: dict[str, object] = {

@@ -7,7 +7,7 @@ the best by more than ``max_lag_s`` is put aside until it has caught up; one tha
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -110,6 +110,13 @@ class Rpc:
                     problems[endpoint.name] = _told(error)
         raise self._unreachable(problems)
 
+    async def spread(self, method: str, params: Sequence[object]) -> None:
+        """Say it to every endpoint that is not refused, whatever each answers: one that serves may keep it to itself."""
+        async with trio.open_nursery() as nursery:
+            for endpoint in self._endpoints:
+                if not endpoint.refused:
+                    nursery.start_soon(self._tell, endpoint, method, params)
+
     async def probe(self) -> None:
         """Look at every endpoint once: chain id, newest block, lag. Never raises for an endpoint's fault."""
         async with trio.open_nursery() as nursery:
@@ -164,6 +171,10 @@ class Rpc:
             raise
         endpoint.streak = 0
         return value
+
+    async def _tell(self, endpoint: Endpoint, method: str, params: Sequence[object]) -> None:
+        with suppress(ChainError):
+            await self._ask(endpoint, method, params, lambda told: told)
 
     async def _verify(self, endpoint: Endpoint) -> None:
         """Prove the chain id, once for all tasks that wait for it. Raises ``EndpointRefused`` on another chain."""

@@ -322,6 +322,7 @@ class Submitter:
             if await self._eth.transaction(flight.versions[-1].hash) is None or not await self._replace(flight, call):
                 self._counts["resent"] += 1
             await self._send(flight, call)
+            await self._eth.spread_raw(flight.versions[-1].raw)
         except (ChainUnreachable, FeeAboveCap, RpcError):
             return  # the next round tries again
 

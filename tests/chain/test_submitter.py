@@ -123,6 +123,18 @@ async def test_a_crash_before_the_receipt_posts_nothing_twice(chain: ChainHandle
     assert await eth.nonce(again.address) == 2
 
 
+async def test_an_endpoint_that_keeps_a_transaction_to_itself_does_not_stop_it(
+    chain: ChainHandle, open_rpc_to: Callable[..., Rpc]
+) -> None:
+    async with hostile_endpoint("swallowing", upstream=chain.rpc_url) as liar:
+        eth = Eth(open_rpc_to(liar.url, chain.rpc_url))
+        with trio.fail_after(20):
+            outcome = await submitter(eth, chain, MemoryJournal(), QUICK).submit("gift", GIFT)
+        assert isinstance(outcome, Confirmed)
+        assert liar.asked["eth_sendRawTransaction"] > 1
+        assert await eth.balance(SINK) == 1
+
+
 async def test_what_is_recorded_elsewhere_is_tidied_after_a_restart(chain: ChainHandle, eth: Eth) -> None:
     journal = MemoryJournal()
     before = submitter(eth, chain, journal)

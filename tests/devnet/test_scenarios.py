@@ -26,6 +26,7 @@ PROMISED = {
     "gas-spike",
     "reorg",
     "time-bomb-job",
+    "rpc-failover",
 }
 
 

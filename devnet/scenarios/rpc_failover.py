@@ -1,0 +1,146 @@
+"""What if a node's RPC endpoints die, lie and fall behind in the middle of a deal? The deal settles, the bad ones are put aside.
+
+Five endpoints, in the order in which they are preferred; only the last one stays honest.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+
+import httpx
+import msgspec
+import trio
+
+from devnet.books import balance_figures, check_conserved, read_books
+from devnet.chain.hostile import HostileEndpoint, hostile_endpoint
+from devnet.members import Member
+from devnet.process_world import ProcessWorld
+from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
+from devnet.steps import LIMIT_S, has_deal, real
+from mesh.api.types import EndpointInfo, RunInfo
+
+__all__ = ["SCENARIO"]
+
+SETS: Final = ("limits.wall=5m", "settlement=commit")
+LAG_S: Final = 100
+"""Chain time that an endpoint misses at once: more than the minute that nodes forgive."""
+QUARANTINE_S: Final = 90.0
+"""Every endpoint is looked at twice a minute."""
+POLL_S: Final = 0.2
+
+
+class _Endpoints:
+    """The five, all of them in front of the same chain; ``mortal`` ends with its stack."""
+
+    def __init__(self, mortal: HostileEndpoint, end: AsyncExitStack, *others: HostileEndpoint) -> None:
+        self.mortal = mortal
+        self.end = end
+        self.swallowing, self.frozen, self.foreign, self.honest = others
+
+    @property
+    def urls(self) -> list[str]:
+        """By preference."""
+        five = (self.mortal, self.swallowing, self.frozen, self.foreign, self.honest)
+        return [one.url for one in five]
+
+
+@asynccontextmanager
+async def _five(chain_url: str) -> AsyncIterator[_Endpoints]:
+    async with AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(hostile_endpoint(upstream=chain_url)) for _ in range(4)]
+        end = await stack.enter_async_context(AsyncExitStack())
+        yield _Endpoints(await end.enter_async_context(hostile_endpoint(upstream=chain_url)), end, *others)
+
+
+async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
+    """Two deals between a client and a provider that know the five: what happens to each endpoint, and to the money?"""
+    world = real(cluster)
+    async with _five(world.cluster.chain.rpc_url) as five:
+        client = await world.cluster.add("client-2", ("client",), chain={"rpc": five.urls})
+        provider = await world.cluster.add("provider-2", ("provider",), chain={"rpc": five.urls})
+        await world.cluster.meet(len(world.providers))
+        before = await read_books(world.cluster)
+        first = await _committed(world, client, provider)
+        await five.end.aclose()
+        five.swallowing.mode = "swallowing"
+        kept_s, first = await _paid(world, client.name, first)
+        swallowed = five.swallowing.asked.get("eth_sendRawTransaction", 0)
+        check(swallowed > 0, "nothing was swallowed")
+
+        second = await _committed(world, client, provider)
+        five.swallowing.mode, five.frozen.mode, five.foreign.mode = "absurd", "frozen", "wrong-chain"
+        await _freeze(five.frozen)
+        await world.pass_time(LAG_S)
+        late_s, second = await _paid(world, client.name, second)
+        states = {member.name: await _put_aside(member, five) for member in (client, provider)}
+        for deal in (first.deals[-1], second.deals[-1]):
+            await world.until_deal(provider.name, deal.deal_id, lambda one: one.final_how == "settled", LIMIT_S)
+        after = await read_books(world.cluster)
+        for member in (client, provider):
+            await member.stop()
+    prices = sum(int(one.deals[-1].price) for one in (first, second))
+    spent = before[client.name].free - after[client.name].free
+    earned = after[provider.name].free - before[provider.name].free
+    check(spent == prices, f"the client is {spent} wei lighter, the prices are {prices}")
+    check(earned == prices - prices // 100, f"the provider earned {earned} wei of {prices}")
+    check_conserved(before, after)
+    return {
+        "deals": [first.deals[-1].deal_id, second.deals[-1].deal_id],
+        "settled_though_swallowed_s": round(kept_s, 2),
+        "settled_though_frozen_s": round(late_s, 2),
+        "swallowed": swallowed,
+        "endpoints": states,
+        "prices_wei": str(prices),
+        "balances": balance_figures(before, after),
+    }
+
+
+async def _committed(world: ProcessWorld, client: Member, provider: Member) -> RunInfo:
+    job = JobChoice(millions=100, sets=(*SETS, f"market.target={provider.peer_id}"), audit="0")
+    run_id = await world.submit(client.name, job)
+    return await world.until(client.name, run_id, has_deal("committed"), LIMIT_S)
+
+
+async def _paid(world: ProcessWorld, client: str, run: RunInfo) -> tuple[float, RunInfo]:
+    """Seconds until the run was paid, and the run."""
+    began = world.now()
+    done = await world.until(client, run.run_id, lambda one: settled(one) or one.status == "failed", LIMIT_S)
+    check(settled(done) and len(done.deals) == 1, f"the run {done.status}: {done.code}: {done.detail}")
+    return world.now() - began, done
+
+
+async def _freeze(endpoint: HostileEndpoint) -> None:
+    """Until somebody, here ourselves, has asked it for its head: that is where it stays."""
+    async with httpx.AsyncClient(trust_env=False) as asker:
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["latest", False]}
+        (await asker.post(endpoint.url, json=asked)).raise_for_status()
+
+
+async def _put_aside(member: Member, five: _Endpoints) -> dict[str, Any]:
+    """Wait until a node's status shows each bad endpoint for what it is; what it shows then."""
+    shown: list[EndpointInfo] = []
+    with trio.move_on_after(QUARANTINE_S):
+        while True:
+            async with member.api() as api:
+                shown = list((await api.status()).endpoints)
+            dead, absurd, frozen, foreign, honest = shown
+            told = dead.failures > 0 and absurd.failures > 0 and not (dead.serving or absurd.serving)
+            if told and frozen.state == "lagging" and foreign.state == "refused" and honest.serving:
+                names = ("died", "lied", "fell_behind", "changed_chain", "honest")
+                return {name: _figures(one) for name, one in zip(names, shown, strict=True)}
+            await trio.sleep(POLL_S)
+    raise Failed(f"{member.name} does not tell the bad endpoints from the good one: {shown}")
+
+
+def _figures(one: EndpointInfo) -> dict[str, Any]:
+    kept = ("state", "serving", "calls", "failures")
+    return {name: value for name, value in msgspec.structs.asdict(one).items() if name in kept}
+
+
+SCENARIO = Scenario(
+    name="rpc-failover",
+    about="RPC endpoints die, keep transactions, lie and fall behind in mid-deal: it settles, they are put aside",
+    script=run,
+    providers=1,
+    worlds=("processes",),
+)
