@@ -91,10 +91,9 @@ def test_a_long_story_is_cut() -> None:
 
 
 def test_more_log_than_the_limit(tmp_path: Path) -> None:
-    logs = LogFiles(tmp_path, LIMITS.stdout_bytes, ignore_log)
-    logs.append(Stream.STDOUT, b"0123456789")
-    logs.append(Stream.STDERR, b"0123456789")
-    with pytest.raises(ChildLied):
-        logs.append(Stream.STDOUT, b"x")
-    logs.close()
+    with LogFiles(tmp_path, LIMITS.stdout_bytes, ignore_log) as logs:
+        logs.append(Stream.STDOUT, b"0123456789")
+        logs.append(Stream.STDERR, b"0123456789")
+        with pytest.raises(ChildLied):
+            logs.append(Stream.STDOUT, b"x")
     assert (tmp_path / "stdout").read_bytes() == b"0123456789"

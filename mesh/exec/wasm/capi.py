@@ -47,6 +47,8 @@ __all__ = [
     "store_delete",
     "store_limiter",
     "store_new",
+    "error_delete",
+    "trap_delete",
     "trap_new",
     "trapped",
     "valtype_new",
@@ -123,6 +125,8 @@ func_call: Final = bind(
 )
 memory_data: Final = bind("wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
 memory_data_size: Final = bind("wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p)
+error_delete: Final = bind("wasmtime_error_delete", None, c_void_p)
+trap_delete: Final = bind("wasm_trap_delete", None, c_void_p)
 trap_new: Final = bind("wasmtime_trap_new", c_void_p, c_char_p, c_size_t)
 _trap_code: Final = bind("wasmtime_trap_code", c_bool, c_void_p, c_void_p)
 _trap_message: Final = bind("wasm_trap_message", None, c_void_p, c_void_p)

@@ -91,18 +91,17 @@ class WasmExecutor:
             raise ExecutorUnavailable(f"{MAX_RUNNING} jobs are running: wait for one to end")
         prepare_work_dir(work_dir, prepared.job)
         self._running += 1
-        logs = LogFiles(work_dir, limits.stdout_bytes, events)
+        verdict = _Verdict()
         try:
             child = await self._start_job(prepared, work_dir, limits)
-            verdict = _Verdict()
             try:
-                await _follow(child, verdict, logs, limits, cancel)
-                ended = await child.ended()
+                with LogFiles(work_dir, limits.stdout_bytes, events) as logs:  # made while the child gets going
+                    await _follow(child, verdict, logs, limits, cancel)
+                    ended = await child.ended()
             finally:
                 await child.close()
         finally:
             self._running -= 1
-            logs.close()
         if verdict.result is not None and verdict.result.artifact_refused:
             self._artifacts.forget(prepared.artifact)
         return _outcome(verdict, ended, child.killed, logs, work_dir)

@@ -25,6 +25,7 @@ class Guest:
         self._context = capi.store_context(self._store)
         self._module = ctypes.c_void_p()
         self._trap = ctypes.c_void_p()
+        self._error: int | None = None
         self._instance = capi.Instance()
         self._memory = capi.Extern()
         self._entry = capi.Extern()
@@ -67,6 +68,10 @@ class Guest:
 
     def close(self) -> None:
         """Free it. Only a rehearsal does: a job's process ends with it."""
+        if self._trap.value is not None:
+            capi.trap_delete(self._trap)
+        if self._error is not None:
+            capi.error_delete(self._error)  # its backtrace would keep the machine code
         capi.store_delete(self._store)
         if self._module.value is not None:
             capi.module_delete(self._module)
@@ -78,6 +83,7 @@ class Guest:
 
     def _check(self, error: int | None) -> None:
         """Raise what a call left behind: what our own side threw comes first, it is why wasmtime stopped."""
+        self._error = error
         failure = self._preview.failure
         if failure is not None:
             raise failure

@@ -49,7 +49,7 @@ _MAX_DETAIL: Final = 300
 """Characters of a trap's text that travel."""
 
 
-def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: int, preview: Preview1, parent_pid: int) -> None:
+def run_job(spec: RunSpec, fds: list[int], report_fd: int, guest: Guest, preview: Preview1, parent_pid: int) -> None:
     """Lock ourselves in, run the guest, report. ``fds``: artifact, inputs, outputs as in ``RunSpec``."""
     reporter = Reporter(report_fd)
     artifact_fd, input_fds = fds[0], fds[1 : 1 + len(spec.inputs)]
@@ -67,7 +67,6 @@ def run_job(spec: RunSpec, fds: list[int], report_fd: int, engine: int, preview:
         ),
         parent_pid,
     )
-    guest = Guest(engine, preview)
     reporter.send(FrameType.RESULT, execute(guest, spec, _read_all(artifact_fd), preview, world))
 
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from mesh.exec.executor import JobRefused, JobRequest, LogChunk, LogSink, Stream
 from mesh.exec.logs import StreamChain, log_head
@@ -42,19 +42,22 @@ class LogFiles:
         """The head of both logs as they are now."""
         return log_head(self._chains[Stream.STDOUT], self._chains[Stream.STDERR])
 
-    def close(self) -> None:
-        """Close both files."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         close_all(list(self._fds.values()))
 
 
 def prepare_work_dir(work_dir: Path, job: JobRequest) -> None:
     """Make the empty folders. Raises ``JobRefused`` when something is in the way."""
     work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(work_dir.iterdir()):
+    if os.listdir(work_dir):
         raise JobRefused(f"{work_dir} is not empty: every run needs a folder of its own", code="bad_request")
-    (work_dir / "outputs").mkdir(mode=0o700)
+    outputs = work_dir / "outputs"
+    outputs.mkdir(mode=0o700)
     for rule in job.outputs:
-        (work_dir / "outputs" / rule.name).mkdir(mode=0o700)
+        (outputs / rule.name).mkdir(mode=0o700)
 
 
 def open_outputs(work_dir: Path, job: JobRequest) -> list[int]:

@@ -23,6 +23,7 @@ from _socket import (  # without `selectors` and `enum`
 from struct import Struct
 
 from mesh.exec.wasm.engine import build_engine
+from mesh.exec.wasm.guest import Guest
 from mesh.exec.wasm.job_child import run_job
 from mesh.exec.wasm.lean import Final, NoReturn
 from mesh.exec.wasm.rehearsal import rehearse
@@ -42,6 +43,7 @@ from mesh.exec.wasm.wire import (
     EndReason,
     FrameType,
     RunSpec,
+    Start,
     pack_ended,
     unpack_start,
 )
@@ -202,10 +204,11 @@ class Zygote:
         """In a fork ahead of its job: all that does not depend on the job, then wait for it. No start is an end."""
         try:
             _detach(self._pid, [channel.fileno()])
+            guest = Guest(self._engine, self._preview)
             data, fds = _receive(channel)
             channel.close()
             if data:
-                self._do(data, fds)
+                self._do(data, fds, guest)
         finally:
             os._exit(_ERROR_EXIT)
 
@@ -240,22 +243,36 @@ class Zygote:
         """
         try:
             _detach(self._pid, fds[1:])
-            self._do(data, fds[1:])
+            self._do(data, fds[1:], Guest(self._engine, self._preview))
         finally:
             os._exit(_ERROR_EXIT)
 
-    def _do(self, data: bytes, fds: list[int]) -> NoReturn:
+    def _do(self, data: bytes, fds: list[int], guest: Guest) -> NoReturn:
         """The one thing that this child is for. ``fds``: report pipe, then what the start names."""
         code = _ERROR_EXIT
         name_process(JOB_NAME)
         try:
-            _child_main(data, fds[0], fds[1:], self._engine, self._preview, self._pid)
+            self._serve_start(unpack_start(data), fds[0], fds[1:], guest)
             code = 0
         except Exception as error:  # our own fault, whatever it is: the node hears it and calls it infra_error
             text = f"{type(error).__name__}: {error}"[:_MAX_DETAIL]
             Reporter(fds[0]).send(FrameType.ERROR, text.encode())
         finally:
             os._exit(code)
+
+    def _serve_start(self, spec: Start, report_fd: int, fds: list[int], guest: Guest) -> None:
+        """What a job does not need is loaded here, before anything is closed: otherwise every fork would pay for it."""
+        match spec:
+            case RunSpec():
+                run_job(spec, fds, report_fd, guest, self._preview, self._pid)
+            case CompileSpec():
+                from mesh.exec.wasm.compile_child import compile_module
+
+                compile_module(spec, fds, report_fd, self._engine, self._preview, self._pid)
+            case CheckSpec():
+                from mesh.exec.wasm.check_child import check_sandbox
+
+                check_sandbox(report_fd, self._pid)
 
 
 def _say_last(status: socket, word: bytes) -> None:
@@ -288,22 +305,6 @@ def _detach(parent_pid: int, keep: list[int]) -> None:
     os.nice(_NICENESS)
     die_with_parent(parent_pid)
     _close_all_but(keep)
-
-
-def _child_main(data: bytes, report_fd: int, fds: list[int], engine: int, preview: Preview1, parent_pid: int) -> None:
-    """What a job does not need is loaded here, before anything is closed: every fork would pay for it."""
-    spec = unpack_start(data)
-    match spec:
-        case RunSpec():
-            run_job(spec, fds, report_fd, engine, preview, parent_pid)
-        case CompileSpec():
-            from mesh.exec.wasm.compile_child import compile_module
-
-            compile_module(spec, fds, report_fd, engine, preview, parent_pid)
-        case CheckSpec():
-            from mesh.exec.wasm.check_child import check_sandbox
-
-            check_sandbox(report_fd, parent_pid)
 
 
 def _close_all_but(keep: list[int]) -> None:
