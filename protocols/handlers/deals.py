@@ -293,7 +293,16 @@ def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Eff
 
 def deal_moved(state: NodeState, event: ev.DealMovedOnChain, env: Env) -> list[Effect]:
     """The escrow logged a transition."""
-    moved = ChainMoved(event.to, event.tx, event.block, event.timestamp, event.paid, event.result_hash)
+    moved = ChainMoved(
+        event.to,
+        event.tx,
+        event.block,
+        event.timestamp,
+        event.paid,
+        event.result_hash,
+        event.refund,
+        event.returned,
+    )
     return step(state, event.deal_id, moved, env)
 
 
