@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 # `make test TESTS=tests/net` runs a part; ARGS goes to the command as it stands.
 TESTS ?= tests
+# What `make anvil` plays: the quick ones of those that lean on the chain.
+ANVIL_SCENARIOS ?= client-vanishes provider-vanishes time-bomb-job gas-spike reorg
 ARGS ?=
 
 # From which commit a source counts as changed: where this branch left the main one, or the last commit.
@@ -58,9 +60,9 @@ format:  ## rewrite the sources in the house format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --quiet --fix .
 
 .PHONY: full
-full: lint contracts interop  ## everything, at full length: slow tests, long random searches, every figure
+full: lint contracts interop anvil  ## everything, at full length: slow tests, long random searches, every figure
 	MESH_FULL=1 $(PYTEST) -n $(JOBS) --dist loadscope --timeout 1800 \
-		-m "not gpu and not interop $$(command -v anvil >/dev/null || echo 'and not anvil')" $(TESTS) $(ARGS)
+		-m "not gpu and not interop and not anvil" $(TESTS) $(ARGS)
 	@$(MAKE) bench
 
 .PHONY: gpu
@@ -95,6 +97,15 @@ mutants:  ## plant bugs in the contracts, one at a time; the tests must notice e
 	@$(SET_UP) node
 	@test -d node_modules/solc || PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.contracts.mutants $(ARGS)
+
+.PHONY: anvil
+anvil: export PATH := $(CURDIR)/$(BIN):$(PATH)
+anvil:  ## the fast chain: its tests, and scenarios in which a party or the chain itself misbehaves
+	@$(SET_UP) dev
+	@$(SET_UP) node
+	@test -e node_modules/.bin/anvil || npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(PYTEST) -m anvil tests/chain tests/devnet
+	@$(BIN)/mesh devnet scenario $(ANVIL_SCENARIOS) --chain anvil -o json $(ARGS)
 
 .PHONY: interop
 interop:  ## js-libp2p joins the network

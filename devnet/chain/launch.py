@@ -82,17 +82,19 @@ class _Plan:
 def find_anvil() -> Path | None:
     """The anvil binary on PATH or in ``./node_modules/.bin``, None where there is neither."""
     on_path = shutil.which("anvil")
-    if on_path is not None:
-        return _binary(Path(on_path))
     local = Path("node_modules/.bin/anvil")
-    return _binary(local) if local.exists() else None
+    named = ([Path(on_path)] if on_path else []) + ([local] if local.exists() else [])
+    return next((real for real in map(_binary, named) if real is not None), None)
 
 
-def _binary(found: Path) -> Path:
-    """npm's ``anvil`` is a script that starts the real one, and leaves it behind when it is killed: take that one."""
+def _binary(found: Path) -> Path | None:
+    """npm's ``anvil`` is a script that starts the real one, and leaves it behind when it is killed: take that one.
+
+    None where npm had no real one for this platform.
+    """
     real = found.resolve()
     if real.suffix == ".mjs":
-        return next(iter(real.parent.parent.glob("anvil-*/bin/anvil")), real)
+        return next(iter(real.parent.parent.glob("anvil-*/bin/anvil")), None)
     return real
 
 
