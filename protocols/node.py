@@ -98,6 +98,7 @@ _TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect
     "heartbeat": provider.heartbeat_due,
     "sweep": _swept,
     "recheck": search.recheck_due,
+    "replica": search.replica_due,
     "case": cases.announce_due,
 }
 _ARRIVED: Final[dict[str, Handler]] = {

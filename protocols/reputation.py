@@ -15,6 +15,7 @@ from protocols.deals.states import Claimed, DealState, Disputed, Expired, Reject
 from protocols.hashing import keccak256
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
 from protocols.units import PPM, Address, Hash32, PeerId, UnixSeconds
+from protocols.verify.replicas import UNDECIDED
 
 __all__ = [
     "HALF_LIFE_DAYS",
@@ -134,7 +135,8 @@ def work_kind(image: Hash32, numeric_class: Hash32) -> Hash32:
 
 
 def evidence_of(deal: DealState | None) -> Evidence | None:
-    """What a deal, where it stands, says about its provider to its client; None while it says nothing.
+    """What a deal, where it stands, says about its provider to its client; None while it says nothing, and where results
+    of several differ without a majority.
 
     Broken: no claim in time, a result that the client refused (also when its claim was paid), a conviction, and a refund: a
     provider that asks for nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
@@ -144,6 +146,9 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     if isinstance(deal, Settled) and deal.how == "acquitted":
         return Evidence(_when(deal), kept=True)
     claim = deal.claim if isinstance(deal, Settled) else deal if isinstance(deal, Claimed) else None
+    refused = deal.detail if isinstance(deal, Rejected) else claim.rejected if claim is not None else ""
+    if refused.startswith(UNDECIDED):
+        return None
     if isinstance(deal, Expired | Rejected | Slashed) or (deal is not None and claim is not None and claim.rejected):
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how == "cancelled":

@@ -265,6 +265,8 @@ class NodeState:
         self.desk = Desk()
         self.beacon = Beacon()
         self.searches: dict[RunId, Search] = {}
+        self.short_of_replicas: dict[RunId, int] = {}
+        """Runs for whose attempt, by its first index, no further provider was found; gone when the run is over."""
         self.quotes: dict[RunId, tuple[Candidate, ...]] = {}
         """Finished quote requests, the newest MAX_QUOTES."""
         self.peers: set[PeerId] = set()

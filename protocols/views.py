@@ -109,6 +109,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     rechecks: tuple[DealView, ...] = ()
     """Deals in which others computed its results again; their prices are in ``spent``."""
+    replicas: int = 0
+    """How many providers compute the job, where several do; ``deals`` are then theirs."""
     search_until: UnixSeconds
     """When the search that is under way gives up; 0 when none is."""
 
@@ -231,8 +233,14 @@ def run_view(state: NodeState, run: Run, job_name: str) -> RunView:
         deals=views,
         rechecks=tuple(view for view in everything if view.checks is not None),
         candidates=(*run.candidates, *live),
+        replicas=_replicas(state, run),
         search_until=search.until if search else UnixSeconds(0),
     )
+
+
+def _replicas(state: NodeState, run: Run) -> int:
+    body = state.durable.jobs.get(run.job_id)
+    return CanonicalJob.decode(body).verify.n if body else 0
 
 
 def _name(state: NodeState, job_id: JobId) -> str:

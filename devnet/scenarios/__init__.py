@@ -18,6 +18,7 @@ NAMES: Final = (
     "wrong-result-unjudged",
     "wrong-result-audited",
     "other-machines",
+    "replicate",
     "no-match",
     "client-vanishes",
     "provider-vanishes",

@@ -134,7 +134,7 @@ _NOT_YET: Final = (
     _with("input from the web", "inputs: [{path: /in, source: 'hf://org/m@r'}]", "inputs[0].source", "not supported"),
     _with("secrets", "secrets: [HF_TOKEN]", "secrets", "not supported by this version"),
     _with("network", "network: {allow: [example.org]}\nverify: {level: none}", "network", "not supported"),
-    _with("replicas", "verify: {level: replicate, n: 3, agree: 2}", "verify.level", "not supported by this version"),
+    _with("numeric class", "verify: {class: same}", "verify.class", "not supported by this version"),
     _with("checkpoint", "checkpoint: {path: /c}", "checkpoint", "not supported by this version"),
     _with("array", "array: 10", "array", "not supported by this version"),
     _with("gang", "num_nodes: 2", "num_nodes", "not supported by this version"),

@@ -145,7 +145,9 @@ class HomeReader:
     async def result_log(self, view: RunView, stream: str, offset: int) -> LogInfo | None:
         """The log as it stands in the result, also while that is still being checked; None while there is no result."""
         latest = view.deals[-1] if view.deals else None
-        root = latest.root if latest is not None and latest.phase in _HELD else view.root
+        root = view.root
+        if root is None and latest is not None and latest.phase in _HELD:
+            root = latest.root
         if root is None:
             return None
         whole = await self._blobs.read_in(root, stream, MAX_LOG_BYTES)

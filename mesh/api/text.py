@@ -113,6 +113,7 @@ def run_info(view: RunView) -> RunInfo:
         rechecks=tuple(deal_info(one) for one in view.rechecks),
         candidates=tuple(candidate_info(one) for one in view.candidates),
         search_until=view.search_until,
+        replicas=view.replicas,
     )
 
 

@@ -281,6 +281,8 @@ class RunInfo(_Json, frozen=True):
     """Unix seconds at which the search that is under way gives up; 0 when none is."""
     rechecks: tuple[DealInfo, ...] = ()
     """Deals in which others computed its results again; what they cost is in ``spent``."""
+    replicas: int = 0
+    """How many providers compute the job, where several do; ``deals`` are then theirs."""
 
 
 class TraceInfo(_Json, frozen=True):

@@ -112,11 +112,18 @@ def _deal_steps(deal: DealInfo, now_s: int | None) -> list[str]:
     return steps
 
 
+_NO_RESULT: Final = ("proposed", "signed", "committed", "resulted", "delivered", "abandoned", "expired")
+"""Phases of a replica whose result is not here, or is still being verified."""
+
+
 def phase_line(run: RunInfo, now_s: int | None = None) -> str:
     """One line that says where a run stands; with ``now_s`` also for how long it has been running."""
     quotes = sum(one.verdict in ("quoted", "chosen") for one in run.candidates)
     steps = [f"{quotes} quotes" if quotes else "searching"]
-    if len(run.deals) > 1:
+    if run.replicas:
+        here = sum(one.phase not in _NO_RESULT for one in run.deals)
+        steps.append(f"{here} of {run.replicas} results")
+    elif len(run.deals) > 1:
         steps.append(f"attempt {len(run.deals)}")
     if run.deals:
         steps += _deal_steps(run.deals[-1], now_s)

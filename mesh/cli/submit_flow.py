@@ -39,7 +39,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
     async with open_session(loaded, may_start=True, needs_peers=True) as session:
         now = SystemClock().unix_s()
         _, job, submission = await admit(session.api, loaded, spec, options.file.parent, now)
-        _confirm(options, submission.max_price, submission.budget)
+        _confirm(options, submission.max_price, submission.budget, spec.verify.n)
         await await_offers(session)
         run_id = await session.api.submit(submission)
         when_interrupted(run_id, session)
@@ -69,7 +69,11 @@ async def _detach(session: Session, run_id: str, options: SubmitOptions) -> int:
     return 0
 
 
-def _confirm(options: SubmitOptions, max_price: str, budget: str) -> None:
+def _confirm(options: SubmitOptions, max_price: str, budget: str, replicas: int) -> None:
+    """What may be spent, said before anything is signed; asked where there is somebody to answer. ``replicas``: 0 or n."""
+    if replicas and not options.quiet:
+        each = amount(max_price)
+        say(f"{replicas} providers compute this job, at most {each} each; those that agree are paid")
     if options.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return
     print(f"Spend up to {amount(max_price)} per attempt, {amount(budget)} in all? [Y/n] ", end="", file=sys.stderr)
@@ -102,7 +106,7 @@ def summary(run: RunInfo) -> str:
         ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
     ]
     if run.deals:
-        deal = run.deals[-1]
+        deal = next((one for one in run.deals if one.root == run.root), run.deals[-1])
         rows += [
             ("deal", deal.deal_id),
             ("commitment", deal.commit_tx or "-"),

@@ -89,7 +89,7 @@ def submission_of(
     """A job on the terms of its file, and where that says nothing on those of the configuration; ``now`` in unix seconds."""
     client, market = loaded.config.client, spec.market
     most = market.max_price.amount if market.max_price else client.max_price
-    budget = market.budget.amount if market.budget else most
+    budget = market.budget.amount if market.budget else most * max(spec.verify.n, 1)
     audit = spec.verify.audit_ppm if spec.verify.audit_ppm is not None else client.audit_ppm
     return Submission(
         job=job.encode(),

@@ -13,6 +13,7 @@ from protocols.deals.inputs import (
     AuditFinished,
     Compared,
     Ctx,
+    ReplicasCompared,
     Rerun,
     RoundKnown,
     Step,
@@ -54,6 +55,7 @@ __all__ = [
     "ran_elsewhere",
     "ran_here",
     "reject",
+    "replicated",
     "round_known",
     "silence_over",
     "time_up",
@@ -85,6 +87,8 @@ def begin(state: Delivered, beacon_round: int, executor: str, budget: Tokens, ct
     if terms.checks is not None:
         end, effects = accept(new, "bytes", "it is a re-execution itself", ctx)
         return end, (*told, *effects)
+    if terms.deal.level is eip712.Level.REPLICATE:
+        return new, told  # the others' results decide about it: `protocols.handlers.replicas`
     subject = audits.Subject.of(
         terms.deal_id,
         terms.deal,
@@ -122,6 +126,13 @@ def ran_elsewhere(state: Checking, event: Rerun, ctx: Ctx) -> Step:
         owner = event.owner if event.ran is None else event.ran.owner
         return _advance(state, audits.Unusable(owner, reason, event.cost), None, ctx)
     return _compared(state, event.ran, event.cost, ctx)
+
+
+def replicated(state: Checking, event: ReplicasCompared, ctx: Ctx) -> Step:
+    """Enough results are here, or no more will come."""
+    if event.agrees:
+        return accept(state, event.checked, event.detail, ctx)
+    return reject(state, "outvoted", event.detail, ctx)
 
 
 def time_up(state: Checking, event: TimePassed, ctx: Ctx) -> Step:

@@ -21,6 +21,7 @@ from protocols.env import Env
 from protocols.messages.deal import CancelConsent, Delivered, ReceiptNotice, ResultNotice, SignOff
 from protocols.messages.registry import tag_of
 from protocols.units import ZERO_HASH, Address, Hash32, PeerId, Signature, Tokens, UnixSeconds
+from protocols.verify.audits import Checked
 
 __all__ = [
     "AuditFinished",
@@ -39,6 +40,7 @@ __all__ = [
     "Handler",
     "JobFinished",
     "ReceiptArrived",
+    "ReplicasCompared",
     "Rerun",
     "ResultArrived",
     "ResultDisowned",
@@ -118,6 +120,14 @@ class Rerun(DealInput, frozen=True):
     """Who came to nothing; None when nobody was found."""
     reason: str
     cost: Tokens
+
+
+class ReplicasCompared(DealInput, frozen=True):
+    """Client: this result was compared with those of others who have computed the same. ``checked`` is for one that agrees."""
+
+    agrees: bool
+    checked: Checked
+    detail: str
 
 
 class Compared(DealInput, frozen=True):

@@ -32,12 +32,12 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Recheck(msgspec.Struct, frozen=True):
-    """What is special about a search for somebody who computes a result again."""
+    """What is special about a search for somebody who computes a result again, or as one of several."""
 
     name: RunId
     """Its place among the searches: the run may have one of its own."""
-    deal_id: DealId
-    """The deal whose result is checked."""
+    deal_id: DealId | None
+    """The deal whose result is checked; None for a further replica, which checks no other."""
     other_than: tuple[Address, ...]
     """Not these: the parties, and who has tried before."""
     numeric_class: Hash32

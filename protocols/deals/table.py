@@ -197,6 +197,8 @@ _OWN: Final = {
         ("Checking", "rerun useless", "Rejected"),
         ("Checking", "compared", "Accepted"),
         ("Checking", "compared", "Rejected"),
+        ("Checking", "replicas agree", "Accepted"),
+        ("Checking", "replicas differ", "Rejected"),
         ("Checking", "deadline", "Accepted"),
         ("Checking", "deadline", "Rejected"),
         ("Accepted", "chain: claimed", "Claimed"),

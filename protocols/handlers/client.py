@@ -10,7 +10,7 @@ from protocols.deals.search import Search
 from protocols.deals.states import Accepted, Checking, Claimed, Committed, Delivered, Proposed, Resulted, Signed
 from protocols.effects import Effect, Notify
 from protocols.env import Env
-from protocols.handlers import deals, runs
+from protocols.handlers import deals, replicas, runs
 from protocols.handlers.search import search_due
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import MAX_ATTEMPTS, MAX_RUNS_LIVE
@@ -81,6 +81,7 @@ def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
             state.timers.set(f"search:{run.run_id.hex()}", event.at)
         elif isinstance(run.status, Dealing):
             state.timers.set(f"lost:{run.status.deal_id.hex()}", event.at + env.params.provider_lost)
+    replicas.started(state)
     return []
 
 
@@ -138,6 +139,8 @@ def provider_lost(state: NodeState, deal_key: bytes, event: ev.Event, env: Env) 
     run = state.durable.runs.get(terms.run_id)
     if run is None or not isinstance(run.status, Dealing) or run.status.deal_id != terms.deal_id:
         return []
+    if replicas.is_one(terms):
+        return []  # the others decide without it, or another is found when it has expired
     if terms.provider in state.peers:
         return []
     covered = run.market.budget - runs.outstanding(state, run) >= terms.deal.price

@@ -36,7 +36,7 @@ from protocols.deals.states import (
 )
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import audits, runs, vouchers
+from protocols.handlers import audits, replicas, runs, vouchers
 from protocols.messages.beacon import BeaconRound
 from protocols.reputation import Record, evidence_of
 from protocols.runs import Done
@@ -62,6 +62,7 @@ __all__ = [
     "started",
     "step",
     "time_moved",
+    "told_replicas",
     "tx_failed",
 ]
 
@@ -117,6 +118,8 @@ def _client_follows(state: NodeState, before: DealState | None, new: DealState, 
     """The run, and the checks of its results."""
     if isinstance(new, Delivered):
         return place(state, CLIENT, audits.begin(state, new, env), env)
+    if replicas.is_one(new.terms):
+        return told_replicas(state, replicas.follow(state, new, env), env)
     if isinstance(new, Checking):
         return _check(state, before, new, env)
     out = runs.follow(state, new, env)
@@ -129,6 +132,28 @@ def _client_follows(state: NodeState, before: DealState | None, new: DealState, 
         return out + _spare_the_rest(state, new, env)
     ended = audits.rerun_ended(before, new)
     return out + step(state, new.terms.checks, ended, env) if ended else out
+
+
+def told_replicas(state: NodeState, weighed: replicas.Weighed, env: Env) -> list[Effect]:
+    """Tell those that were compared what came of it."""
+    effects, heard = weighed
+    for deal_id, what in heard:
+        effects += step(state, deal_id, what, env)
+    return effects
+
+
+def _replicas_due(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
+    """The provider of one of several is about to claim: those that are here decide."""
+    half = state.durable.deals.get(deal_id)
+    if (
+        half is None
+        or half.role != CLIENT
+        or not isinstance(half.state, Checking)
+        or not replicas.is_one(half.state.terms)
+    ):
+        return []
+    run = state.durable.runs[half.state.terms.run_id]
+    return told_replicas(state, replicas.weigh(state, run, env, over=True), env)
 
 
 def _check(state: NodeState, before: DealState | None, new: Checking, env: Env) -> list[Effect]:
@@ -287,7 +312,9 @@ def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Eff
     state.chain_now = event.timestamp
     effects: list[Effect] = []
     for name in state.deadlines.pop_due(event.timestamp):
-        effects += step(state, DealId(bytes.fromhex(name)), TimePassed(), env)
+        deal_id = DealId(bytes.fromhex(name))
+        effects += step(state, deal_id, TimePassed(), env)
+        effects += _replicas_due(state, deal_id, env)
     return effects
 
 

@@ -25,7 +25,7 @@ from protocols.deals.states import DealTerms
 from protocols.deals.terms import SettlementMode
 from protocols.effects import Effect, Notify, Penalise, Publish, Send
 from protocols.env import Env
-from protocols.handlers import audits, deals, runs, seating, vouchers
+from protocols.handlers import audits, deals, replicas, runs, seating, vouchers
 from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
@@ -41,7 +41,7 @@ from protocols.state import CLIENT, NodeState
 from protocols.units import PPM, ZERO_ADDRESS, ZERO_HASH, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 from protocols.verify.incentives import audit_ppm_for
 
-__all__ = ["answer_arrived", "recheck_due", "search_due"]
+__all__ = ["answer_arrived", "recheck_due", "replica_due", "search_due"]
 
 BETWEEN_ROUNDS: Final = Millis(400)
 """Pause after a round without a deal: a busy provider frees a slot in about that time, an offer gossips in less."""
@@ -66,6 +66,12 @@ def search_due(state: NodeState, run_key: bytes, event: ev.Event, env: Env) -> l
 def recheck_due(state: NodeState, deal_key: bytes, event: ev.Event, env: Env) -> list[Effect]:
     """A check wants its result computed by somebody else."""
     name = audits.search_for(state, deal_key, event)
+    return search_due(state, name, event, env) if name is not None else []
+
+
+def replica_due(state: NodeState, run_key: bytes, event: ev.Event, env: Env) -> list[Effect]:
+    """A run wants its job computed by one more."""
+    name = replicas.search_for(state, run_key, event)
     return search_due(state, name, event, env) if name is not None else []
 
 
@@ -219,7 +225,9 @@ def _ask_why(state: NodeState, search: Search, now: Millis, env: Env) -> list[Ef
 def _no_match(state: NodeState, search: Search, env: Env) -> list[Effect]:
     run_id = search.run.run_id
     _forget(state, search)
-    if search.recheck is not None:
+    if search.recheck is not None and search.recheck.deal_id is None:
+        return deals.told_replicas(state, replicas.nobody(state, run_id, env), env)
+    if search.recheck is not None and search.recheck.deal_id is not None:
         nobody = Rerun(None, None, f"nobody else computes it: {explain(search)}", Tokens(0))
         return deals.step(state, search.recheck.deal_id, nobody, env)
     candidates = tuple(search.candidates.values())

@@ -147,6 +147,8 @@ def mode_for(
     state: NodeState, market: MarketTerms, level: str, provider: PeerId, price: Tokens, env: Env
 ) -> SettlementMode:
     """Client: how would a deal with this provider be paid? ``price`` is what its offer asks."""
+    if level == "replicate":
+        return SettlementMode.COMMIT  # what disagrees must not be paid for
     if market.settlement != "auto":
         return SettlementMode.CHANNEL if market.settlement == "channel" else SettlementMode.COMMIT
     if market.audit_ppm != 0 and level != "none":

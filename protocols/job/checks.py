@@ -91,6 +91,12 @@ def _money(job: JobSpec) -> Iterator[Finding]:
         yield "market.budget", f"is in {market.budget.symbol}, max_price in {market.max_price.symbol}", "use one token"
     elif market.budget.amount < market.max_price.amount:
         yield "market.budget", "is less than max_price", "raise the budget or lower max_price"
+    elif market.budget.amount < market.max_price.amount * job.verify.n:
+        yield (
+            "market.budget",
+            f"does not cover {job.verify.n} replicas at max_price each",
+            "raise the budget, lower max_price, or write a smaller verify.n",
+        )
 
 
 def _level(job: JobSpec) -> Iterator[Finding]:
@@ -109,6 +115,12 @@ def _level(job: JobSpec) -> Iterator[Finding]:
             "verify.canonicalisers",
             "is missing: level canonical names the differences that mean nothing",
             "write canonicalisers: [sort-json], or level: exact",
+        )
+    if verify.level == "replicate" and verify.audit_ppm:
+        yield (
+            "verify.audit",
+            f"level replicate has {verify.n} providers compute everything",
+            "remove it, or write level: exact",
         )
     if verify.level == "none" and verify.audit_ppm:
         yield "verify.audit", "level none compares nothing", "remove it, or write level: exact"
@@ -136,6 +148,13 @@ def _judged(job: JobSpec) -> Iterator[Finding]:
 
 
 def _settlement(job: JobSpec) -> Iterator[Finding]:
+    if job.settlement == "channel" and job.verify.level == "replicate":
+        yield (
+            "settlement",
+            "a channel pays each deal by itself, and of replicas only those that agree are paid",
+            "write settlement: auto",
+        )
+        return
     if job.settlement == "channel" and job.verify.level != "none" and job.verify.audit_ppm != 0:
         yield (
             "settlement",
@@ -148,7 +167,7 @@ _CHECKS: Final[tuple[tuple[tuple[str, ...], Callable[[JobSpec], Iterator[Finding
     (("module", "image", "executor", "run", "command"), _what_runs),
     (("inputs", "outputs"), _folders),
     (("command", "env"), _sizes),
-    (("market",), _money),
+    (("market", "verify"), _money),
     (("verify", "network"), _level),
     (("verify", "settlement"), _settlement),
     (("verify", "settlement"), _judged),

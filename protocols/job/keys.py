@@ -36,7 +36,11 @@ _MAX_PRICE: Final[Key[Money | None]] = Key(
     "max_price", s.MONEY, None, "Most that one deal may cost.", shown_default="from your configuration"
 )
 _BUDGET: Final[Key[Money | None]] = Key(
-    "budget", s.MONEY, None, "Most that all of it may cost: retries, audits, fees.", shown_default="`max_price`"
+    "budget",
+    s.MONEY,
+    None,
+    "Most that all of it may cost: retries, audits, replicas, fees.",
+    shown_default="`max_price`, for each replica",
 )
 _WINDOW: Final[Key[int | None]] = Key(
     "bid_window", s.WINDOW, None, "How long to wait for quotes.", shown_default="the network's, at most 2s"

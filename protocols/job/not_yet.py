@@ -61,11 +61,6 @@ NOT_YET: Final = (
         _if("network", lambda j: j.network.allow),
         "write network: none and list files under `inputs:`",
     ),
-    NotYet(
-        "replicas",
-        _if("verify.level", lambda j: j.verify.level == "replicate"),
-        "write level: exact, and audit: 1",
-    ),
     NotYet("numeric classes", _if("verify.class", lambda j: j.verify.numeric_class != "any"), "write class: any"),
     NotYet(
         "checkpoints", _if("checkpoint", lambda j: j.checkpoint is not None), "leave it out; a lost run starts again"

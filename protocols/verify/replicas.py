@@ -12,12 +12,24 @@ import msgspec
 
 from protocols.errors import LocalProtocolError
 
-__all__ = ["MAX_REPLICAS", "Agreement", "agreement", "largest_groups", "pairs_that_match"]
+__all__ = [
+    "MAX_REPLICAS",
+    "UNDECIDED",
+    "Agreement",
+    "agreement",
+    "decision",
+    "largest_groups",
+    "pairs_that_match",
+]
 
 T = TypeVar("T")
 
 MAX_REPLICAS: Final = 9
 """What a job may ask for, and more than any panel seats; 2^9 subsets take a millisecond."""
+
+
+UNDECIDED: Final = "no agreement"
+"""How the reason begins for which a result is not signed off although nobody knows that it is wrong."""
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -62,6 +74,24 @@ def agreement(count: int, matches: frozenset[tuple[int, int]], agree: int) -> Ag
         return Agreement(None, (), ())
     agreed = sorted({member for group in groups for member in group})
     return Agreement(min(shared), tuple(agreed), tuple(sorted(set(range(count)) - set(agreed))))
+
+
+def decision(count: int, matches: frozenset[tuple[int, int]], agree: int, missing: int) -> Agreement | None:
+    """The decision as soon as ``missing`` results, which may still come, cannot change it; None while they can.
+
+    Among exact results, where agreeing is transitive: whoever matches one of a group matches all of it.
+    """
+    groups = largest_groups(count, matches)
+    largest = len(groups[0]) if groups else 0
+    if missing == 0 or largest + missing < agree:
+        return agreement(count, matches, agree)
+    found = agreement(count, matches, agree)
+    if found.winner is None:
+        return None
+    rivals = sorted(found.minority)
+    among = frozenset((i, j) for i, j in combinations(range(len(rivals)), 2) if (rivals[i], rivals[j]) in matches)
+    rival = largest_groups(len(rivals), among)
+    return found if largest > (len(rival[0]) if rival else 0) + missing else None
 
 
 def _bounded(count: int) -> None:

@@ -125,6 +125,8 @@ def inputs(state: st.DealState) -> Iterator[tuple[str, ins.DealInput]]:
     yield "round", ins.RoundKnown(7, ZERO_HASH)
     for same in ((), (True,), (False,), (True, False), (False, True), (False, False)):
         yield "compared", ins.Compared(THIRD, same, "why")
+    yield "replicas agree", ins.ReplicasCompared(True, "replicated", "why")
+    yield "replicas differ", ins.ReplicasCompared(False, "bytes", "why")
     yield "rerun agrees", ins.Rerun(ran(THIRD), THIRD, "", Tokens(1))
     yield "rerun differs", ins.Rerun(ran(THIRD, root=OTHER), THIRD, "", Tokens(1))
     yield "rerun useless", ins.Rerun(None, THIRD, "why", Tokens(1))

@@ -168,10 +168,25 @@ def test_a_channel_does_not_silently_drop_what_verify_promises(small, problems_o
         {"level": "canonical", "canonicalisers": ["sort-json", "round-6"]},
         {"level": "numeric", "rtol": "1e-5", "atol": "1e-9", "fraction": "0.99"},
         {"level": "perceptual", "hamming": 6},
+        {"level": "replicate", "n": 3, "agree": 2},
     ],
 )
 def test_the_levels_that_look_at_the_bytes_are_supported(small, verify):
     assert parse_job({**small, "verify": verify}, {}, {}).verify.level == verify["level"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"market": {"max_price": "2 MESH", "budget": "5 MESH"}}, "market.budget"),
+        ({"settlement": "channel"}, "settlement"),
+        ({"verify": {"level": "replicate", "n": 3, "agree": 2, "audit": 1}}, "verify.audit"),
+        ({"verify": {"level": "replicate", "n": 3, "agree": 1}}, "verify.agree"),
+    ],
+)
+def test_what_replicas_cannot_be_combined_with(small, problems_of, change, path):
+    job = {**small, "verify": {"level": "replicate", "n": 3, "agree": 2}}
+    assert list(problems_of({**job, **change})) == [path]
 
 
 @pytest.mark.parametrize(("names", "path"), [([], "verify.canonicalisers"), (["sort-jsn"], "verify.canonicalisers[0]")])
@@ -194,7 +209,6 @@ NOT_YET_JOBS: dict[str, dict[str, Any]] = {
     "asking for a fresh GPU proof": {"receipt": "2h"},
     "runtime runsc": {"runtime": "runsc"},
     "network access": {"network": {"allow": ["example.org"]}, "verify": {"level": "none"}},
-    "replicas": {"verify": {"level": "replicate", "n": 3, "agree": 2}},
     "numeric classes": {"verify": {"class": "same"}},
     "checkpoints": {"checkpoint": {"path": "/c", "interval": "1m"}},
     "arrays of runs": {"array": 4},

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import LocalProtocolError
-from protocols.verify.replicas import MAX_REPLICAS, Agreement, agreement, largest_groups, pairs_that_match
+from protocols.verify.replicas import (
+    MAX_REPLICAS,
+    Agreement,
+    agreement,
+    decision,
+    largest_groups,
+    pairs_that_match,
+)
 
 
 def decide(results: list[int], agree: int, within: int = 0) -> Agreement:
@@ -65,3 +72,22 @@ def test_the_bound() -> None:
     assert decide([1] * MAX_REPLICAS, 5).winner == 0
     with pytest.raises(LocalProtocolError, match="at most 9"):
         decide([1] * (MAX_REPLICAS + 1), 5)
+
+
+@given(st.lists(st.integers(0, 3), max_size=9), st.integers(2, 9), st.data())
+def test_what_is_decided_early_stays_decided(classes: list[int], agree: int, data: st.DataObject) -> None:
+    """Exact results, by the class they belong to; the last ones are still missing."""
+    here = data.draw(st.integers(0, len(classes)))
+    early = decision(here, equal(classes[:here]), agree, len(classes) - here)
+    last = agreement(len(classes), equal(classes), agree)
+    if early is None:
+        return
+    assert (early.winner is None) == (last.winner is None)
+    if early.winner is not None and last.winner is not None:
+        assert classes[early.winner] == classes[last.winner]
+        assert set(early.agreed) <= set(last.agreed)
+    assert decision(len(classes), equal(classes), agree, 0) == last
+
+
+def equal(classes: list[int]) -> frozenset[tuple[int, int]]:
+    return pairs_that_match(classes, lambda one, other: one == other)
