@@ -64,26 +64,27 @@ class LedgerWallet:
         """Approve what is missing, then deposit."""
         contracts, tokens = self._ledger.contracts, _positive(amount)
         if await contracts.allowance(self._me) < tokens:
-            await self._send("approve", contracts.approve(tokens))
-        return await self._send("deposit", contracts.deposit(tokens))
+            await self.send("approve", contracts.approve(tokens))
+        return await self.send("deposit", contracts.deposit(tokens))
 
     async def stake(self, amount: int) -> TxInfo:
         """From the free balance into the stake."""
-        return await self._send("stake", self._ledger.contracts.stake(_positive(amount)))
+        return await self.send("stake", self._ledger.contracts.stake(_positive(amount)))
 
     async def withdraw(self, amount: int) -> TxInfo:
         """Ask for ``amount``; 0 takes out what was asked for and whose delay is over."""
         contracts = self._ledger.contracts
         call = contracts.request_withdraw(_positive(amount)) if amount else contracts.withdraw()
-        return await self._send("withdraw", call)
+        return await self.send("withdraw", call)
 
     async def unstake(self, amount: int) -> TxInfo:
         """Ask for ``amount``; 0 takes out what was asked for and whose delay is over."""
         contracts = self._ledger.contracts
         call = contracts.request_unstake(_positive(amount)) if amount else contracts.unstake()
-        return await self._send("unstake", call)
+        return await self.send("unstake", call)
 
-    async def _send(self, what: str, call: TxCall) -> TxInfo:
+    async def send(self, what: str, call: TxCall) -> TxInfo:
+        """One transaction of the owner's. Raises ``ChainOrFunds`` when the contract refuses it."""
         key = f"wallet:{what}:{self._entropy.bytes(8).hex()}"
         outcome = await self._ledger.submitter.submit(key, call)
         await self._ledger.submitter.release(key)

@@ -7,6 +7,7 @@ from msgspec import inspect
 
 from protocols.limits import MAX_GOSSIP_BYTES, MAX_MESSAGE_BYTES
 from protocols.messages.beacon import BEACON_PROTOCOL, MAX_ROUND_BYTES, BeaconRound
+from protocols.messages.dispute import CASE_TAG, CaseNotice
 from protocols.messages.registry import LOGS_PROTOCOL, MESSAGE_TYPES, protocol_of
 from protocols.messages.transfer import LogPart, LogPull
 from protocols.offers.records import JOB_OFFER_TAG, OFFER_TAG, WITHDRAWN_TAG, JobOffer, OfferWithdrawn, ResourceOffer
@@ -19,6 +20,7 @@ GOSSIP: Final[dict[str, type[msgspec.Struct]]] = {
     OFFER_TAG: ResourceOffer,
     JOB_OFFER_TAG: JobOffer,
     WITHDRAWN_TAG: OfferWithdrawn,
+    CASE_TAG: CaseNotice,
 }
 CALLS: Final[dict[str, tuple[type[msgspec.Struct], ...]]] = {
     LOGS_PROTOCOL: (LogPull, LogPart),
@@ -80,7 +82,7 @@ def _inside(kind: inspect.Type, found: list[type[msgspec.Struct]]) -> None:
             _collect(inner, found)
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
             _inside(item, found)
-        case inspect.TupleType(item_types=items):
+        case inspect.TupleType(item_types=items) | inspect.UnionType(types=items):
             for item in items:
                 _inside(item, found)
         case _:
@@ -141,6 +143,9 @@ def _described(kind: inspect.Type) -> tuple[str, str]:
             return f"list of {of}", _length(least, most, "entries")
         case inspect.TupleType(item_types=items):
             return "pair of " + " and ".join(" ".join(_described(one)).strip() for one in items), ""
+        case inspect.UnionType(types=(one, inspect.NoneType())):
+            inner_kind, inner_bounds = _described(one)
+            return f"{inner_kind}, or nothing", inner_bounds
         case _:
             raise TypeError(f"a payload holds a {type(kind).__name__}, which this page cannot describe")
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mesh.api.mediation import SeatsInfo
 from mesh.api.types import (
     Added,
     BalanceInfo,
@@ -59,6 +60,9 @@ CALLS: Final[dict[str, Call]] = {
     "unstake": Call(_AMOUNT, TxInfo),
     "channels": Call({}, tuple[ChannelInfo, ...]),
     "channel": Call({"verb": str, "peer": str, "amount": str}, None),
+    "seats": Call({}, SeatsInfo),
+    "join_seats": Call({"count": int, "seat_class": int}, tuple[TxInfo, ...]),
+    "leave_seats": Call({"seat_class": int, "numbers": tuple[int, ...]}, tuple[TxInfo, ...]),
     "block": Call({"peer": str, "blocked": bool}, None),
     "drain": Call({"draining": bool}, None),
     "stop": Call({}, None),

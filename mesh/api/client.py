@@ -11,6 +11,7 @@ import msgspec
 
 from mesh.api.calls import CALLS, from_json, to_json
 from mesh.api.lines import read_lines
+from mesh.api.mediation import SeatsInfo
 from mesh.api.types import (
     Added,
     ApiError,
@@ -181,6 +182,21 @@ class RemoteApi:
     async def channel(self, verb: str, peer: str, amount: str) -> None:
         """See ``NodeApi``."""
         await self._call("channel", verb=verb, peer=peer, amount=amount)
+
+    async def seats(self) -> SeatsInfo:
+        """See ``NodeApi``."""
+        found: SeatsInfo = await self._call("seats")
+        return found
+
+    async def join_seats(self, count: int, seat_class: int) -> tuple[TxInfo, ...]:
+        """See ``NodeApi``."""
+        sent: tuple[TxInfo, ...] = await self._call("join_seats", count=count, seat_class=seat_class)
+        return sent
+
+    async def leave_seats(self, seat_class: int, numbers: tuple[int, ...]) -> tuple[TxInfo, ...]:
+        """See ``NodeApi``."""
+        sent: tuple[TxInfo, ...] = await self._call("leave_seats", seat_class=seat_class, numbers=numbers)
+        return sent
 
     async def _money(self, name: str, amount: str) -> TxInfo:
         found: TxInfo = await self._call(name, amount=amount)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+from mesh.api.mediation import SeatsInfo
 from mesh.api.types import (
     Added,
     BalanceInfo,
@@ -97,6 +98,18 @@ class NodeApi(Protocol):
 
     async def channel(self, verb: str, peer: str, amount: str) -> None:
         """``fund`` (wei), ``close`` or ``redeem`` the channel with a peer; what comes of it is seen in `channels`."""
+        ...
+
+    async def seats(self) -> SeatsInfo:
+        """This node's seats in the panel, asked of the chain, and their work."""
+        ...
+
+    async def join_seats(self, count: int, seat_class: int) -> tuple[TxInfo, ...]:
+        """Put up bonds for more seats, from the free balance; one transaction each, and one for the money."""
+        ...
+
+    async def leave_seats(self, seat_class: int, numbers: tuple[int, ...]) -> tuple[TxInfo, ...]:
+        """Be called no more, or take out what has left; without numbers, all of the class."""
         ...
 
     async def block(self, peer: str, blocked: bool) -> None:

@@ -12,6 +12,7 @@ import trio
 
 from mesh.api.channels import channel_command, channel_info
 from mesh.api.lookup import one_run
+from mesh.api.mediation import SeatsInfo
 from mesh.api.reading import HomeReader, StoredBlobs, TracePort, trace_info
 from mesh.api.submission import market_terms
 from mesh.api.text import candidate_info, offer_info
@@ -82,6 +83,12 @@ class Wallet(Protocol):
     async def stake(self, amount: int) -> TxInfo: ...
 
     async def unstake(self, amount: int) -> TxInfo: ...
+
+    async def seats(self) -> SeatsInfo: ...
+
+    async def join_seats(self, count: int, seat_class: int) -> tuple[TxInfo, ...]: ...
+
+    async def leave_seats(self, seat_class: int, numbers: tuple[int, ...]) -> tuple[TxInfo, ...]: ...
 
 
 class HomePort(TracePort, Protocol):
@@ -317,6 +324,18 @@ class LocalApi(HomeReader):
         """See ``NodeApi``."""
         command = channel_command(verb, peer, amount, self._clock.monotonic_ms())
         await self._engine.post(command)
+
+    async def seats(self) -> SeatsInfo:
+        """See ``NodeApi``."""
+        return await self._wallet.seats()
+
+    async def join_seats(self, count: int, seat_class: int) -> tuple[TxInfo, ...]:
+        """See ``NodeApi``."""
+        return await self._wallet.join_seats(count, seat_class)
+
+    async def leave_seats(self, seat_class: int, numbers: tuple[int, ...]) -> tuple[TxInfo, ...]:
+        """See ``NodeApi``."""
+        return await self._wallet.leave_seats(seat_class, numbers)
 
     async def block(self, peer: str, blocked: bool) -> None:
         """See ``NodeApi``."""

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from mesh.api.mediation import MediatorInfo
+
 __all__ = [
     "Added",
     "ApiError",
@@ -171,6 +173,8 @@ class NodeStatus(_Json, frozen=True):
     trouble: str = ""
     """What keeps the node from working although it runs, and what to do; empty when nothing does."""
     beacon: BeaconInfo | None = None
+    mediator: MediatorInfo | None = None
+    """None without the role."""
 
 
 class Added(_Json, frozen=True):

@@ -15,7 +15,16 @@ import typer
 from typer.core import TyperGroup
 
 from mesh.base.errors import Defect, Interrupted, MeshError, UsageError, as_mesh_error
-from mesh.cli import config_verbs, job_verbs, key_verbs, market_verbs, money_verbs, node_verbs, run_verbs
+from mesh.cli import (
+    config_verbs,
+    job_verbs,
+    key_verbs,
+    market_verbs,
+    mediator_verbs,
+    money_verbs,
+    node_verbs,
+    run_verbs,
+)
 from mesh.cli.options import Output
 from mesh.cli.render import emit, pairs, plain
 
@@ -56,6 +65,7 @@ job_verbs.register(app)
 run_verbs.register(app)
 market_verbs.register(app)
 money_verbs.register(app)
+mediator_verbs.register(app)
 key_verbs.register(app)
 config_verbs.register(app)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 import trio
 
+from mesh.api.mediation import MediatorInfo
 from mesh.api.port import NodeApi
 from mesh.api.server import serve_api
 from mesh.api.service import LocalApi
@@ -26,9 +27,10 @@ from mesh.base.observe import get_log, log_to
 from mesh.cli.node_key import node_key
 from mesh.cli.session import say, socket_of
 from mesh.node import Node, open_node
-from mesh.wallet import LedgerWallet
+from mesh.seats import SeatWallet, mediator_info
 from protocols import views
 from protocols.job.peers import peer_to_text
+from protocols.mediation.views import mediator_view
 from protocols.units import PeerId
 
 __all__ = ["node_log", "open_client", "run_daemon"]
@@ -95,7 +97,7 @@ async def _open(loaded: LoadedConfig) -> AsyncIterator[_Running]:
             node.store,
             node.artifacts,
             node.logs,
-            LedgerWallet(node.ledger, node.engine, node.entropy),
+            SeatWallet(node.ledger, node.engine, node.entropy, loaded.config.chain.deploy_block),
             _Network(node),
             node.clock,
             node.entropy,
@@ -156,6 +158,7 @@ def _status(node: Node, loaded: LoadedConfig, began: float) -> NodeStatus:
         provider=_provider(node),
         trouble=str(node.store.trouble or ""),
         beacon=_beacon(node),
+        mediator=_mediator(node),
         deals=counts.deals,
         live_deals=counts.live,
         runs=counts.runs,
@@ -186,6 +189,13 @@ def _beacon(node: Node) -> BeaconInfo:
             for one in node.relays.statistics()
         ),
     )
+
+
+def _mediator(node: Node) -> MediatorInfo | None:
+    if "mediator" not in node.config.provider.roles:
+        return None
+    me = node.engine.env.signer.address
+    return mediator_info(node.engine.view(lambda state: mediator_view(state, me)))
 
 
 def _provider(node: Node) -> ProviderInfo | None:

@@ -9,6 +9,7 @@ from mesh.api.types import BeaconInfo, NodeStatus, ProviderInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.amounts import duration_s, price_flags
+from mesh.cli.mediator_verbs import work_text
 from mesh.cli.options import Bootstrap, Form, Network, Output, Rpc, flags_of
 from mesh.cli.render import ago, emit, pairs, when
 from mesh.cli.session import load, open_session, run_async, say
@@ -172,6 +173,8 @@ def status_text(found: NodeStatus) -> str:
         rows.append(("beacon", beacon_text(found.beacon)))
     if found.provider is not None:
         rows.append(("provider", _provider_text(found.provider)))
+    if found.mediator is not None:
+        rows.append(("mediator", work_text(found.mediator)))
     text = pairs(rows)
     return f"{text}\nIN TROUBLE  {found.trouble}" if found.trouble else text
 

@@ -1,0 +1,131 @@
+"""What does a person type who judges disputes for a fee? mediator join|leave|seats."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mesh.api.mediation import MediatorInfo, SeatInfo, SeatsInfo
+from mesh.base.config import LoadedConfig
+from mesh.base.errors import UsageError
+from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
+from mesh.cli.render import amount, emit, pairs, table, when
+from mesh.cli.session import load, open_session, run_async, say
+
+__all__ = ["register", "work_text"]
+
+SeatClass = Annotated[
+    int, typer.Option("--class", min=1, metavar="C", help="1: jobs that give the same bytes on every machine.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    mediator = typer.Typer(help="Seats in the panel that judges disputes: bonds, work, fees.", no_args_is_help=True)
+    for verb in (join, leave, seats):
+        mediator.command()(verb)
+    app.add_typer(mediator, name="mediator")
+
+
+def join(
+    number: Annotated[int, typer.Option("--seats", min=1, max=100, metavar="N", help="How many more.")] = 1,
+    seat_class: SeatClass = 1,
+    yes: Yes = False,
+    output: Output = "table",
+    network: Network = None,
+    rpc: Rpc = None,
+) -> None:
+    """Put up a bond for each of N seats. A node with `--role mediator` then does their work."""
+    run_async(_join, load(node_flags(network, rpc, None)), number, seat_class, yes, output)
+
+
+async def _join(loaded: LoadedConfig, number: int, seat_class: int, yes: bool, output: Form) -> None:
+    async with open_session(loaded, may_start=True) as session:
+        before = await session.api.seats()
+        _confirm(before, number, yes)
+        sent = await session.api.join_seats(number, seat_class)
+        after = await session.api.seats()
+    emit(after, output, lambda: seats_text(after))
+    ready = f"called from {after.seat_age_s} s after joining on"
+    say(f"{_seats_of(number)} joined in {len(sent)} transactions; {ready}   (mesh up --role mediator)")
+
+
+def _confirm(found: SeatsInfo, number: int, yes: bool) -> None:
+    """What it costs and risks, before anything is signed. Raises ``UsageError`` when the answer is no."""
+    bonds, free = amount(str(number * int(found.seat_bond)), found.symbol), amount(found.free, found.symbol)
+    locks = "locks" if number == 1 else "lock"
+    say(f"{_seats_of(number)} {locks} {bonds} of {free} that are free, until they leave")
+    say(
+        f"  leaving takes {found.resign_s} s; a seat that is silent, or alone with its result, loses 3 prices of that deal"
+    )
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("no seat was taken", why="there is no terminal to ask on", fix="add --yes")
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("no seat was taken", why="you said no", fix="mesh mediator seats")
+
+
+def leave(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="SEAT", help="Which; without, all of the class.")
+    ] = None,
+    seat_class: SeatClass = 1,
+    output: Output = "table",
+    network: Network = None,
+    rpc: Rpc = None,
+) -> None:
+    """Be called no more. The same again, when the delay is over, brings bonds and fees to the free balance."""
+    run_async(_leave, load(node_flags(network, rpc, None)), tuple(numbers or ()), seat_class, output)
+
+
+async def _leave(loaded: LoadedConfig, numbers: tuple[int, ...], seat_class: int, output: Form) -> None:
+    async with open_session(loaded, may_start=True) as session:
+        sent = await session.api.leave_seats(seat_class, numbers)
+        found = await session.api.seats()
+    emit(found, output, lambda: seats_text(found))
+    say(f"{len(sent)} transactions; what is left of a bond can be taken out at its time: mesh mediator leave")
+
+
+def seats(output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
+    """This node's seats, the disputes they sit in, and what they have brought."""
+    run_async(_seats, load(node_flags(network, rpc, None)), output)
+
+
+async def _seats(loaded: LoadedConfig, output: Form) -> None:
+    async with open_session(loaded, may_start=True) as session:
+        found = await session.api.seats()
+    emit(found, output, lambda: seats_text(found))
+
+
+def seats_text(found: SeatsInfo) -> str:
+    """For people."""
+    rows = [
+        [str(one.number), str(one.seat_class), amount(one.bond, found.symbol), _state(one, found)]
+        for one in found.seats
+    ]
+    shown = table(["SEAT", "CLASS", "BOND", "STATE"], rows) if rows else "no seats   (mesh mediator join --seats 1)"
+    about = [("at the panel", amount(found.account, found.symbol)), ("work", work_text(found.work, found.symbol))]
+    about += [
+        ("case", f"{one.deal_id[:14]} {one.phase} until {when(one.until)}: {one.places} places, {one.step}")
+        for one in found.work.cases
+    ]
+    return f"{shown}\n\n{pairs(about)}"
+
+
+def _state(one: SeatInfo, found: SeatsInfo) -> str:
+    if one.out_at:
+        return "has left" if not int(one.bond) else f"leaves, bond free from {when(one.out_at)} UTC"
+    sits = f", {amount(one.locked, found.symbol)} locked in disputes" if int(one.locked) else ""
+    return f"can be called from {when(one.joined_at + found.seat_age_s)} UTC{sits}"
+
+
+def work_text(work: MediatorInfo, symbol: str = "MESH") -> str:
+    """For people: one line."""
+    lost = f", {work.lost} locks lost ({amount(work.burned, symbol)})" if work.lost else ""
+    return f"{len(work.cases)} cases open; {work.paid} places paid, {amount(work.fees, symbol)} earned{lost}"
+
+
+def _seats_of(number: int) -> str:
+    return "1 seat" if number == 1 else f"{number} seats"
