@@ -102,12 +102,19 @@ class ProcessCluster:
         return self.chain.accounts[self.accounts_used - 1]
 
     async def add(
-        self, name: str, roles: tuple[str, ...], slots: int = 1, *, program: str = "mesh", **extra: dict[str, object]
+        self,
+        name: str,
+        roles: tuple[str, ...],
+        slots: int = 1,
+        *,
+        program: str = "mesh",
+        seats: int = 1,
+        **extra: dict[str, object],
     ) -> Member:
-        """Give a new member money and start it."""
+        """Give a new member money, and a mediator its seats, and start it."""
         member = self.plan(name, roles, slots, **extra)
         member.program = program
-        await self.endow(member)
+        await self.endow(member, seats)
         await member.start()
         return member
 
@@ -119,10 +126,10 @@ class ProcessCluster:
         member.plan = msgspec.structs.replace(member.plan, bootstrap=bootstrap)
         await member.start()
 
-    async def endow(self, member: Member) -> None:
+    async def endow(self, member: Member, seats: int = 1) -> None:
         """Tokens for a member that joins later; gas it has, as every account of the devnet."""
         assert member.account is not None
-        grant = _grant(member.account.index, member.plan.roles, seats_each=1)
+        grant = _grant(member.account.index, member.plan.roles, seats_each=seats)
         await run_errand(
             self._spawner, self.chain, self.home, (grant,), escrow=self.escrow, token=self.token, panel=self.panel
         )

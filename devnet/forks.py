@@ -24,7 +24,15 @@ PROGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "purse": ("devnet.purse", ("mesh.chain.provider", "eth_account", "web3")),
     "mesh": ("mesh.cli.app", ("mesh.cli.daemon", "mesh.chain.provider", "eth_account")),
     "liar": ("devnet.scenarios.hostile.liar", ("mesh.cli.daemon",)),
+    "double": ("devnet.scenarios.hostile.double", ("mesh.cli.daemon",)),
     "noisy": ("devnet.scenarios.hostile.noisy", ("mesh.cli.daemon",)),
+    **dict.fromkeys(
+        ("slanderer", "withholding-slanderer", "ransomer", "mute-liar", "silent-liar"),
+        ("devnet.scenarios.hostile.parties", ("mesh.cli.daemon",)),
+    ),
+    **dict.fromkeys(
+        ("silent-seat", "junk-seat", "split-seats"), ("devnet.scenarios.hostile.benches", ("mesh.cli.daemon",))
+    ),
 }
 """Name of a program -> the module whose ``main`` it is, and what else it will import."""
 _DIE_WITH_PARENT: Final = 1

@@ -22,6 +22,7 @@ NAMES: Final = (
     "no-match",
     "client-vanishes",
     "provider-vanishes",
+    "two-deals-one-slot",
     "rpc-failover",
     "gas-spike",
     "reorg",
@@ -29,6 +30,15 @@ NAMES: Final = (
     "channel-100",
     "stale-voucher-exit",
     "wrong-result",
+    "false-dispute",
+    "output-ransom",
+    "input-withheld-in-dispute",
+    "secret-withheld",
+    "caught-and-silent",
+    "junk-auditor",
+    "mediator-silent",
+    "mediator-junk",
+    "split-verdict-appeal",
 )
 
 

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from devnet.chain.control import view
+from devnet.cluster import SEATS_IN_ALL
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, check
 from protocols.contracts.calls import selector
 from protocols.deals.panel_terms import PANEL_CLASS
+from protocols.disputes.params import LOCK_PRICES
 
-__all__ = ["LIMIT_S", "MEDIATORS", "Books", "court_of", "judged_job", "row_of"]
+__all__ = ["LIMIT_S", "MEDIATORS", "Books", "convicted", "court_of", "judged_job", "row_of", "seat"]
 
 LIMIT_S: Final = 180.0
 """A dispute of a devnet is over in half a minute; this machine may be busy."""
@@ -102,3 +104,69 @@ async def row_of(world: ProcessWorld, client: str, run_id: str) -> dict[str, Any
     phases = [one.name.removeprefix("dispute.") for one in trace if one.name.startswith("dispute.")]
     rows = [one.fields.get("row", "") for one in trace if one.name.startswith("dispute.")]
     return {"phases": phases, "row": next((row for row in reversed(rows) if row), "")}
+
+
+async def seat(cluster: Cluster, program: str) -> None:
+    """Mediators who all run this program, with as many seats as a devnet's have."""
+    world = court_of(cluster)
+    for number in range(MEDIATORS):
+        name = f"mediator-{number + 1}"
+        await world.cluster.add(name, ("mediator",), program=program, seats=-(-SEATS_IN_ALL // MEDIATORS))
+
+
+async def convicted(
+    cluster: Cluster,
+    program: str,
+    *,
+    seats_paid: int,
+    locks_lost: int = 0,
+    appealed: bool = False,
+    checked_again: bool = True,
+) -> dict[str, Any]:
+    """The cheapest provider breaks the rules and loses all of its collateral; what everybody has won or lost.
+
+    ``seats_paid``: seats of the first panel that earn their fee; ``locks_lost``: seats that lose three prices;
+    ``appealed``: seven more earn theirs, from the loser's deposit; ``checked_again``: a third provider has computed it too.
+    """
+    world = court_of(cluster)
+    client = await world.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
+    liar = await world.cluster.add("rogue", ("provider",), program=program, provider={"price_floor": "0.0005"})
+    await world.cluster.meet(len(world.providers))
+    mediators = [one.name for one in world.cluster.mediators]
+    books = await Books.of(world, [client.name, liar.name, *mediators])
+
+    began = world.now()
+    run_id = await world.submit(client.name, judged_job())
+    refused = await world.until(client.name, run_id, lambda one: one.status in ("failed", "done"), LIMIT_S)
+    check((refused.status, refused.code) == ("failed", "rejected"), f"it {refused.status}: {refused.detail}")
+    caught_s = world.now() - began
+    deal = refused.deals[0]
+    check(deal.provider == liar.peer_id, "the cheapest provider did not get the job")
+    check(deal.enforcement == "panel", f"the deal is judged by {deal.enforcement}")
+    await world.until_deal(liar.name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
+    ended = await world.until_deal(client.name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
+    check(len(refused.rechecks) == checked_again, f"{len(refused.rechecks)} re-executions by others")
+    again = sum([int(one.price) for one in refused.rechecks])
+    for one in refused.rechecks:
+        await world.until_deal(client.name, one.deal_id, lambda it: it.final_how == "settled", LIMIT_S)
+
+    price, fee, collateral = int(deal.price), int(deal.seat_fee), int(deal.collateral)
+    appeal = 7 * fee if appealed else 0
+    lost = locks_lost * LOCK_PRICES * price
+    won = await books.require(
+        {client.name: 2 * price - again, liar.name: -collateral - appeal}, seats=seats_paid * fee + appeal - lost
+    )
+    return {
+        "deal_id": deal.deal_id,
+        "slashed_by": ended.final_tx,
+        **await row_of(world, client.name, run_id),
+        "caught_s": round(caught_s, 2),
+        "slashed_s": round(world.now() - began, 2),
+        "won_wei": won,
+        "price_wei": deal.price,
+        "re_execution_wei": str(again),
+        "collateral_wei": deal.collateral,
+        "seat_fee_wei": deal.seat_fee,
+        "locks_lost_wei": str(lost),
+        "burned_wei": str(collateral - 2 * price - seats_paid * fee + lost),
+    }

@@ -13,7 +13,7 @@ from protocols import events as ev
 from protocols.deals.eip712 import Deal, Level, OutcomeCode
 from protocols.deals.inputs import say
 from protocols.deals.salting import root_on_chain
-from protocols.deals.states import DealTerms
+from protocols.deals.states import Claimed, DealTerms, Disputed, Rejected
 from protocols.disputes.duties import Appeals, Duty, ProviderHas, client_duties, poke_due, provider_duties
 from protocols.disputes.file import DEFENDANT, DISPUTER, DisputeFile
 from protocols.disputes.fingerprint import Ending, fingerprint_of, provider_mask
@@ -29,7 +29,8 @@ from protocols.units import DealId, Hash32, Tokens
 __all__ = ["logged", "retracted", "started", "time_moved"]
 
 POLICY: Final = Appeals(answer=True)
-"""What a node puts up seven fees for when nobody says otherwise: to defend a verdict in its favour, not to attack one."""
+"""What a node puts up seven fees for when nobody says otherwise: to defend a verdict in its favour, not to attack one. After a
+split a client does that is `_sure`."""
 
 
 def logged(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
@@ -115,9 +116,20 @@ def _owed(state: NodeState, half: Half, record: Record, env: Env) -> tuple[Duty,
     if state.chain_now > record.until:
         return ()
     if half.role == CLIENT:
-        return client_duties(record, POLICY)
+        return client_duties(record, replace(POLICY, split=_sure(half)))
     has = _provider_has(half, record, env)
     return provider_duties(record, has) if has else ()
+
+
+def _sure(half: Half) -> bool:
+    """Whether two re-executions by different owners stand behind this client: then seven others will find what they found."""
+    match half.state:
+        case Disputed(was=Rejected(confirmed=confirmed)):
+            return confirmed
+        case Disputed(was=Claimed(rejected=why, withheld=withheld)):
+            return bool(why) and not withheld
+        case _:
+            return False
 
 
 def _provider_has(half: Half, record: Record, env: Env) -> ProviderHas | None:

@@ -16,7 +16,7 @@ from mesh.runner import JobRunner
 from protocols.deals.states import LocalResult
 from protocols.units import DealId
 
-__all__ = ["FALSE_LINE", "LyingRunner", "main"]
+__all__ = ["FALSE_LINE", "LyingRunner", "lie", "main"]
 
 FALSE_LINE: Final = b"pi ~ 3.2\n"
 
@@ -34,7 +34,12 @@ def _falsify(file: Path) -> None:
         out.write(FALSE_LINE)
 
 
+def lie() -> None:
+    """From now on nodes of this process are built with a runner that lies."""
+    vars(mesh.node)["JobRunner"] = LyingRunner
+
+
 def main() -> None:
     """`mesh`, built with a runner that lies."""
-    vars(mesh.node)["JobRunner"] = LyingRunner
+    lie()
     mesh_main()

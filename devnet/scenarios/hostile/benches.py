@@ -1,0 +1,64 @@
+"""What do mediators look like that do not work? The shipped node, but at certain places of the first panel.
+
+The draw cannot be chosen, so every mediator of such a network runs the same program, and the place in the panel decides who
+breaks the rules: exactly as many seats as the scenario wants. The second panel, on appeal, is honest.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from mesh.cli.app import main as mesh_main
+from protocols.disputes.draw import commitment_of
+from protocols.disputes.duties import Duty, SeatHas
+from protocols.disputes.record import Place, Record
+from protocols.handlers import seats
+from protocols.hashing import keccak256
+from protocols.mediation.case import Case
+from protocols.state import NodeState
+
+__all__ = ["main"]
+
+_ALL: Final = (1 << 11) - 1
+"""A mask that claims to match everybody."""
+
+
+def _silent(record: Record, *given: Any) -> tuple[Duty, ...]:
+    """The seat at the first place accepts, and is never heard of again."""
+    idle = f":{0}:{0}:"
+    found = _DUTIES(record, *given)
+    return tuple(one for one in found if idle not in one.name or one.name.startswith("drawn:"))
+
+
+def _junk_at(*positions: int) -> Callable[..., SeatHas]:
+    """Seats at these places vote without having worked, and say that they match everybody."""
+
+    def has(state: NodeState, record: Record, place: Place, case: Case | None, env: Any) -> SeatHas:
+        real = _HAS(state, record, place, case, env)
+        guilty = record.round == 0 and record.places.index(place) in positions
+        if not guilty or real.fingerprint is None or real.salt is None:
+            return real
+        mark = keccak256(b"junk", real.fingerprint)
+        commitment = commitment_of(record.deal_id, record.round, place.seat, mark, real.salt)
+        mask = None if real.mask is None else _ALL
+        return replace(real, fingerprint=mark, commitment=commitment, mask=mask)
+
+    return has
+
+
+_DUTIES: Final[Callable[..., tuple[Duty, ...]]] = vars(seats)["seat_duties"]
+_HAS: Final[Callable[..., SeatHas]] = vars(seats)["_has"]
+_HABITS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
+    "silent-seat": ("seat_duties", _silent),
+    "junk-seat": ("_has", _junk_at(0)),
+    "split-seats": ("_has", _junk_at(0, 1)),
+}
+
+
+def main() -> None:
+    """`mesh` with the habit that the program is called after."""
+    name, habit = _HABITS[sys.argv[0]]
+    vars(seats)[name] = habit
+    mesh_main()

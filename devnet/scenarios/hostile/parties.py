@@ -1,0 +1,84 @@
+"""What do clients and providers look like that break the rules of a dispute? The shipped node, but for one habit.
+
+As a program (`main`) each takes what `mesh` takes; its name says which habit it has.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import mesh.cases
+import mesh.effects
+from devnet.scenarios.hostile import liar
+from mesh.cli.app import main as mesh_main
+from protocols import effects as fx
+from protocols.deals import checking, provider
+from protocols.deals.inputs import Ctx, Step, say
+from protocols.deals.states import Accepted, Checking, Delivered, Rejected, Resulted
+from protocols.disputes.duties import Duty, ProviderHas
+from protocols.disputes.record import Record
+from protocols.handlers import cases, disputes
+from protocols.units import Hash32
+from protocols.verify.audits import Concluded
+
+__all__ = ["main"]
+
+
+def _slanderer() -> None:
+    """A client that calls every result wrong, whatever its checks have found."""
+
+    def refuse(state: Checking, end: Concluded, ctx: Ctx) -> Step:
+        return checking.reject(state, "wrong-result", "it is not what this client likes to see", ctx, confirmed=True)
+
+    vars(checking)["_concluded"] = refuse
+
+
+def _withholding_slanderer() -> None:
+    """And it tells the seats nothing, so that they should find the inputs unavailable."""
+    _slanderer()
+    vars(cases)["_file"] = lambda *_: None
+    _serve_nothing()
+
+
+def _ransomer() -> None:
+    """A provider that signs its result, and keeps the bytes."""
+    _serve_nothing()
+
+
+def _serve_nothing() -> None:
+    mesh.effects.AT_ONCE[fx.ServeBlobs] = lambda *_: None
+    vars(mesh.cases)["roots_for"] = lambda *_: ()
+
+
+def _mute_liar() -> None:
+    """A provider that lies, and does not show its secret when that is disputed."""
+    liar.lie()
+    duties: Callable[[Record, ProviderHas], tuple[Duty, ...]] = vars(disputes)["provider_duties"]
+    vars(disputes)["provider_duties"] = lambda *given: tuple(one for one in duties(*given) if one.name != "secret")
+
+
+def _silent_liar() -> None:
+    """A provider that lies, and when it is caught never claims."""
+    liar.lie()
+
+    def nothing(
+        state: Resulted | Delivered | Checking | Rejected | Accepted, ctx: Ctx, attempt: Hash32 | None = None
+    ) -> fx.Effect:
+        return say(state.terms, "deal.not_claimed")
+
+    vars(provider)["claim_now"] = nothing
+
+
+_HABITS: Final[dict[str, Callable[[], Any]]] = {
+    "slanderer": _slanderer,
+    "withholding-slanderer": _withholding_slanderer,
+    "ransomer": _ransomer,
+    "mute-liar": _mute_liar,
+    "silent-liar": _silent_liar,
+}
+
+
+def main() -> None:
+    """`mesh` with the habit that the program is called after."""
+    _HABITS[sys.argv[0]]()
+    mesh_main()

@@ -1,0 +1,148 @@
+"""What if the same money is promised to two providers, or one slot to three clients? Nobody pays for what it did not get."""
+
+from typing import Any, Final
+
+import trio
+
+from devnet.books import Books, balance_figures, check_conserved, read_books
+from devnet.members import Member
+from devnet.process_world import ProcessWorld
+from devnet.scenario import Cluster, JobChoice, Scenario, check, settled
+from devnet.steps import LIMIT_S, real
+from mesh.api.types import DealInfo, RunInfo
+
+__all__ = ["SCENARIO"]
+
+SETS: Final = ("limits.wall=30s", "settlement=commit")
+COMMIT_S: Final = 40
+"""Longer than the devnet leaves a signed deal to be committed."""
+LOOKS_S: Final = 3
+"""How long the client that is turned away goes on looking: less than the first one's job runs."""
+MILLIONS: Final = 1_000
+CLIENTS: Final = 3
+PLACES: Final = 2
+"""One slot, and one job that may wait for it."""
+
+
+async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
+    """First two providers and one promise, then three clients and one slot; who has what in the end?"""
+    world = real(cluster)
+    before = await read_books(world.cluster)
+    promised = await _one_promise(world)
+    held = await _one_slot(world)
+    after = await read_books(world.cluster)
+    check_conserved(before, after)
+    return {"one_promise": promised, "one_slot": held, "balances": balance_figures(before, after)}
+
+
+async def _one_promise(world: ProcessWorld) -> dict[str, Any]:
+    """A client signs two deals of one run nonce and index; both providers pull the inputs, and both post the commitment."""
+    double = await world.cluster.add("double", ("client",), program="double")
+    await world.cluster.meet(len(world.providers))
+    before = await read_books(world.cluster)
+    run_id = await world.submit(double.name, JobChoice(millions=50, sets=SETS, audit="0"))
+    done = await world.until(double.name, run_id, lambda one: any(d.final_how == "settled" for d in one.deals), LIMIT_S)
+    check(len(done.deals) == 2, f"the client signed {len(done.deals)} deals")
+    good = next(one for one in done.deals if one.final_how == "settled")
+    void = next(one for one in done.deals if one.deal_id != good.deal_id)
+    refused = await _ended(world, void)
+    paid = await _ended(world, good)
+    check(refused.phase == "abandoned", f"the other provider's deal is {refused.phase}")
+    await world.pass_time(COMMIT_S)
+    await world.until_deal(double.name, void.deal_id, lambda one: one.phase == "abandoned", LIMIT_S)
+    after = await read_books(world.cluster)
+    loser, winner = _name(world, void), _name(world, good)
+    _check_paid(before, after, double.name, winner, int(good.price))
+    check(_tokens(after, loser) == _tokens(before, loser), "the provider that came second lost tokens")
+    await double.stop()
+    return {
+        "deals": [good.deal_id, void.deal_id],
+        "settled_in": paid.final_tx,
+        "the_second_was_told": refused.detail,
+        "the_second_paid_for_gas_wei": str(before[loser].gas - after[loser].gas),
+        "price_wei": good.price,
+    }
+
+
+async def _one_slot(world: ProcessWorld) -> dict[str, Any]:
+    """Three clients want one provider in the same moment: it has one slot, and one place to wait for it."""
+    one = await world.cluster.add("provider-3", ("provider",), slots=1)
+    await world.cluster.meet(len(world.providers))
+    before = await read_books(world.cluster)
+    ended = await _all_want(world, one)
+    got = {client: run.deals[-1] for client, run in ended.items() if settled(run)}
+    away = [client for client in ended if client not in got]
+    check(len(got) == PLACES, f"{len(got)} of {len(ended)} clients got it: {[_told(run) for run in ended.values()]}")
+    for deal in got.values():
+        await world.until_deal(one.name, deal.deal_id, lambda half: half.final_how == "settled", LIMIT_S)
+    after = await read_books(world.cluster)
+    for client, deal in got.items():
+        check(before[client].free - after[client].free == int(deal.price), f"{client} did not pay its price")
+    prices = sum(int(deal.price) for deal in got.values())
+    earned = after[one.name].free - before[one.name].free
+    check(earned == prices - prices // 100, f"the provider earned {earned} wei of {prices}")
+    for client in away:
+        check(not ended[client].deals, f"{client} was turned away and had signed a deal")
+        check(before[client] == after[client], f"{client} was turned away and paid")
+    words = [seen.detail for client in away for seen in ended[client].candidates if seen.code == "busy"]
+    check(bool(words), f"nobody told it that the slot is taken: {[_told(ended[client]) for client in away]}")
+    await one.stop()
+    return {
+        "deals": [deal.deal_id for deal in got.values()],
+        "prices_wei": str(prices),
+        "turned_away": away,
+        "it_was_told": words[-1],
+    }
+
+
+async def _all_want(world: ProcessWorld, one: Member) -> dict[str, RunInfo]:
+    """Every client's run, once it is over."""
+    runs: dict[str, str] = {}
+    sets = (*SETS, f"market.target={one.peer_id}", f"deadline={LOOKS_S}s")
+
+    async def want(client: str) -> None:
+        runs[client] = await world.submit(client, JobChoice(millions=MILLIONS, sets=sets, audit="0"))
+
+    async with trio.open_nursery() as nursery:
+        for client in (f"client-{number + 1}" for number in range(CLIENTS)):
+            nursery.start_soon(want, client)
+    return {
+        client: await world.until(client, run_id, lambda run: settled(run) or run.status == "failed", LIMIT_S)
+        for client, run_id in runs.items()
+    }
+
+
+async def _ended(world: ProcessWorld, deal: DealInfo) -> DealInfo:
+    """The deal as its provider has it, once it is over there."""
+    over = ("settled", "expired", "abandoned")
+    return await world.until_deal(_name(world, deal), deal.deal_id, lambda one: one.phase in over, LIMIT_S)
+
+
+def _name(world: ProcessWorld, deal: DealInfo) -> str:
+    found: Member = next(one for one in world.cluster.providers if one.peer_id == deal.provider)
+    return found.name
+
+
+def _tokens(books: Books, name: str) -> tuple[int, int]:
+    return books[name].free, books[name].stake
+
+
+def _check_paid(before: Books, after: Books, client: str, provider: str, price: int) -> None:
+    spent, earned = before[client].free - after[client].free, after[provider].free - before[provider].free
+    check(spent == price, f"{client} is {spent} wei lighter, the price is {price}")
+    check(earned == price - price // 100, f"{provider} earned {earned} wei of {price}, one percent is burned")
+    check(after[provider].stake == before[provider].stake, f"the collateral of {provider} did not come back whole")
+
+
+def _told(run: RunInfo) -> str:
+    return f"{run.status} {run.code} {run.detail}"
+
+
+SCENARIO = Scenario(
+    name="two-deals-one-slot",
+    about="one promise to two providers, then one slot for three clients: who comes too late loses nothing but gas",
+    script=run,
+    providers=2,
+    clients=CLIENTS,
+    worlds=("processes",),
+)
