@@ -2,6 +2,7 @@
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,8 +13,19 @@ from hypothesis import strategies as st
 from mesh.exec.executor import Limits, OutcomeState, Stream, ignore_log
 from mesh.exec.wasm.client import Child
 from mesh.exec.wasm.executor import believable
-from mesh.exec.wasm.verdicts import ChildLied, JobResult
-from mesh.exec.wasm.wire import FRAME_HEADER, MAX_FRAME_BYTES, FrameType
+from mesh.exec.wasm.verdicts import ChildLied, CompileResult, JobResult, SandboxReport
+from mesh.exec.wasm.wire import (
+    FRAME_HEADER,
+    MAX_FRAME_BYTES,
+    START,
+    FrameType,
+    RunSpec,
+    pack_check,
+    pack_compiled,
+    pack_result,
+    pack_start,
+    unpack_start,
+)
 from mesh.exec.wasm.work_dir import LogFiles
 
 LIMITS = Limits(wall_ms=1, fuel=100, memory_mib=1, disk_mib=0, stdout_bytes=10, max_files=0)
@@ -54,6 +66,56 @@ async def test_any_bytes_are_frames_or_a_lie(said: bytes) -> None:
     except ChildLied:
         return
     assert said.startswith(b"".join(FRAME_HEADER.pack(kind, len(data)) + data for kind, data in frames))
+
+
+@given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
+def test_any_payload_is_read_or_a_lie(payload: bytes) -> None:
+    for kind in (JobResult, SandboxReport, CompileResult):
+        with suppress(ChildLied):
+            assert isinstance(kind.read(payload), kind)
+
+
+def test_what_our_children_say_is_read_as_it_was_meant() -> None:
+    packed = pack_result(1, -3, 7, 65_536, (True, False), "über", artifact_refused=True)
+    assert JobResult.read(packed) == JobResult(
+        state=1,
+        exit_code=-3,
+        fuel=7,
+        memory_bytes=65_536,
+        stdout_truncated=True,
+        stderr_truncated=False,
+        artifact_refused=True,
+        detail="über",
+    )
+    assert CompileResult.read(pack_compiled("no_entry", "why")) == CompileResult("no_entry", "why")
+    leaks = ("read a file", "fork")
+    assert SandboxReport.read(pack_check(6, True, 65534, leaks)) == SandboxReport(
+        landlock_abi=6, seccomp=True, uid=65534, leaks=leaks
+    )
+    with pytest.raises(ChildLied):
+        JobResult.read(packed[:10])
+
+
+def test_a_start_arrives_as_it_was_sent() -> None:
+    sent = RunSpec(
+        wall_ms=1 << 40,
+        argv=("a", "", "ü"),
+        env=(("K", "v"),),
+        seed=b"\0\1",
+        epoch_s=1 << 32,
+        inputs=(("/in", True),),
+        outputs=(("/out", 1 << 40, 3),),
+        fuel=(1 << 63) - 1,
+        memory_bytes=1 << 32,
+        disk_bytes=0,
+        max_files=0,
+        stdout_bytes=1,
+    )
+    packed = pack_start(sent)
+    assert START.unpack_from(packed) == (RunSpec.KIND, sent.wall_ms)
+    got = unpack_start(packed)
+    assert isinstance(got, RunSpec)
+    assert [getattr(got, name) for name in RunSpec.__slots__] == [getattr(sent, name) for name in RunSpec.__slots__]
 
 
 HONEST = JobResult(

@@ -26,7 +26,6 @@ HEAVY = {
     "collections",
     "contextlib",
     "socket",
-    "mesh.exec.wasm.compile_child",
 }
 """The first two also do work of their own in every forked child."""
 

@@ -129,7 +129,7 @@ class ArtifactCache:
 
             def take(kind: int, payload: bytes) -> None:
                 if kind == FrameType.RESULT:
-                    answers.append(msgspec.msgpack.decode(payload, type=CompileResult))
+                    answers.append(CompileResult.read(payload))
                 elif kind == FrameType.ERROR:
                     errors.append(payload.decode(errors="replace"))
 

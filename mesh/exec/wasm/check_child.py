@@ -2,16 +2,17 @@
 
 import ctypes
 import os
-import signal
-import socket
-from collections.abc import Callable
+from _socket import socket
 
+from mesh.exec.wasm.lean import Callable, Final
 from mesh.exec.wasm.report import Reporter
 from mesh.exec.wasm.sandbox import Confinement, confine
-from mesh.exec.wasm.verdicts import SandboxReport
-from mesh.exec.wasm.wire import FrameType
+from mesh.exec.wasm.wire import FrameType, pack_check
 
 __all__ = ["check_sandbox"]
+
+_SIGCONT: Final = 18
+"""It would do nothing to a process that runs."""
 
 
 def check_sandbox(report_fd: int, parent_pid: int) -> None:
@@ -26,15 +27,14 @@ def check_sandbox(report_fd: int, parent_pid: int) -> None:
         ]
     if seccomp:
         attempts += [
-            ("open a socket", lambda: socket.socket()),
+            ("open a socket", lambda: socket()),
             ("start a process", _fork),
             ("become another program", _exec),
-            ("signal its parent", lambda: os.kill(parent_pid, signal.SIGCONT)),
+            ("signal its parent", lambda: os.kill(parent_pid, _SIGCONT)),
             ("trace another process", _trace),
         ]
     leaks = tuple(name for name, attempt in attempts if _succeeds(attempt))
-    report = SandboxReport(landlock_abi=abi, seccomp=seccomp, uid=uid, leaks=leaks, detail="")
-    Reporter(report_fd).send(FrameType.RESULT, report.pack())
+    Reporter(report_fd).send(FrameType.RESULT, pack_check(abi, seccomp, uid, leaks))
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

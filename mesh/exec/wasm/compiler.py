@@ -1,12 +1,12 @@
-"""What does compiling need of wasmtime's C API?  Loaded by the child that compiles, never by the zygote."""
+"""What does compiling need of wasmtime's C API?  Called by the child that compiles alone."""
 
 import ctypes
 from ctypes import c_char_p, c_size_t, c_uint8, c_void_p
-from typing import Final, NamedTuple
 
 from mesh.exec.wasm.capi import EXTERN_FUNC, Vector, bind, bytes_of, refuse
+from mesh.exec.wasm.lean import Final
 
-__all__ = ["Export", "check_linkable", "compile_bytes", "exports", "imports", "serialize", "text_to_binary"]
+__all__ = ["check_linkable", "compile_bytes", "exports", "imports", "serialize", "text_to_binary"]
 
 _wat2wasm: Final = bind("wasmtime_wat2wasm", c_void_p, c_char_p, c_size_t, c_void_p)
 _module_new: Final = bind("wasmtime_module_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
@@ -22,14 +22,6 @@ _as_function: Final = bind("wasm_externtype_as_functype_const", c_void_p, c_void
 _params: Final = bind("wasm_functype_params", c_void_p, c_void_p)
 _results: Final = bind("wasm_functype_results", c_void_p, c_void_p)
 _instantiate_pre: Final = bind("wasmtime_linker_instantiate_pre", c_void_p, c_void_p, c_void_p, c_void_p)
-
-
-class Export(NamedTuple):
-    """The kind of an export (``EXTERN_FUNC``, ...) and, of a function, how many values go in and out."""
-
-    kind: int
-    params: int
-    results: int
 
 
 def text_to_binary(text: bytes) -> bytes:
@@ -62,8 +54,8 @@ def imports(module: int) -> list[tuple[str, str]]:
     return [(_text(_import_module(item)), _text(_import_name(item))) for item in _items(found)]
 
 
-def exports(module: int) -> dict[str, Export]:
-    """What it exports, by name."""
+def exports(module: int) -> dict[str, tuple[int, int, int]]:
+    """What it exports, by name: the kind (``EXTERN_FUNC``, ...) and, of a function, how many values go in and out."""
     found = Vector()
     _module_exports(module, ctypes.byref(found))
     return {_text(_export_name(item)): _export(_export_type(item)) for item in _items(found)}
@@ -85,12 +77,12 @@ def serialize(module: int) -> memoryview:
     return memoryview((ctypes.c_char * artifact.size).from_address(artifact.data)).cast("B")
 
 
-def _export(kind: int) -> Export:
+def _export(kind: int) -> tuple[int, int, int]:
     number = int(_kind(kind))
     if number != EXTERN_FUNC:
-        return Export(number, 0, 0)
+        return number, 0, 0
     function = _as_function(kind)
-    return Export(number, *(Vector.from_address(part(function)).size for part in (_params, _results)))
+    return number, Vector.from_address(_params(function)).size, Vector.from_address(_results(function)).size
 
 
 def _items(found: Vector) -> list[int]:

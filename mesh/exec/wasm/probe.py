@@ -22,7 +22,7 @@ from mesh.exec.executor import (
 )
 from mesh.exec.wasm.artifacts import ArtifactCache, Launcher
 from mesh.exec.wasm.pin import DETERMINISM, check_installed
-from mesh.exec.wasm.verdicts import SandboxReport
+from mesh.exec.wasm.verdicts import ChildLied, SandboxReport
 from mesh.exec.wasm.wire import CheckSpec, FrameType
 
 __all__ = ["Runner", "probe"]
@@ -151,12 +151,14 @@ async def _sandbox(launch: Launcher) -> tuple[SelfTest, IsolationLevel, str]:
 
     def take(kind: int, payload: bytes) -> None:
         if kind == FrameType.RESULT:
-            reports.append(msgspec.msgpack.decode(payload, type=SandboxReport))
+            reports.append(SandboxReport.read(payload))
         else:
             errors.append(payload.decode(errors="replace"))
 
     try:
         await child.frames(take)
+    except ChildLied as lie:
+        errors.append(str(lie))
     finally:
         await child.close()
     if not reports:

@@ -6,6 +6,7 @@ before a fork and shared by all children. Otherwise each of them changes it agai
 
 import os
 
+from mesh.exec.wasm import compiler
 from mesh.exec.wasm.guest import Guest
 from mesh.exec.wasm.job_child import execute
 from mesh.exec.wasm.lean import Final
@@ -75,8 +76,6 @@ def _compiled(engine: int) -> bytes:
     pid = os.fork()
     if pid == 0:
         try:
-            from mesh.exec.wasm import compiler
-
             module = compiler.compile_bytes(engine, compiler.text_to_binary(_PLAY))
             os.write(theirs, compiler.serialize(module))
         finally:

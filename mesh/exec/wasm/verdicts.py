@@ -1,13 +1,20 @@
 """What did a child and the zygote say about a run?  Read by the node; a child's words may be a stranger's."""
 
 import struct
+from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from mesh.exec.wasm.wire import ENDED, RESULT
 
 __all__ = ["ChildLied", "CompileResult", "Ended", "JobResult", "SandboxReport"]
+
+
+_MAX_CODE: Final = 40
+"""Characters of a refusal's code: ours are shorter."""
+
+_MAX_DETAIL: Final = 500
+"""Characters of a child's text that are kept."""
 
 
 class ChildLied(Exception):
@@ -77,9 +84,11 @@ class CompileResult(Struct, frozen=True):
     code: str
     detail: str
 
-    def pack(self) -> bytes:
-        """For the report pipe; the node decodes it by its type."""
-        return msgspec.msgpack.encode(self)
+    @classmethod
+    def read(cls, payload: bytes) -> "CompileResult":
+        """What ``pack_compiled`` packed."""
+        code, _, detail = payload.decode(errors="replace").partition("\0")
+        return cls(code[:_MAX_CODE], detail[:_MAX_DETAIL])
 
 
 class SandboxReport(Struct, frozen=True, kw_only=True):
@@ -89,8 +98,16 @@ class SandboxReport(Struct, frozen=True, kw_only=True):
     seccomp: bool
     uid: int
     leaks: tuple[str, ...]
-    detail: str
 
-    def pack(self) -> bytes:
-        """For the report pipe; the node decodes it by its type."""
-        return msgspec.msgpack.encode(self)
+    @classmethod
+    def read(cls, payload: bytes) -> "SandboxReport":
+        """What ``pack_check`` packed.
+
+        Raises:
+            ChildLied: it is something else.
+        """
+        try:
+            landlock_abi, seccomp, uid, *leaks = payload.decode().split("\0")
+            return cls(landlock_abi=int(landlock_abi), seccomp=seccomp == "1", uid=int(uid), leaks=tuple(leaks))
+        except ValueError as error:
+            raise ChildLied(f"a report that is none: {error}") from None

@@ -33,6 +33,8 @@ __all__ = [
     "FrameType",
     "RunSpec",
     "Start",
+    "pack_check",
+    "pack_compiled",
     "pack_ended",
     "pack_result",
     "pack_start",
@@ -188,6 +190,16 @@ def pack_ended(
 ) -> bytes:
     """A child is dead and reaped: the zygote's one word about it."""
     return ENDED.pack(status, reason, wall_ms, cpu_ms, max_rss_bytes) + detail.encode(errors="replace")
+
+
+def pack_compiled(code: str, detail: str) -> bytes:
+    """How compiling ended: a code of ``JobRefused``, or none, and a text."""
+    return f"{code}\0{detail}".encode(errors="replace")
+
+
+def pack_check(landlock_abi: int, seccomp: bool, uid: int, leaks: tuple[str, ...]) -> bytes:
+    """What the sandbox check saw; see ``SandboxReport``."""
+    return "\0".join((str(landlock_abi), str(int(seccomp)), str(uid), *leaks)).encode()
 
 
 def pack_result(

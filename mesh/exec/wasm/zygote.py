@@ -22,6 +22,8 @@ from _socket import (  # without `selectors` and `enum`
 )
 from struct import Struct
 
+from mesh.exec.wasm.check_child import check_sandbox
+from mesh.exec.wasm.compile_child import compile_module
 from mesh.exec.wasm.engine import build_engine
 from mesh.exec.wasm.guest import Guest
 from mesh.exec.wasm.job_child import run_job
@@ -261,17 +263,12 @@ class Zygote:
             os._exit(code)
 
     def _serve_start(self, spec: Start, report_fd: int, fds: list[int], guest: Guest) -> None:
-        """What a job does not need is loaded here, before anything is closed: otherwise every fork would pay for it."""
         match spec:
             case RunSpec():
                 run_job(spec, fds, report_fd, guest, self._preview, self._pid)
             case CompileSpec():
-                from mesh.exec.wasm.compile_child import compile_module
-
                 compile_module(spec, fds, report_fd, self._engine, self._preview, self._pid)
             case CheckSpec():
-                from mesh.exec.wasm.check_child import check_sandbox
-
                 check_sandbox(report_fd, self._pid)
 
 
