@@ -53,7 +53,7 @@ def retracted(state: NodeState, event: ev.DisputeRetracted, env: Env) -> list[Ef
     left = file.retracted(event.tx, event.index)
     if left is file:
         return []
-    return _follow(state, half, left, env) if half is not None else seats.follow(state, left, env)
+    return _follow(state, half, left, env) if half is not None else seats.retracted(state, left, env)
 
 
 def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:
@@ -101,9 +101,12 @@ def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[E
 
 
 def _told(terms: DealTerms, before: Record | None, now: Record | None) -> list[Effect]:
-    """A new phase: somebody has poked, or nobody need. Once it is over nothing is called any more."""
-    if now is None or (before is not None and (before.phase, before.round) == (now.phase, now.round)):
+    """A new phase, or the same anew for other seats: somebody has poked, or nobody need. Once it is over nothing is called
+    any more."""
+    if now is None:
         return []
+    if before is not None and (before.phase, before.round) == (now.phase, now.round):
+        return [DropEffects(prefix=f"poke:{terms.deal_id.hex()}")] if before.until != now.until else []
     note = say(terms, "dispute." + now.phase.name.lower(), until=str(now.until), row=now.row.name if now.row else "")
     kinds = ("poke", "panel") if now.over else ("poke",)
     return [*(DropEffects(prefix=f"{kind}:{terms.deal_id.hex()}") for kind in kinds), note]

@@ -60,6 +60,7 @@ __all__ = [
     "heard",
     "notice_heard",
     "resumed",
+    "retracted",
     "told",
     "tx_failed",
     "work",
@@ -117,6 +118,11 @@ def resumed(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
     if case is not None and case.inputs_here and key in state.open_disputes:
         cases.announce(state, key)
     return effects
+
+
+def retracted(state: NodeState, left: DisputeFile, env: Env) -> list[Effect]:
+    """A reorganisation took a log: calls that are on their way are replaced by those that are owed now."""
+    return [DropEffects(prefix=f"panel:{left.deal_id.hex()}"), *follow(state, left, env)]
 
 
 def work(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
@@ -320,11 +326,11 @@ def _has(state: NodeState, record: Record, place: Place, case: Case | None, env:
 
 
 def _told(file: DisputeFile, before: Record | None, now: Record) -> list[Effect]:
-    """A new phase: somebody has poked, or nobody need."""
+    """A new phase, or the same anew for other seats: somebody has poked, or nobody need."""
+    drop = DropEffects(prefix=f"poke:{file.deal_id.hex()}")
     if before is not None and (before.phase, before.round) == (now.phase, now.round):
-        return []
-    note = _say(file.deal_id, "seat." + now.phase.name.lower(), until=str(now.until), round=str(now.round))
-    return [DropEffects(prefix=f"poke:{file.deal_id.hex()}"), note]
+        return [drop] if before.until != now.until else []
+    return [drop, _say(file.deal_id, "seat." + now.phase.name.lower(), until=str(now.until), round=str(now.round))]
 
 
 def tx_failed(state: NodeState, event: ev.TxFailed) -> list[Effect]:

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from mesh.api.client import RemoteApi, open_remote
+from mesh.api.mediation import CaseInfo, MediatorInfo, SeatInfo, SeatsInfo
 from mesh.api.server import serve_api
 from mesh.api.types import (
     Added,
@@ -148,6 +149,22 @@ SUBMISSION = Submission(
     target="p",
     run_nonce=2**63,
 )
+SEATS = SeatsInfo(
+    seats=(SeatInfo(seat_class=1, number=7, bond=WEI, locked="3", joined_at=5, out_at=0),),
+    account="9",
+    free=WEI,
+    seat_bond=WEI,
+    seat_age_s=86_400,
+    resign_s=1,
+    work=MediatorInfo(
+        cases=(CaseInfo(deal_id=ID, phase="drawn", until=9, round=1, places=2, fee=WEI, step="executes"),),
+        paid=3,
+        fees=WEI,
+        lost=1,
+        burned="3",
+    ),
+    symbol="MESH",
+)
 SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     "status": ({}, STATUS),
     "add": ({"path": Path("/a b/ü")}, Added(cid="bafy", size=0)),
@@ -193,6 +210,9 @@ SAMPLES: dict[str, tuple[dict[str, Any], Any]] = {
     ),
     "channel": ({"verb": "fund", "peer": ID, "amount": WEI}, None),
     "unstake": ({"amount": "1"}, TxInfo(tx=ID, block=3, gas_used=50_000, fee_wei="7")),
+    "seats": ({}, SEATS),
+    "join_seats": ({"count": 2, "seat_class": 1}, (TxInfo(tx=ID, block=3, gas_used=90_000, fee_wei="7"),)),
+    "leave_seats": ({"seat_class": 1, "numbers": (0, 7)}, ()),
     "block": ({"peer": "16Uiu2HAm", "blocked": True}, None),
     "drain": ({"draining": True}, None),
     "stop": ({}, None),
