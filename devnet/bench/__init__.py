@@ -16,6 +16,7 @@ BENCHES: Final[dict[str, str]] = {
     "store": "durable appends, restart",
     "transfer": "content ids, block verification, pulls",
     "beacon": "checking a round of randomness, and how long the loop stands still for it",
+    "gas": "deals, channels and disputes on a local chain, beside the predecessor's",
     "sim": "deal events and gossip deliveries per CPU second, rounds per deal",
 }
 
