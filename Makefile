@@ -12,7 +12,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 # `make test TESTS=tests/net` runs a part; ARGS goes to the command as it stands.
 TESTS ?= tests
 # What `make anvil` plays: the quick ones of those that lean on the chain.
-ANVIL_SCENARIOS ?= client-vanishes provider-vanishes time-bomb-job gas-spike reorg
+ANVIL_SCENARIOS ?= client-vanishes provider-vanishes two-deals-one-slot gas-spike reorg
 ARGS ?=
 
 # From which commit a source counts as changed: where this branch left the main one, or the last commit.

@@ -13,12 +13,12 @@ from mesh.api.types import DealInfo, RunInfo
 
 __all__ = ["SCENARIO"]
 
-SETS: Final = ("limits.wall=30s", "settlement=commit")
+SETS: Final = ("limits.wall=90s", "limits.fuel=100e9", "settlement=commit")
 COMMIT_S: Final = 40
 """Longer than the devnet leaves a signed deal to be committed."""
 LOOKS_S: Final = 3
 """How long the client that is turned away goes on looking: less than the first one's job runs."""
-MILLIONS: Final = 1_000
+MILLIONS: Final = 800
 CLIENTS: Final = 3
 PLACES: Final = 2
 """One slot, and one job that may wait for it."""
@@ -27,18 +27,18 @@ PLACES: Final = 2
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """First two providers and one promise, then three clients and one slot; who has what in the end?"""
     world = real(cluster)
+    double = await world.cluster.add("double", ("client",), program="double")
+    await world.cluster.meet(len(world.providers))
     before = await read_books(world.cluster)
-    promised = await _one_promise(world)
-    held = await _one_slot(world)
+    promised = await _one_promise(world, double)
+    held = await _one_slot(world, world.cluster.providers[0])
     after = await read_books(world.cluster)
     check_conserved(before, after)
     return {"one_promise": promised, "one_slot": held, "balances": balance_figures(before, after)}
 
 
-async def _one_promise(world: ProcessWorld) -> dict[str, Any]:
+async def _one_promise(world: ProcessWorld, double: Member) -> dict[str, Any]:
     """A client signs two deals of one run nonce and index; both providers pull the inputs, and both post the commitment."""
-    double = await world.cluster.add("double", ("client",), program="double")
-    await world.cluster.meet(len(world.providers))
     before = await read_books(world.cluster)
     run_id = await world.submit(double.name, JobChoice(millions=50, sets=SETS, audit="0"))
     done = await world.until(double.name, run_id, lambda one: any(d.final_how == "settled" for d in one.deals), LIMIT_S)
@@ -54,7 +54,6 @@ async def _one_promise(world: ProcessWorld) -> dict[str, Any]:
     loser, winner = _name(world, void), _name(world, good)
     _check_paid(before, after, double.name, winner, int(good.price))
     check(_tokens(after, loser) == _tokens(before, loser), "the provider that came second lost tokens")
-    await double.stop()
     return {
         "deals": [good.deal_id, void.deal_id],
         "settled_in": paid.final_tx,
@@ -64,10 +63,8 @@ async def _one_promise(world: ProcessWorld) -> dict[str, Any]:
     }
 
 
-async def _one_slot(world: ProcessWorld) -> dict[str, Any]:
+async def _one_slot(world: ProcessWorld, one: Member) -> dict[str, Any]:
     """Three clients want one provider in the same moment: it has one slot, and one place to wait for it."""
-    one = await world.cluster.add("provider-3", ("provider",), slots=1)
-    await world.cluster.meet(len(world.providers))
     before = await read_books(world.cluster)
     ended = await _all_want(world, one)
     got = {client: run.deals[-1] for client, run in ended.items() if settled(run)}
@@ -77,7 +74,8 @@ async def _one_slot(world: ProcessWorld) -> dict[str, Any]:
         await world.until_deal(one.name, deal.deal_id, lambda half: half.final_how == "settled", LIMIT_S)
     after = await read_books(world.cluster)
     for client, deal in got.items():
-        check(before[client].free - after[client].free == int(deal.price), f"{client} did not pay its price")
+        spent = before[client].free - after[client].free
+        check(spent == int(deal.price), f"{client} is {spent} wei lighter, the price is {deal.price}")
     prices = sum(int(deal.price) for deal in got.values())
     earned = after[one.name].free - before[one.name].free
     check(earned == prices - prices // 100, f"the provider earned {earned} wei of {prices}")
@@ -86,7 +84,6 @@ async def _one_slot(world: ProcessWorld) -> dict[str, Any]:
         check(before[client] == after[client], f"{client} was turned away and paid")
     words = [seen.detail for client in away for seen in ended[client].candidates if seen.code == "busy"]
     check(bool(words), f"nobody told it that the slot is taken: {[_told(ended[client]) for client in away]}")
-    await one.stop()
     return {
         "deals": [deal.deal_id for deal in got.values()],
         "prices_wei": str(prices),

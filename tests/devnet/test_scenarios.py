@@ -27,6 +27,7 @@ PROMISED = {
     "reorg",
     "time-bomb-job",
     "rpc-failover",
+    "two-deals-one-slot",
 }
 
 
