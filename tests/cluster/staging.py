@@ -8,14 +8,16 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+import msgspec
 import trio
 
 from devnet.chain.accounts import DevAccount
 from devnet.cluster import ProcessCluster
 from devnet.members import Member
 from devnet.scenario import JOBS
+from mesh.api.types import Submission
 from mesh.base.config import load_config
 from mesh.base.config.home import Paths
 from mesh.base.keys import NodeKey
@@ -56,7 +58,7 @@ from protocols.state import CLIENT, PROVIDER, ROW_VERSION, Half, JobBody
 from protocols.transfer.cid import parse_cid
 from protocols.units import ZERO_HASH, Address, Cid, DealId, Hash32, Seconds, Tokens, UnixSeconds
 
-__all__ = ["Staged", "stage"]
+__all__ = ["Said", "Staged", "computed", "imported", "pi", "stage"]
 
 PRICE: Final = Tokens(10**18)
 COLLATERAL: Final = Tokens(11 * 10**18)
@@ -71,8 +73,11 @@ GAS: Final = 1_500_000
 class Staged:
     """A claimed panel deal between ``provider-1`` and ``client-1``, and the chain as a person sees it."""
 
-    def __init__(self, cluster: ProcessCluster, rpc: Rpc, job: CanonicalJob, *, seats: int) -> None:
-        self.cluster, self.rpc, self.job, self.seats = cluster, rpc, job, seats
+    def __init__(
+        self, cluster: ProcessCluster, rpc: Rpc, job: CanonicalJob, *, seats: int, slot: tuple[int, int]
+    ) -> None:
+        """``slot``: run nonce and index of the deal."""
+        self.cluster, self.rpc, self.job, self.seats, self.slot = cluster, rpc, job, seats, slot
         self.client, self.provider = cluster["client-1"], cluster["provider-1"]
         self.escrow, self.token, self.judge = (
             Address(bytes.fromhex(text[2:])) for text in (cluster.escrow, cluster.token, cluster.panel)
@@ -98,8 +103,8 @@ class Staged:
             client=self.key(self.client).address,
             provider=self.key(self.provider).address,
             token=self.token,
-            run_nonce=7,
-            index=0,
+            run_nonce=self.slot[0],
+            index=self.slot[1],
             job_id=job_id_of(self.job),
             image=Hash32(self.job.module[-32:]),
             gpus=(),
@@ -201,27 +206,57 @@ class Staged:
         return now
 
 
-@asynccontextmanager
-async def stage(cluster: ProcessCluster, wrong: Path | None = None) -> AsyncIterator[Staged]:
-    """The devnet with a claimed deal about the job pi. ``wrong``: the folder that its provider says is the result; without
-    it, what an honest run of the job comes to."""
-    client, provider = cluster["client-1"], cluster["provider-1"]
+class Said(NamedTuple):
+    """What the provider says that the job came to."""
+
+    root: str
+    size: int
+    fuel: int
+
+
+async def pi(cluster: ProcessCluster) -> tuple[CanonicalJob, Submission]:
+    """The job, imported by the client and by the provider."""
+    client = cluster["client-1"]
     loaded = load_config(flags={}, env=client.environment, cwd=client.home, file=client.home / "mesh.toml")
     file = JOBS / "pi" / "job.yaml"
     async with client.api() as api:
         sets = ['command=["--samples", "1000"]']
-        _, job, _ = await prepare(api, loaded, file, sets=sets, env=(), now=0)
-    async with provider.api() as api:
-        module = await api.add(file.parent / "pi.wasm")
-        assert parse_cid(module.cid) == job.module
-        root = await api.add(wrong) if wrong is not None else None
-    assert root is not None
-    for member in (client, provider):
-        await member.stop()
+        _, job, submission = await prepare(api, loaded, file, sets=sets, env=(), now=0)
+    async with cluster["provider-1"].api() as api:
+        assert parse_cid((await api.add(file.parent / "pi.wasm")).cid) == job.module
+    return job, submission
+
+
+async def computed(cluster: ProcessCluster, submission: Submission) -> tuple[int, Said]:
+    """What the provider's own run comes to, in a deal of the usual kind: (its run nonce, its result)."""
+    nonce = 7
+    async with cluster["client-1"].api() as api:
+        run_id = await api.submit(msgspec.structs.replace(submission, run_nonce=nonce, settlement="commit"))
+        while not (run := await api.run(run_id)).settled:
+            assert run.status in ("searching", "dealing", "done"), run
+            await trio.sleep(POLL_S)
+    deal = run.deals[-1]
+    assert deal.root is not None
+    assert deal.fuel is not None
+    return nonce, Said(deal.root, deal.size, deal.fuel)
+
+
+async def imported(cluster: ProcessCluster, folder: Path) -> Said:
+    """A folder as the provider's result."""
+    async with cluster["provider-1"].api() as api:
+        root = await api.add(folder)
+    return Said(root.cid, root.size, 1)
+
+
+@asynccontextmanager
+async def stage(cluster: ProcessCluster, job: CanonicalJob, said: Said, slot: tuple[int, int]) -> AsyncIterator[Staged]:
+    """The devnet with a claimed panel deal about the job, and nodes of both parties that know of it."""
+    for name in ("client-1", "provider-1"):
+        await cluster[name].stop()
     async with open_rpc([cluster.chain.rpc_url], cluster.chain.chain_id, jitter=random.random) as rpc:
         seats = await PanelContract(rpc, Address(bytes.fromhex(cluster.panel[2:]))).seats(1)
-        staged = Staged(cluster, rpc, job, seats=seats)
-        await staged.claim(parse_cid(root.cid), root.size, fuel=1)
+        staged = Staged(cluster, rpc, job, seats=seats, slot=slot)
+        await staged.claim(parse_cid(said.root), said.size, said.fuel)
         for name in ("provider-1", "client-1"):
             await cluster.restart(name)
         yield staged
