@@ -19,6 +19,7 @@ NAMES: Final = (
     "wrong-result-audited",
     "other-machines",
     "replicate",
+    "spend",
     "no-match",
     "client-vanishes",
     "provider-vanishes",

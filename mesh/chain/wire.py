@@ -82,6 +82,8 @@ class Receipt(msgspec.Struct, frozen=True):
     gas_used: int
     created: Address | None
     logs: tuple[Log, ...]
+    gas_price: int = 0
+    """What each unit of gas cost, in wei; 0 from an endpoint that does not say."""
 
 
 class SeenTx(msgspec.Struct, frozen=True):
@@ -175,6 +177,7 @@ def receipt_or_none(value: object) -> Receipt | None:
         gas_used=quantity(receipt.get("gasUsed"), "receipt.gasUsed", 1 << 64),
         created=None if created is None else address(created, "receipt.contractAddress"),
         logs=logs(receipt.get("logs")),
+        gas_price=quantity(receipt.get("effectiveGasPrice", "0x0"), "receipt.effectiveGasPrice"),
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from mesh.base.clock import Clock
 
-__all__ = ["DONE_KEPT", "TxJournal", "TxRecord"]
+__all__ = ["DONE_KEPT", "TxJournal", "TxRecord", "read_transactions"]
 
 T = TypeVar("T")
 DONE_KEPT: Final = 10_000
@@ -77,4 +77,10 @@ class TxJournal:
 
 def _pending(connection: sqlite3.Connection) -> tuple[TxRecord, ...]:
     found = connection.execute("SELECT key, nonce, raw, hash FROM txs WHERE done IS NULL ORDER BY nonce, seq")
+    return tuple(TxRecord(*values) for values in found)
+
+
+def read_transactions(connection: sqlite3.Connection) -> tuple[TxRecord, ...]:
+    """All that are remembered, done or not, oldest first."""
+    found = connection.execute("SELECT key, nonce, raw, hash FROM txs ORDER BY seq")
     return tuple(TxRecord(*values) for values in found)

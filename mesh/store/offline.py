@@ -11,6 +11,7 @@ import trio
 
 from mesh.store.batch import Snapshot, read_snapshot
 from mesh.store.errors import StoreCorrupt, StoreTooNew, store_error
+from mesh.store.journal import TxRecord, read_transactions
 from mesh.store.migrations import APPLICATION_ID, SCHEMA_VERSION
 from mesh.store.trace import TraceRecord, read_subject, read_tail
 
@@ -38,6 +39,10 @@ class StoreReader:
     async def tail(self, limit: int = 100) -> tuple[TraceRecord, ...]:
         """As ``Store.tail``."""
         return await self._read(partial(read_tail, limit=limit))
+
+    async def transactions(self) -> tuple[TxRecord, ...]:
+        """Every transaction that this node has signed and still remembers: the newest 10,000, replaced ones with them."""
+        return await self._read(read_transactions)
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def in_thread() -> T:
