@@ -33,7 +33,10 @@ __all__ = ["Deterrence", "deterrence"]
 
 PROVIDERS: Final = 60
 CLIENTS: Final = 20
-SEATS: Final = 40
+MEDIATORS: Final = 20
+SEATS_EACH: Final = 2
+FEWEST: Final = 12
+"""Providers of a short history: a deal needs two others that can run it again."""
 CHEATING_PPM: Final = 100_000
 """Half of the providers cheat that often: one result in twenty is made up."""
 DEALS_PER_MINUTE: Final = 60
@@ -141,9 +144,10 @@ def _average(deals: list[_Found]) -> float:
 
 def _world(seed: int, deals: int, cheating_ppm: int) -> World:
     world = World(seed, params=PANEL_PARAMS, network=NO_NOISE)
-    buyers = [world.add(free=FUNDS, stake=0) for _ in range(CLIENTS)]
-    sellers = [world.add(free=0, stake=FUNDS) for _ in range(PROVIDERS)]
-    seats = [world.add_mediator(free=2 * FUNDS) for _ in range(SEATS)]
+    sellers_count = min(PROVIDERS, max(FEWEST, deals // 10))
+    buyers = [world.add(free=FUNDS, stake=0) for _ in range(sellers_count * CLIENTS // PROVIDERS)]
+    sellers = [world.add(free=0, stake=FUNDS) for _ in range(sellers_count)]
+    seats = [world.add_mediator(free=(SEATS_EACH + 1) * FUNDS, seats=SEATS_EACH) for _ in range(MEDIATORS)]
     for number, node in enumerate(sellers):
         node.offer = offer_of(world, node)
         node.habits.cheat_ppm = cheating_ppm * (number % 2)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Faults", "plan"]
 
 MINUTE = 60_000
+CHEATS_PPM: Final = 200_000
+"""Share of a cheating provider's jobs that it makes up."""
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +47,10 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """A node's chain endpoints do not answer, 5 to 30 s each."""
     beacon_outages_per_hour: int = 6
     """No rounds of the beacon for 10 to 90 s; then those that were missed come at once."""
-    cheats_ppm: int = 0
-    """Jobs that a provider does not run, making up a result: every provider's, unlike `liars_ppm`."""
+    cheaters_ppm: int = 0
+    """Providers that make up the result of one job of five, each another."""
+    misjudging_ppm: int = 0
+    """Clients and mediators that find something else whenever they run a job again."""
     cancels_ppm: int = 40_000
     """Runs that their owner cancels within 10 s."""
     retries_ppm: int = 500_000
@@ -71,6 +75,20 @@ FAULTS = {
         infra_ppm=50_000,
         cancels_ppm=100_000,
     ),
+    "chaos": Faults(
+        crashes_per_node_hour=10,
+        dead_ppm=60_000,
+        liars_ppm=20_000,
+        cheaters_ppm=150_000,
+        withholders_ppm=20_000,
+        thieves_ppm=20_000,
+        fickle_ppm=20_000,
+        misjudging_ppm=50_000,
+        infra_ppm=5_000,
+        beacon_outages_per_hour=12,
+        cancels_ppm=10_000,
+        retries_ppm=0,
+    ),
     "splits": Faults(crashes_per_node_hour=2, partitions_per_hour=240, fickle_ppm=400_000, vanishing_ppm=0),
 }
 """By name, for the command line."""
@@ -79,10 +97,10 @@ FAULTS = {
 def plan(
     world: "World", providers: Sequence["SimNode"], clients: Sequence["SimNode"], minutes: int, faults: Faults
 ) -> None:
-    """Schedule every fault of a run of that many virtual minutes."""
+    """Schedule every fault of a run of that many virtual minutes. The world's mediators suffer like everybody."""
     rng = Random(world.rng.getrandbits(64))
     span = minutes * MINUTE
-    for node in [*providers, *clients]:
+    for node in [*providers, *clients, *world.mediators]:
         for when in _times(rng, faults.crashes_per_node_hour, span):
             world.at(when, node.kill)
             world.at(when + rng.randint(1_000, 30_000), node.revive)
@@ -94,12 +112,19 @@ def plan(
         node.habits.withholds = _chance(rng, faults.withholders_ppm)
         node.habits.thief = _chance(rng, faults.thieves_ppm)
         node.habits.fickle = _chance(rng, faults.fickle_ppm)
-        node.habits.infra_ppm, node.habits.cheat_ppm = faults.infra_ppm, faults.cheats_ppm
+        node.habits.infra_ppm = faults.infra_ppm
+        if faults.cheaters_ppm and _chance(rng, faults.cheaters_ppm):
+            node.habits.cheat_ppm = CHEATS_PPM
         if _chance(rng, faults.dead_ppm):
             world.at(rng.randrange(span), node.bury)
     for node in clients:
         node.habits.vanishes = _chance(rng, faults.vanishing_ppm)
-    everyone = sorted(node.me for node in [*providers, *clients])
+    for node in world.mediators:
+        if _chance(rng, faults.dead_ppm):
+            world.at(rng.randrange(span), node.bury)
+    for node in [*clients, *world.mediators] if faults.misjudging_ppm else ():
+        node.habits.misjudges = _chance(rng, faults.misjudging_ppm)
+    everyone = sorted(node.me for node in [*providers, *clients, *world.mediators])
     for number, when in enumerate(_times(rng, faults.partitions_per_hour, span)):
         side = frozenset(rng.sample(everyone, len(everyone) // 2))
         world.at(when, lambda number=number, side=side: world.sever(number, side))  # type: ignore[misc]

@@ -59,6 +59,9 @@ class Habits(msgspec.Struct):
     cheat_ppm: int = 0
     """Share of jobs that it does not run: it makes up a result, another than any other cheat's."""
 
+    misjudges: bool = False
+    """Whenever it runs a job again, as a client or as a seat, it finds something else than anybody."""
+
     @property
     def upright(self) -> bool:
         """As a provider it cheats in no other way than `cheat_ppm` says."""

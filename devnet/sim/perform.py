@@ -177,10 +177,15 @@ def _lie(node: "SimNode", deal_id: DealId) -> bytes:
     return made_up
 
 
+def _misjudged(node: "SimNode") -> bytes:
+    """The same for who runs a job again."""
+    return bytes(node.me) if node.habits.misjudges else b""
+
+
 def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     rng = node.world.rng
     job = CanonicalJob.decode(effect.job)
-    lie = b"" if effect.audit else _lie(node, effect.deal_id)
+    lie = _misjudged(node) if effect.audit else _lie(node, effect.deal_id)
     result = result_of(job, effect.run_id or RunId(effect.deal_id), honest=not lie, lie=lie)
     if node.habits.noisy and not effect.audit:
         result = msgspec.structs.replace(result, root=Cid(result.root[:-1] + bytes([result.root[-1] ^ 1])))

@@ -66,6 +66,7 @@ PANEL_PARAMS: Final = msgspec.structs.replace(
     poke_margin=Seconds(10),
     accept_margin=Seconds(15),
     case_period=Seconds(10),
+    min_seats=20,
 )
 """The same network with a panel."""
 SIM_PANEL: Final = PanelBounds(

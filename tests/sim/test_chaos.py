@@ -1,0 +1,57 @@
+"""Does nobody honest lose when everybody vanishes, lies and restarts? The short form of the scenario."""
+
+import pytest
+
+from devnet.sim.chaos import broken_promises, chaos, play, report
+from devnet.sim.world import World
+from protocols.disputes.states import Row
+
+SHORT = 150
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    world, broken = play(3, SHORT)
+    assert broken == ()
+    return world
+
+
+def test_nobody_honest_loses_more_than_it_had_declared(world: World) -> None:
+    assert broken_promises(world) == ()
+    told = report(world, 3, SHORT, ())
+    assert told.deals >= SHORT
+    assert told.restarts > 0 < told.gone
+    assert set(told.ends) >= {"settled", "cancelled"}
+
+
+def test_a_loss_is_noticed(world: World) -> None:
+    parties = [node.env.signer.address for node in world.nodes.values()]
+    held = dict(world.escrow.free)
+    world.escrow.free.update(dict.fromkeys(parties, 0))
+    losers = [problem for problem in broken_promises(world) if problem.startswith(("losses", "seats"))]
+    world.escrow.free.update(held)
+    assert len(losers) > report(world, 3, SHORT, ()).honest // 4
+    assert broken_promises(world) == ()
+
+
+def test_a_wrong_verdict_is_noticed(world: World) -> None:
+    assert world.panel is not None
+    deal_id, row = next((key, row) for key, row in world.panel.rows.items() if row is not Row.CONVICTED)
+    world.panel.rows[deal_id] = Row.CONVICTED
+    found = broken_promises(world)
+    world.panel.rows[deal_id] = row
+    assert any(problem.startswith("justice") for problem in found)
+
+
+def test_one_seed_is_one_history_and_another_another() -> None:
+    first = chaos(7, 20)
+    assert chaos(7, 20) == first
+    assert chaos(8, 20).hash != first.hash
+
+
+@pytest.mark.slow
+def test_ten_thousand_deals() -> None:
+    told = chaos(7)
+    assert told.problems == ()
+    assert told.deals >= 9_000
+    assert {"convicted", "unproven", "forfeit"} <= set(told.rows)
