@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from pyrevm import AccountInfo
 
 from protocols.contracts import artifact, calls, channels
 from protocols.deals.eip712 import PUBLIC_BOUNDS, Domain, OnChainState, Settlement, deal_id, digest
@@ -173,6 +174,26 @@ def test_threat_reentrancy_a_contract_that_is_called_back_cannot_call_in(world: 
     world.call(world.client, "deposit", 1_000)
     world.refused("ReentrancyGuardReentrantCall", lambda: world.send(world.client, calls.fund_panel(Tokens(5))))
     assert world.free(world.client) == 1_000
+
+
+def test_threat_a_token_that_blocks_somebody_keeps_no_deal_and_no_channel_from_ending(world: "World") -> None:
+    (paid, _), (claimed, result), (expired, _) = (
+        in_state(world, name) for name in ("committed", "claimed", "committed")
+    )
+    disputed, _ = in_state(world, "disputed")
+    channel = world.open_channel(1_000)
+    # As if its issuer had frozen every account: from here on each call of the token fails.
+    world.evm.insert_account_info("0x" + world.token.hex(), AccountInfo(nonce=1, code=b"\xfe"))
+    with pytest.raises(world.reverted):
+        world.call(world.client, "deposit", 1)
+    world.settle(paid, 1_000)
+    world.redeem(channel, 400)
+    world.send(world.provider, channels.close(channel))
+    world.warp(YEAR + 10)
+    for lock, bound in ((claimed, result), (disputed, result), (expired, ZERO_HASH)):
+        world.send(world.stranger, calls.poke(lock, bound))
+    assert {world.state(lock) for lock in (paid, claimed, disputed, expired)} <= FINAL
+    assert world.stake(world.provider) == 100_000 - expired.price  # the penalty for the one it let expire
 
 
 def test_threat_a_silent_sequencer_every_wait_in_which_silence_costs_is_longer_than_a_day() -> None:

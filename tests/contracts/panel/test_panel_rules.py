@@ -10,7 +10,7 @@ import pytest
 from protocols.contracts import calls
 from protocols.deals.eip712 import Level, OnChainState, OutcomeCode
 from protocols.disputes.draw import appeal_seed, first_seed, seat_at
-from protocols.disputes.params import appeal_deposit, bond_of
+from protocols.disputes.params import PUBLIC_PANEL, appeal_deposit, bond_of
 from protocols.disputes.states import PROVIDER_BIT, Phase, Reason, Round, Row, Side, Slashed, Stage, Voided, first_bit
 from protocols.hashing import keccak256
 from protocols.units import Tokens
@@ -643,6 +643,26 @@ def test_settled_deals_of_the_level_bring_the_score_down_once_each(court: "Panel
     court.refused("no_credit", lambda: court.credit(after))
     exact = court.commit_deal(court.deal())
     court.refused("no_panel_deal", lambda: court.credit(exact))
+
+
+# --- waits -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_wait_of_a_public_panel_in_which_silence_costs_outlasts_a_silent_sequencer() -> None:
+    a_day_and_margin = 26 * 3_600
+    waits = (PUBLIC_PANEL.secret, PUBLIC_PANEL.work, PUBLIC_PANEL.open, PUBLIC_PANEL.reveal, PUBLIC_PANEL.match)
+    assert {*waits, PUBLIC_PANEL.appeal} == {a_day_and_margin}
+    assert PUBLIC_PANEL.accept == 3_600  # a called seat that does not accept loses nothing
+    assert PUBLIC_PANEL.seat_age >= 24 * 3_600
+
+
+def test_a_bond_leaves_later_than_any_dispute_ends() -> None:
+    longest_run = 14 * 86_400
+    sitting = 4 * PUBLIC_PANEL.accept + 4 * (PUBLIC_PANEL.work + 2 * longest_run)
+    showing = PUBLIC_PANEL.open + PUBLIC_PANEL.reveal + PUBLIC_PANEL.match
+    dispute = PUBLIC_PANEL.secret + 2 * (sitting + showing) + 2 * PUBLIC_PANEL.appeal
+    # Locked bonds wait for their verdict however long it takes; the escrow gives up on a panel only later than that.
+    assert dispute < 365 * 86_400
 
 
 # --- whatever happens ------------------------------------------------------------------------------------------------
