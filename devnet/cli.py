@@ -145,7 +145,7 @@ def scenario(
     names: Annotated[list[str] | None, typer.Argument(help="Which ones; --list shows them.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that run in this world.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Show the scenarios.")] = False,
-    world: Annotated[str, typer.Option("--world", help="processes or sim.")] = "processes",
+    world: Annotated[str, typer.Option("--world", help="processes or sim; else the first that it has.")] = "",
     seed: Seed = 7,
     chain: ChainKind = "auto",
     output: Output = "table",
@@ -163,9 +163,11 @@ def scenario(
     for name in names or ():
         if name not in NAMES:
             raise UsageError(f"there is no scenario {name!r}", fix="mesh devnet scenario --list")
+    alone = load_scenario(names[0]) if names and len(names) == 1 else None
+    world = world or (alone.worlds[0] if alone else "processes")
     chosen = [one for one in known if one.name in names] if names else [one for one in known if world in one.worlds]
-    if len(chosen) == 1:
-        _finish(run_async(run_scenario, chosen[0], world, seed, chain), output)
+    if alone:
+        _finish(run_async(run_scenario, alone, world, seed, chain), output)
     else:
         _finish(run_async(run_scenarios, chosen, world, seed, chain, partial(_show, output=output)), output)
 

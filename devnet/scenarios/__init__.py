@@ -40,6 +40,7 @@ NAMES: Final = (
     "mediator-silent",
     "mediator-junk",
     "split-verdict-appeal",
+    "audit-deterrence",
 )
 
 
