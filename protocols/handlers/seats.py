@@ -75,6 +75,8 @@ POKE_PATIENCE: Final = 3
 """A seat leaves an overdue phase to the parties for so many of their margins: a poke too many costs gas."""
 MAX_PAST: Final = 1_000
 """Disputes with a place of ours that are over and kept, for `mesh mediator seats`; the oldest go first."""
+MAX_ONLOOKED: Final = 4_096
+"""Disputes of others of which a node knows whose they are, the newest: each has cost somebody a bond."""
 _OWN_FAULT: Final = frozenset({OutcomeCode.INFRA_ERROR, OutcomeCode.CANCELLED})
 _WORKING: Final = frozenset({Phase.DRAWN, Phase.COMMITTING})
 _SHOWN: Final = frozenset({Phase.REVEALING, Phase.MATCHING})
@@ -103,7 +105,7 @@ def follow(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
         state.durable.put_dispute(file)
     state.cases.records[file.deal_id] = record
     if file.role != SEAT:
-        return []
+        return _look_on(state)
     if record.over:
         return _over(state, file, record, env)
     state.open_disputes[file.deal_id] = UnixSeconds(0)  # looked at in every block
@@ -118,6 +120,15 @@ def resumed(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
     if case is not None and case.inputs_here and key in state.open_disputes:
         cases.announce(state, key)
     return effects
+
+
+def _look_on(state: NodeState) -> list[Effect]:
+    """There is nothing to do, and no room for more than MAX_ONLOOKED of these."""
+    others = [deal_id for deal_id, one in state.durable.disputes.items() if one.role == ONLOOKER]
+    for deal_id in others[: max(len(others) - MAX_ONLOOKED, 0)]:
+        state.durable.drop_dispute(deal_id)
+        state.cases.forget(deal_id)
+    return []
 
 
 def retracted(state: NodeState, left: DisputeFile, env: Env) -> list[Effect]:

@@ -22,6 +22,7 @@ from protocols.signing import address_of_peer
 from protocols.units import Cid, DealId, PeerId, RunId
 
 __all__ = [
+    "MAX_INPUT_BYTES",
     "MAX_TRIES",
     "Case",
     "case_from",
@@ -34,6 +35,8 @@ __all__ = [
 
 MAX_TRIES: Final = 5
 """Runs of a case that may fail by this machine's own fault; then the seat stays silent and loses its lock."""
+MAX_INPUT_BYTES: Final = 8 << 30
+"""Of one case, with its module: whoever colludes with itself in a dispute must not fill the disks of all that are called."""
 _FOLDER: Final = bytes.fromhex("01701220")
 """How the CID of a folder begins: CIDv1, dag-pb, sha2-256 of 32 bytes."""
 _LOGS: Final = 2
@@ -107,6 +110,9 @@ def unfit(case: Case) -> str:
     job = case.decoded
     if job.executor not in _EXECUTORS:
         return f"executor {job.executor} is not built in"
+    weight = sum(one.size for one in case.inputs)
+    if weight > MAX_INPUT_BYTES:
+        return f"its inputs have {weight} bytes, a seat takes {MAX_INPUT_BYTES} at most"
     if case.deal.level not in _LEVELS:
         return f"results at level {case.deal.level.name.lower()} cannot be compared yet"
     return ""

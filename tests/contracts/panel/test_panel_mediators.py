@@ -2,9 +2,16 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from protocols.contracts import calls, panel
 from protocols.disputes import states as st
+from protocols.disputes.params import appeal_deposit
+from protocols.mediation.access import roots_for
+from protocols.mediation.case import MAX_INPUT_BYTES, unfit
 from protocols.mediation.earnings import Earned, earned
-from tests.contracts.panel.mediating import RIGHT, WRONG, Mediated, ran
+from protocols.units import Tokens
+from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, ran
 
 if TYPE_CHECKING:
     from tests.contracts.panel.conftest import PanelWorld
@@ -74,3 +81,39 @@ def test_a_withheld_result_reaches_its_client_through_the_seats(court: "PanelWor
     scene = Mediated(court, provider=RIGHT, reason=st.Reason.WITHHELD)
     assert scene.run() is st.Row.UNPROVEN
     assert "dispute.served" in scene.client.said
+
+
+def test_an_appeal_is_judged_by_seven_others_who_are_served_nothing_before_they_have_committed(
+    court: "PanelWorld",
+) -> None:
+    scene = Mediated(court, provider=WRONG)
+    scene.until(st.Phase.VERDICT)
+    fund = calls.fund_panel(Tokens(appeal_deposit(scene.record.fee)))
+    court.world.send(court.provider, fund)
+    scene.send(scene.provider, "appeal", panel.deposit(scene.lock.deal_id, st.Side.PROVIDER))
+    while not scene.record.over:
+        record = scene.record
+        if record.round == 1 and record.phase in (st.Phase.DRAWN, st.Phase.COMMITTING, st.Phase.OPENING):
+            for place in record.places:
+                node = next(one for one in scene.seats if one.key.address == place.operator)
+                served = [roots_for(one.state, node.me, scene.lock.deal_id) for one in scene.nodes]
+                assert not any(WRONG in roots for roots in served)
+        if not scene.step():
+            court.world.warp_to(court.now + 1)
+    record = scene.record
+    assert (record.row, record.round, len(record.places)) == (st.Row.CONVICTED, 1, 7)
+    firsts, seconds = ({place.operator for place in sitting.places} for sitting in record.sittings)
+    assert not firsts & seconds
+    for node in scene.seats:
+        places = (node.key.address in firsts) + (node.key.address in seconds)
+        assert earned(record, node.key.address) == Earned(paid=places)
+        assert node.ran == places
+
+
+def test_inputs_beyond_what_a_seat_takes_are_declined(court: "PanelWorld") -> None:
+    scene = Mediated(court, provider=WRONG)
+    scene.until(st.Phase.COMMITTING)
+    case = scene.drawn()[0].state.durable.cases[scene.lock.deal_id]
+    assert unfit(case) == ""
+    large = msgspec.structs.replace(JOB, module_size=MAX_INPUT_BYTES + 1)
+    assert "at most" in unfit(msgspec.structs.replace(case, job=large.encode()))
