@@ -16,8 +16,8 @@ from protocols.disputes.params import LOCK_PRICES
 
 __all__ = ["LIMIT_S", "MEDIATORS", "Books", "convicted", "court_of", "judged_job", "row_of", "seat"]
 
-LIMIT_S: Final = 180.0
-"""A dispute of a devnet is over in half a minute; this machine may be busy."""
+LIMIT_S: Final = 300.0
+"""A dispute of a devnet is over in half a minute, with a seat to replace in two; this machine may be busy."""
 MEDIATORS: Final = 4
 """Each has a quarter of the seats: panels of three and of seven find others to call."""
 _WORD: Final = 32
@@ -122,6 +122,7 @@ async def convicted(
     locks_lost: int = 0,
     appealed: bool = False,
     checked_again: bool = True,
+    floor: str = "0.0005",
 ) -> dict[str, Any]:
     """The cheapest provider breaks the rules and loses all of its collateral; what everybody has won or lost.
 
@@ -130,7 +131,7 @@ async def convicted(
     """
     world = court_of(cluster)
     client = await world.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
-    liar = await world.cluster.add("rogue", ("provider",), program=program, provider={"price_floor": "0.0005"})
+    liar = await world.cluster.add("rogue", ("provider",), program=program, provider={"price_floor": floor})
     await world.cluster.meet(len(world.providers))
     mediators = [one.name for one in world.cluster.mediators]
     books = await Books.of(world, [client.name, liar.name, *mediators])

@@ -52,6 +52,12 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
             commit = result.commit
             done = Done(deal.terms.deal_id, result.root, commit.outcome, commit.exit_code, deal.checked, False)
             return _end(state, run, done) if not isinstance(run.status, Done) else []
+        case Settled(how="acquitted", result=ResultNotice() as result):
+            # This client had refused it; a panel found it right, and it is paid for.
+            commit = result.commit
+            done = Done(deal.terms.deal_id, result.root, commit.outcome, commit.exit_code, deal.checked, True)
+            mine = isinstance(run.status, Failed) and run.status.deal_id == deal.terms.deal_id
+            return _end(state, run, done) if mine or current else []
         case Settled() if deal.result is not None and deal.how != "cancelled":
             return _settled(state, run, deal)
         case Settled(how="cancelled"):

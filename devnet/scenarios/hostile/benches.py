@@ -14,6 +14,7 @@ from mesh.cli.app import main as mesh_main
 from protocols.disputes.draw import commitment_of
 from protocols.disputes.duties import Duty, SeatHas
 from protocols.disputes.record import Place, Record
+from protocols.disputes.states import Stage
 from protocols.handlers import seats
 from protocols.hashing import keccak256
 from protocols.mediation.case import Case
@@ -25,11 +26,22 @@ _ALL: Final = (1 << 11) - 1
 """A mask that claims to match everybody."""
 
 
+_REPLACING: Final[set[str]] = set()
+"""Names of the acceptances of seats that were called to a place which had been left: those are honest."""
+
+
 def _silent(record: Record, *given: Any) -> tuple[Duty, ...]:
-    """The seat at the first place accepts, and is never heard of again."""
-    idle = f":{0}:{0}:"
+    """The seat that is first called to the first place accepts, and is never heard of again."""
     found = _DUTIES(record, *given)
-    return tuple(one for one in found if idle not in one.name or one.name.startswith("drawn:"))
+    for duty in found:
+        if duty.name.startswith("drawn:") and any(one.stage is Stage.COMMITTED for one in record.places):
+            _REPLACING.add(duty.name.partition(":")[2])
+    return tuple(one for one in found if not _is_idle(one.name))
+
+
+def _is_idle(name: str) -> bool:
+    phase, _, place = name.partition(":")
+    return phase != "drawn" and place.startswith("0:0:") and place not in _REPLACING
 
 
 def _junk_at(*positions: int) -> Callable[..., SeatHas]:

@@ -34,14 +34,20 @@ def _slanderer() -> None:
 
 
 def _withholding_slanderer() -> None:
-    """And it tells the seats nothing, so that they should find the inputs unavailable."""
+    """And it tells and serves the seats nothing, so that they should find the inputs unavailable."""
     _slanderer()
     vars(cases)["_file"] = lambda *_: None
-    _serve_nothing()
+    vars(mesh.cases)["roots_for"] = lambda *_: ()
 
 
 def _ransomer() -> None:
     """A provider that signs its result, and keeps the bytes."""
+    _serve_nothing()
+
+
+def _empty_ransomer() -> None:
+    """The same, with nothing worth having behind it."""
+    liar.lie()
     _serve_nothing()
 
 
@@ -73,6 +79,7 @@ _HABITS: Final[dict[str, Callable[[], Any]]] = {
     "slanderer": _slanderer,
     "withholding-slanderer": _withholding_slanderer,
     "ransomer": _ransomer,
+    "empty-ransomer": _empty_ransomer,
     "mute-liar": _mute_liar,
     "silent-liar": _silent_liar,
 }

@@ -96,7 +96,7 @@ def test_both_sign_the_terms_that_the_rules_give():
     ("scene", "why"),
     [
         ({"seats": (6,)}, "6 can be called now"),
-        ({"seats": (29,), "parties": 9}, "29 can be called now"),
+        ({"seats": (19,), "parties": 9}, "19 can be called now"),
         ({"params": SIM_PARAMS}, "no panel"),
         ({"level": "none"}, "nothing to compare"),
         ({"audit_ppm": 1_000}, "change audit_ppm from 1000 to"),
