@@ -17,6 +17,8 @@ __all__ = ["compare", "compare_replicas"]
 
 OneFile = Callable[[Content, Content], Comparison]
 
+_SAID: Final = 4
+"""Different findings that a comparison names; a result may have as many as files."""
 _TALK: Final = frozenset({"stdout", "stderr"})
 """What a program says beside its outputs. Progress and timings differ between honest runs, so the tolerance levels leave
 them out where there is an array to look at."""
@@ -67,12 +69,13 @@ def _files(one: Output, other: Output, same: OneFile, *, tolerant: bool) -> Comp
     names, others = _names(one, other, tolerant=tolerant), _names(other, one, tolerant=tolerant)
     if names != others:
         return differ(f"one has {sorted(names ^ others)[0]!r}, the other has not")
-    said = agree("no files")
+    said: dict[str, None] = {}
     for name in sorted(names):
-        said = same(one.files[name], other.files[name])
-        if not said.same:
-            return differ(f"{name}: {said.detail}")
-    return agree(f"{len(names)} files; {said.detail}")
+        found = same(one.files[name], other.files[name])
+        if not found.same:
+            return differ(f"{name}: {found.detail}")
+        said[found.detail] = None
+    return agree("; ".join((f"{len(names)} files", *list(said)[:_SAID])))
 
 
 def _names(mine: Output, theirs: Output, *, tolerant: bool) -> set[str]:
