@@ -197,7 +197,7 @@ def main() -> int:
     end = time.monotonic() + (wanted.within or float("inf"))
     with ThreadPoolExecutor(wanted.jobs) as pool:
         sound(chosen, pool)
-        verdicts = list(pool.map(lambda numbered: try_one(*numbered, len(chosen), end), enumerate(chosen, 1)))
+        verdicts = list(pool.map(lambda at: try_one(at, chosen, end), range(len(chosen))))
     left = [mutant.name for mutant, caught in zip(chosen, verdicts, strict=True) if caught is None]
     survived = [mutant for mutant, caught in zip(chosen, verdicts, strict=True) if caught == ""]
     print(f"{len(chosen) - len(left) - len(survived)} of {len(chosen) - len(left)} caught")
@@ -208,14 +208,14 @@ def main() -> int:
     return 1 if survived or len(left) == len(chosen) else 0
 
 
-def try_one(number: int, mutant: Mutant, of: int, end: float) -> str | None:
+def try_one(at: int, chosen: Sequence[Mutant], end: float) -> str | None:
     """What caught this mutant, said as soon as it is known; empty when nothing did, None when the time was over."""
-    started = time.monotonic()
+    mutant, started = chosen[at], time.monotonic()
     if started > end:
         return None
     caught = judge(mutant.contracts, mutant.tests, mutant)
     said = f"caught by {caught}" if caught else f"SURVIVED: {mutant.breaks}"
-    print(f"{number:3}/{of} {mutant.name:50} {time.monotonic() - started:5.0f} s  {said}", flush=True)
+    print(f"{at + 1:3}/{len(chosen)} {mutant.name:50} {time.monotonic() - started:5.0f} s  {said}", flush=True)
     return caught
 
 
