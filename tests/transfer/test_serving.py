@@ -7,7 +7,7 @@ import trio.testing
 from devnet.sim.memory_link import open_hub
 from devnet.sim.trees import Blocks, pattern, plant
 from mesh.store.blobs import BlobStore
-from mesh.transfer import BlobFetcher, BlobServer
+from mesh.transfer import BlobFetcher, BlobServer, FetchRefused
 from mesh.transfer.choke import TURNS, Choke
 from mesh.transfer.server import MAX_QUEUED_WANTS, MAX_STREAMS_PER_PEER
 from mesh.transfer.streams import FrameReader
@@ -19,6 +19,7 @@ from protocols.units import Cid, DealId, PeerId
 
 ALICE, BOB, CAROL = (PeerId(name * 39) for name in (b"a", b"b", b"c"))
 DEAL = DealId(b"d" * 32)
+OTHER = DealId(b"o" * 32)
 
 
 async def keep(store: BlobStore, size: int, chunk: int = 1000) -> Cid:
@@ -218,3 +219,24 @@ async def test_frames_are_read_across_any_cuts_and_an_end_inside_one_is_a_break(
     with pytest.raises(trio.BrokenResourceError, match="inside a frame"):
         await reader.next()
     assert reader.received_bytes == sum(map(len, frames)) - 1
+
+
+async def test_what_the_rules_allow_is_served_without_a_grant_and_only_while_they_do(
+    store: BlobStore, other: BlobStore
+) -> None:
+    """A place in a panel is no grant: it comes and goes with the chain's logs, and is asked about at every turn."""
+    root = await keep(store, 5000)
+    allowed = {(BOB, DEAL): (root,)}
+    async with open_hub(latency_s=0) as hub:
+        bob, carol = hub.link(BOB), hub.link(CAROL)
+        server = BlobServer(store, hub.link(ALICE), more=lambda peer, deal: allowed.get((peer, deal), ()))
+        with pytest.raises(FetchRefused):
+            await BlobFetcher(other, carol).fetch(DEAL, [ALICE], root, Limits(max_content_bytes=5000))
+        with pytest.raises(FetchRefused):
+            await BlobFetcher(other, bob).fetch(OTHER, [ALICE], root, Limits(max_content_bytes=5000))
+        taken, allowed = allowed, {}
+        with pytest.raises(FetchRefused):
+            await BlobFetcher(other, bob).fetch(DEAL, [ALICE], root, Limits(max_content_bytes=5000))
+        allowed = taken
+        await BlobFetcher(other, bob).fetch(DEAL, [ALICE], root, Limits(max_content_bytes=5000))
+        assert server.statistics().blocks_denied >= 3
