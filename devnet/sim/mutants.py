@@ -10,14 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
+from devnet.sim.deterrence import deterrence
 from devnet.sim.disk import MemoryDisk
 from devnet.sim.escrow import Entry, Escrow, Moved
 from devnet.sim.simulate import simulate
 from protocols import node as rules
-from protocols.deals import client, provider, states
+from protocols.deals import checking, client, provider, states
 from protocols.deals import inputs as ins
 from protocols.deals.desk import Desk
 from protocols.deals.eip712 import OnChainState
+from protocols.disputes import ending, payouts
+from protocols.disputes import states as disputes
 from protocols.effects import DurableEffect, PostTx
 from protocols.handlers import deals, runs
 from protocols.state import Row
@@ -25,6 +28,12 @@ from protocols.units import Tokens, UnixSeconds
 from protocols.verify import audits as audit_rules
 
 __all__ = ["MUTANTS", "Mutant", "caught"]
+
+
+AUDITS: Final = "audits"
+"""In place of faults: a short form of `devnet.sim.deterrence`, with a panel."""
+JUDGED: Final = 40
+JUDGED_CHEATS_PPM: Final = 600_000
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -41,10 +50,16 @@ def caught(mutant: Mutant, seeds: Sequence[int], minutes: int = 3) -> tuple[int,
     """The first seed whose history breaks an invariant, and which; None when no seed does."""
     with mutant.apply():
         for seed in seeds:
-            found = simulate(mutant.nodes, seed, minutes=minutes, faults=mutant.faults, runs_per_client=10).violations
+            found = _broken(mutant, seed, minutes)
             if found:
                 return seed, found[0]
     return None
+
+
+def _broken(mutant: Mutant, seed: int, minutes: int) -> tuple[str, ...]:
+    if mutant.faults == AUDITS:
+        return deterrence(seed, JUDGED, JUDGED_CHEATS_PPM).problems
+    return simulate(mutant.nodes, seed, minutes=minutes, faults=mutant.faults, runs_per_client=10).violations
 
 
 # --- how a rule is replaced ------------------------------------------------------------------------------------------
@@ -156,6 +171,11 @@ def _lost_fsync() -> Iterator[None]:
         yield
 
 
+def _mild(row: disputes.Row, case: disputes.Case, paid: int, *, had_majority: bool) -> payouts.Payout:
+    milder = disputes.Row.VOID if row is disputes.Row.CONVICTED else row
+    return payouts.payout(milder, case, paid, had_majority=had_majority)
+
+
 _SEARCH_AGAIN: Final = runs.search_again
 _CLIENT_DEADLINE: Final = client.deadline
 _OPEN: Final = Escrow._open
@@ -253,6 +273,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             (states.Resulted, ins.TimePassed),
             (states.Delivered, ins.TimePassed),
         ),
+    ),
+    Mutant(
+        "dispute-never",
+        "a client does not dispute what is confirmed",
+        _forget(checking, "open_dispute", lambda *args, **options: ()),
+        AUDITS,
+    ),
+    Mutant("all-the-same", "every re-execution is found to match", _forget(checking, "_same", lambda *_: True), AUDITS),
+    Mutant(
+        "conviction-is-free",
+        "a panel that convicts gives the collateral back",
+        _forget(ending, "payout", _mild),
+        AUDITS,
     ),
     Mutant("lost-fsync", "the last two transactions before a crash are not on disk", _lost_fsync),
 )
