@@ -10,6 +10,7 @@ from devnet.chain.control import view
 from devnet.cluster import SEATS_IN_ALL
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, check
+from mesh.api.types import DealInfo
 from protocols.contracts.calls import selector
 from protocols.deals.panel_terms import PANEL_CLASS
 from protocols.disputes.params import LOCK_PRICES
@@ -150,20 +151,27 @@ async def convicted(
     again = sum([int(one.price) for one in refused.rechecks])
     for one in refused.rechecks:
         await world.until_deal(client.name, one.deal_id, lambda it: it.final_how == "settled", LIMIT_S)
-
-    price, fee, collateral = int(deal.price), int(deal.seat_fee), int(deal.collateral)
-    appeal = 7 * fee if appealed else 0
-    lost = locks_lost * LOCK_PRICES * price
-    won = await books.require(
-        {client.name: 2 * price - again, liar.name: -collateral - appeal}, seats=seats_paid * fee + appeal - lost
-    )
-    return {
+    fields = {
         "deal_id": deal.deal_id,
         "slashed_by": ended.final_tx,
         **await row_of(world, client.name, run_id),
         "caught_s": round(caught_s, 2),
         "slashed_s": round(world.now() - began, 2),
-        "won_wei": won,
+    }
+    appeal = 7 * int(deal.seat_fee) if appealed else 0
+    names = (client.name, liar.name)
+    return fields | await _divided(books, names, deal, again, appeal, seats_paid=seats_paid, locks_lost=locks_lost)
+
+
+async def _divided(
+    books: Books, names: tuple[str, str], deal: DealInfo, again: int, appeal: int, *, seats_paid: int, locks_lost: int
+) -> dict[str, Any]:
+    """The collateral: two prices to the client, fees to the seats, the rest burned; for the report."""
+    price, fee, collateral = int(deal.price), int(deal.seat_fee), int(deal.collateral)
+    lost = locks_lost * LOCK_PRICES * price
+    wanted = {names[0]: 2 * price - again, names[1]: -collateral - appeal}
+    return {
+        "won_wei": await books.require(wanted, seats=seats_paid * fee + appeal - lost),
         "price_wei": deal.price,
         "re_execution_wei": str(again),
         "collateral_wei": deal.collateral,

@@ -50,7 +50,7 @@ class CaseFile(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     provider: Peer
     job: Annotated[bytes, Meta(max_length=MAX_JOB_BYTES)]
     """Canonical bytes; their hash is the deal's job id."""
-    result: ResultCommit | None = None
+    result: ResultCommit | None
     """What the provider has signed, once the chain knows its parts: before that it would help those who do not work."""
 
 

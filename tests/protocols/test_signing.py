@@ -181,7 +181,7 @@ def test_the_overhead_is_what_it_is_said_to_be() -> None:
 def test_every_message_travels_on_a_protocol_and_knows_its_tag() -> None:
     for tag, message in SAMPLES.messages().items():
         assert tag_of(message) == tag
-        assert protocol_of(tag) in ("/mesh/rfq/1", "/mesh/deal/1")
+        assert protocol_of(tag) in ("/mesh/rfq/1", "/mesh/deal/1", "/mesh/case/1")
         again = decode_strict(MESSAGE_TYPES[tag], encode(message), max_bytes=MAX_MESSAGE_BYTES)
         assert again == message
     with pytest.raises(LocalProtocolError):
