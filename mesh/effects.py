@@ -138,6 +138,7 @@ class Effector:
         self._clock = clock
         self._questions = Questions(engine, chain, rounds, clock)
         self._nursery: trio.Nursery | None = None
+        self._ended = False
         self._scopes: dict[str, trio.CancelScope] = {}
         self._stops: dict[str, trio.Event] = {}
         """By the key of the job's effect."""
@@ -148,12 +149,20 @@ class Effector:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._ended = True
 
     def perform(self, effect: fx.Effect) -> None:
-        """Start an effect. What cancels or ends something is done on return, so that it can't overtake what it is about."""
+        """Start an effect. What cancels or ends something is done on return, so that it can't overtake what it is about.
+
+        A node that is stopping performs none: the engine may have one more batch, whose durable effects are in the outbox.
+        """
         if self._nursery is None:
             raise RuntimeError("run() the effector before it performs")
+        if self._ended:
+            return
         at_once = AT_ONCE.get(type(effect))
         if at_once is not None:
             at_once(self, effect)

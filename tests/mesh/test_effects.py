@@ -99,6 +99,10 @@ class Parts:
         await self._next("account")
         return Tokens(3), Tokens(4)
 
+    async def seats(self, asked: fx.ReadSeats) -> tuple[int, int]:
+        await self._next("seats")
+        return 12, 11
+
     async def post(self, tx: fx.PostTx) -> None:
         await self._next("post")
 
@@ -338,3 +342,13 @@ async def test_what_a_comparison_finds_is_told_about_each_of_the_others(bench: B
     await eventually(lambda: bench.loop.engine.statistics().outbox == 0)
     (told,) = bench.deal_events(ev.OutputsCompared)
     assert (told.deal_id, told.owner, told.same, told.detail) == (DEAL, mine.owner, (False, True), "looked at")
+
+
+async def test_a_node_that_is_stopping_performs_nothing_and_does_not_fail(loop: "Loop", hub: MemoryHub) -> None:
+    """The engine may have one more batch when the effects have ended: it was a defect that ended the node with an error."""
+    async with trio.open_nursery() as nursery:
+        stopping = Bench(loop, hub.link(loop.env.me), Parts())
+        await stopping.start(nursery)
+        nursery.cancel_scope.cancel()
+    stopping.effector.perform(fx.ReadAccount(operator=Address(bytes(20))))
+    assert stopping.parts.calls == []

@@ -34,7 +34,7 @@ def told(scene: Mediated, node: Node, by: Node, message: msgspec.Struct) -> list
 
 
 def case_file(scene: Mediated) -> CaseFile:
-    return CaseFile(scene.deal, scene.client.me, scene.provider.me, JOB.encode())
+    return CaseFile(scene.deal, scene.client.me, scene.provider.me, JOB.encode(), None)
 
 
 def test_a_seat_that_asks_without_a_place_gets_nothing(court: "PanelWorld") -> None:
