@@ -4,8 +4,8 @@ points = []
 with open("/in/points.csv") as table:
     next(table)
     for line in table:
-        x, y = line.split(",")
-        points.append((float(x), float(y)))
+        left, right = line.split(",")
+        points.append((float(left), float(right)))
 
 slope, offset = 0.0, 0.0
 for _ in range(2000):
