@@ -32,6 +32,8 @@ FEWEST: Final = 12
 MEDIATORS: Final = 20
 SEATS_EACH: Final = 2
 DEALS_PER_MINUTE: Final = 250
+EXTRA: Final = 10
+"""One run of so many is added: of those whose owner vanishes, or finds nobody, no deal comes."""
 SELF_EVERY: Final = 4
 """Every fourth deal enforces itself."""
 BUDGET: Final = Tokens(4 * PRICE_LIMIT)
@@ -105,7 +107,7 @@ def report(world: World, seed: int, deals: int, problems: tuple[str, ...]) -> Ch
         seed=seed,
         hash=world.history(),
         events=world.events,
-        runs=deals,
+        runs=_runs(deals),
         deals=sum(entry.state is not OnChainState.BURNED for entry in entries),
         ends=dict(sorted(Counter(entry.state.name.lower() for entry in entries).items())),
         rows=dict(sorted(Counter(row.name.lower() for row in _rows(world).values()).items())),
@@ -137,13 +139,17 @@ def _world(seed: int, deals: int) -> tuple[World, int]:
         world.at(world.rng.randrange(5_000), node.start)
     minutes = max(deals // DEALS_PER_MINUTE, 2)
     plan(world, sellers, buyers, minutes, FAULTS["chaos"])
-    for number in range(1, deals + 1):
+    for number in range(1, _runs(deals) + 1):
         buyer = buyers[number % len(buyers)]
         enforcement = "panel" if number % SELF_EVERY else "self"
         market = MarketTerms(max_price=PRICE_LIMIT, budget=BUDGET, enforcement=enforcement)
         when = 8_000 + world.rng.randrange(minutes * MINUTE)
         world.at(when, lambda buyer=buyer, number=number, market=market: submit(world, buyer, number, market))  # type: ignore[misc]
     return world, minutes
+
+
+def _runs(deals: int) -> int:
+    return deals + deals // EXTRA
 
 
 def _is_honest(node: SimNode) -> bool:

@@ -11,14 +11,14 @@ SHORT = 150
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    world, broken = play(4, SHORT)
+    world, broken = play(6, SHORT)
     assert broken == ()
     return world
 
 
 def test_nobody_honest_loses_more_than_it_had_declared(world: World) -> None:
     assert broken_promises(world) == ()
-    told = report(world, 4, SHORT, ())
+    told = report(world, 6, SHORT, ())
     assert told.deals >= SHORT
     assert told.restarts > 0 < told.gone
     assert set(told.ends) >= {"settled", "cancelled"}
@@ -30,7 +30,7 @@ def test_a_loss_is_noticed(world: World) -> None:
     world.escrow.free.update(dict.fromkeys(parties, 0))
     losers = [problem for problem in broken_promises(world) if problem.startswith(("losses", "seats"))]
     world.escrow.free.update(held)
-    assert len(losers) > report(world, 4, SHORT, ()).honest // 4
+    assert len(losers) > report(world, 6, SHORT, ()).honest // 4
     assert broken_promises(world) == ()
 
 
@@ -56,5 +56,5 @@ def test_one_seed_is_one_history_and_another_another() -> None:
 def test_ten_thousand_deals() -> None:
     told = chaos(7)
     assert told.problems == ()
-    assert told.deals >= 9_000
+    assert told.deals >= 10_000
     assert {"convicted", "unproven", "forfeit"} <= set(told.rows)
