@@ -213,8 +213,10 @@ def install_set(name: str) -> None:
     """Install one set and, but for `node` and those apart, this repository itself in editable form."""
     lock, provided_by = _lock(name), SETS[name][1]
     environment = Environment(ROOT, APART.get(name, ".venv"))
-    editable = name == "node" or name in APART or (
-        environment.editable_stamp.exists() and environment.editable_stamp.read_text() == digest(packaging_text())
+    editable = (
+        name == "node"
+        or name in APART
+        or (environment.editable_stamp.exists() and environment.editable_stamp.read_text() == digest(packaging_text()))
     )
     if environment.has(provided_by) and editable:
         return
