@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from protocols.deals.terms import Level
+from protocols.disputes.fingerprint import JUDGED
 from protocols.disputes.params import bond_of
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.negotiation import PanelRfq
@@ -78,7 +79,15 @@ def bound_by_dispute(stakes: Stakes) -> Tokens:
 
 def cannot_be_judged(job: CanonicalJob) -> str:
     """Why a panel cannot judge this job; empty when it can."""
-    return panel_problem(level_of(job), job.executor)
+    level = level_of(job)
+    problem = panel_problem(level, job.executor)
+    if problem or level in JUDGED:
+        return problem
+    # Nobody would take a place: a dispute about it would end void, and burn the bond.
+    return (
+        f"the mediators of this version compare results byte by byte, not at level {level.name.lower()}; "
+        "write verify.level: exact, or verify.enforcement: self"
+    )
 
 
 def few_seats(seen: SeatsSeen, least: int) -> str:

@@ -16,10 +16,12 @@ from protocols.disputes.record import Record, Sitting
 from protocols.disputes.states import PROVIDER_BIT, Stage, first_bit
 from protocols.units import DealId, Hash32
 
-__all__ = ["BY_FINGERPRINT", "Ending", "fingerprint_of", "provider_mask", "seat_mask"]
+__all__ = ["BY_FINGERPRINT", "JUDGED", "Ending", "fingerprint_of", "provider_mask", "seat_mask"]
 
 BY_FINGERPRINT: Final = frozenset({Level.EXACT, Level.CANONICAL})
 """Levels at which a match is an equal fingerprint. At the others seats need each other's arrays."""
+JUDGED: Final = frozenset({Level.EXACT})
+"""Levels at which the mediators of this version take a place: a canonical form is not made of what they fingerprint yet."""
 _SHOWN: Final = (Stage.REVEALED, Stage.MATCHED)
 
 Recompute = Callable[[int, int], Hash32]

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from protocols.deals.desk import inputs_of
-from protocols.deals.eip712 import Deal, Domain, Level, Metering, OutcomeCode, ResultCommit, deal_id, digest
+from protocols.deals.eip712 import Deal, Domain, Metering, OutcomeCode, ResultCommit, deal_id, digest
 from protocols.deals.salting import root_on_chain
 from protocols.deals.states import LocalResult
-from protocols.disputes.fingerprint import Ending
+from protocols.disputes.fingerprint import JUDGED, Ending
 from protocols.disputes.record import Record
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
@@ -45,8 +45,6 @@ _EXIT_BYTES: Final = 64
 """The file ``exitCode``."""
 _EXECUTORS: Final = frozenset({"wasm"})
 """What this version executes."""
-_LEVELS: Final = frozenset({Level.EXACT})
-"""Levels at which this version can say whom it matches: at the others seats need each other's bytes."""
 
 
 class Case(msgspec.Struct, frozen=True, array_like=True):
@@ -113,7 +111,7 @@ def unfit(case: Case) -> str:
     weight = sum(one.size for one in case.inputs)
     if weight > MAX_INPUT_BYTES:
         return f"its inputs have {weight} bytes, a seat takes {MAX_INPUT_BYTES} at most"
-    if case.deal.level not in _LEVELS:
+    if case.deal.level not in JUDGED:
         return f"results at level {case.deal.level.name.lower()} cannot be compared yet"
     return ""
 
