@@ -24,8 +24,6 @@ __all__ = ["main"]
 
 _ALL: Final = (1 << 11) - 1
 """A mask that claims to match everybody."""
-
-
 _REPLACING: Final[set[str]] = set()
 """Names of the acceptances of seats that were called to a place which had been left: those are honest."""
 
@@ -45,7 +43,9 @@ def _is_idle(name: str) -> bool:
 
 
 def _junk_at(*positions: int) -> Callable[..., SeatHas]:
-    """Seats at these places vote without having worked, and say that they match everybody."""
+    """Seats at these places vote without having worked, and say that they match everybody else: not each other, because two
+    of three who lie for each other are a majority, and no longer a split."""
+    claims = _ALL & ~sum(1 << position for position in positions)
 
     def has(state: NodeState, record: Record, place: Place, case: Case | None, env: Any) -> SeatHas:
         real = _HAS(state, record, place, case, env)
@@ -54,7 +54,7 @@ def _junk_at(*positions: int) -> Callable[..., SeatHas]:
             return real
         mark = keccak256(b"junk", real.fingerprint)
         commitment = commitment_of(record.deal_id, record.round, place.seat, mark, real.salt)
-        mask = None if real.mask is None else _ALL
+        mask = None if real.mask is None else claims
         return replace(real, fingerprint=mark, commitment=commitment, mask=mask)
 
     return has
