@@ -109,12 +109,13 @@ class ProcessCluster:
         *,
         program: str = "mesh",
         seats: int = 1,
+        free: int = 0,
         **extra: dict[str, object],
     ) -> Member:
-        """Give a new member money, and a mediator its seats, and start it."""
+        """Give a new member money (``free``: wei of it beside what a provider stakes), a mediator its seats, and start it."""
         member = self.plan(name, roles, slots, **extra)
         member.program = program
-        await self.endow(member, seats)
+        await self.endow(member, seats, free)
         await member.start()
         return member
 
@@ -126,10 +127,10 @@ class ProcessCluster:
         member.plan = msgspec.structs.replace(member.plan, bootstrap=bootstrap)
         await member.start()
 
-    async def endow(self, member: Member, seats: int = 1) -> None:
+    async def endow(self, member: Member, seats: int = 1, free: int = 0) -> None:
         """Tokens for a member that joins later; gas it has, as every account of the devnet."""
         assert member.account is not None
-        grant = _grant(member.account.index, member.plan.roles, seats_each=seats)
+        grant = _grant(member.account.index, member.plan.roles, seats_each=seats, free=free)
         await run_errand(
             self._spawner, self.chain, self.home, (grant,), escrow=self.escrow, token=self.token, panel=self.panel
         )
@@ -143,12 +144,12 @@ class ProcessCluster:
                         await trio.sleep(0.05)
 
 
-def _grant(account: int, roles: tuple[str, ...], seats_each: int) -> Grant:
+def _grant(account: int, roles: tuple[str, ...], seats_each: int, free: int = 0) -> Grant:
     seats = seats_each if "mediator" in roles else 0
     bonds = seats * DEVNET_PANEL.seat_bond
     if "provider" in roles:
-        return Grant(account, str(FUNDS // 2 + bonds), str(FUNDS // 2), seats)
-    return Grant(account, str(FUNDS + bonds), seats=seats)
+        return Grant(account, str(FUNDS // 2 + bonds + free), str(FUNDS // 2), seats)
+    return Grant(account, str(FUNDS + bonds + free), seats=seats)
 
 
 @asynccontextmanager

@@ -108,6 +108,10 @@ class ChainPort(ChainViews, Protocol):
         """The same for a call of the panel; what it needs at the panel is moved there first."""
         ...
 
+    async def prove_fraud(self, proof: fx.ProveFraud) -> None:
+        """The same for a proof that a provider has signed two results."""
+        ...
+
     async def post_channel(self, tx: fx.PostChannelTx) -> None:
         """As ``post``, for a call about a channel."""
         ...
@@ -326,6 +330,10 @@ class Effector:
         purpose = effect.purpose if isinstance(effect, fx.CallPanel) else "dispute"
         await self._transact(effect, self._chain.dispute(effect), ev.TxFailed, deal_id=effect.deal_id, purpose=purpose)
 
+    async def _prove_fraud(self, effect: fx.ProveFraud) -> None:
+        done = self._chain.prove_fraud(effect)
+        await self._transact(effect, done, ev.TxFailed, deal_id=effect.deal_id, purpose="fraud")
+
     async def _post_channel_tx(self, effect: fx.PostChannelTx) -> None:
         """Its log says what came of it, to both parties alike."""
         done = self._chain.post_channel(effect)
@@ -367,6 +375,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.PostTx: Effector._post_tx,
     fx.CallPanel: Effector._dispute,
     fx.OpenDispute: Effector._dispute,
+    fx.ProveFraud: Effector._prove_fraud,
     fx.PostChannelTx: Effector._post_channel_tx,
 }
 AT_ONCE: Final[dict[type[fx.Effect], Callable[[Effector, Any], None]]] = {

@@ -28,6 +28,7 @@ __all__ = [
     "Penalise",
     "PostChannelTx",
     "PostTx",
+    "ProveFraud",
     "Publish",
     "ReadAccount",
     "ReadChannel",
@@ -218,6 +219,22 @@ class OpenDispute(DurableEffect, frozen=True):
     bond: Tokens
 
 
+class ProveFraud(DurableEffect, frozen=True):
+    """Show the chain two results that a provider has bound itself to: it loses all of its collateral. Answered by
+    `DealMovedOnChain`, or by `TxFailed` with purpose ``fraud``.
+
+    ``second`` is None where the other result is the claim, whose hash is ``claimed``.
+    """
+
+    deal_id: DealId
+    deal: Deal
+    first: ResultCommit
+    first_signature: Signature
+    second: ResultCommit | None
+    second_signature: Signature
+    claimed: Hash32
+
+
 class PostChannelTx(DurableEffect, frozen=True):
     """Post one escrow call about a channel: fund, redeem, request_close, close_together or close.
 
@@ -263,4 +280,5 @@ class OutboxItem(msgspec.Struct, frozen=True):
         | PostChannelTx
         | CallPanel
         | OpenDispute
+        | ProveFraud
     )

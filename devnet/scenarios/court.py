@@ -132,7 +132,9 @@ async def convicted(
     """
     world = court_of(cluster)
     client = await world.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
-    liar = await world.cluster.add("rogue", ("provider",), program=program, provider={"price_floor": floor})
+    liar = await world.cluster.add(
+        "rogue", ("provider",), program=program, free=10**18 if appealed else 0, provider={"price_floor": floor}
+    )
     await world.cluster.meet(len(world.providers))
     mediators = [one.name for one in world.cluster.mediators]
     books = await Books.of(world, [client.name, liar.name, *mediators])

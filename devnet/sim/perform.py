@@ -262,6 +262,11 @@ def _notify(node: "SimNode", effect: fx.Notify) -> None:
         node.said[effect.name, DealId(bytes.fromhex(effect.fields["deal"]))] = effect.fields
 
 
+def _prove_fraud(node: "SimNode", effect: fx.ProveFraud) -> None:
+    """Nobody here signs two results: a node that says so is broken."""
+    raise AssertionError(f"a provider that signs once was caught signing twice: {effect}")
+
+
 def _nothing(node: "SimNode", effect: Any) -> None:
     """Cancelling is implied: what was dropped from the outbox answers no more."""
 
@@ -285,6 +290,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.CallPanel: _post_tx,
     fx.OpenDispute: _post_tx,
     fx.PostChannelTx: _post_channel_tx,
+    fx.ProveFraud: _prove_fraud,
     fx.ReadChannel: _read_channel,
     fx.DropEffects: _nothing,
     fx.Notify: _notify,

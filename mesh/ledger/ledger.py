@@ -33,7 +33,7 @@ from mesh.store import Store
 from protocols.contracts import artifact
 from protocols.contracts.channels import Channel, ChannelWord
 from protocols.contracts.lock import Lock
-from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx, ReadSeats
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx, ProveFraud, ReadSeats
 from protocols.limits import NetworkParams
 from protocols.units import Address, Millis, Tokens
 
@@ -105,6 +105,10 @@ class Ledger:
     async def dispute(self, call: CallPanel | OpenDispute) -> None:
         """See `Posting.dispute`."""
         await self.posting.dispute(call)
+
+    async def prove_fraud(self, proof: ProveFraud) -> None:
+        """See `Posting.prove_fraud`."""
+        await self.posting.prove_fraud(proof)
 
     async def post_channel(self, tx: PostChannelTx) -> None:
         """See `Posting.post_channel`."""

@@ -14,11 +14,11 @@ from mesh.chain.panel import PanelContract
 from mesh.chain.submitter import Submitter
 from mesh.effects import TxRejected
 from mesh.engine import Engine
-from protocols.contracts import channels, panel
+from protocols.contracts import calls, channels, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
-from protocols.deals.eip712 import Domain, OnChainState
+from protocols.deals.eip712 import Domain, OnChainState, digest
 from protocols.disputes.states import Reason
-from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx, ProveFraud
 from protocols.limits import NetworkParams
 from protocols.units import DealId, Hash32, Tokens
 
@@ -84,6 +84,10 @@ class Posting:
                     raise
                 await self._submitter.release(call.key)
                 await self._submit(call.key, lambda: self._panel_call(call))
+
+    async def prove_fraud(self, proof: ProveFraud) -> None:
+        """The same for two results of one provider, whoever has the deal now: the escrow, or the panel."""
+        await self._submit(proof.key, lambda: self._fraud_call(proof))
 
     async def _submit(self, key: str, call: Callable[[], Awaitable[TxCall | None]]) -> None:
         """Until it is confirmed. ``call`` answers None when nothing needs to be sent."""
@@ -151,6 +155,26 @@ class Posting:
             raise TxRejected("the claim that was to be disputed is no longer there")
         return TxCall(to, panel.dispute_unclaimed(call.deal, lock, call.result, call.signature, call.secret, reason))
 
+    async def _fraud_call(self, proof: ProveFraud) -> TxCall:
+        """With a claim, one signed result other than the claimed one is enough; without, it takes two."""
+        slot = await self._contracts.deal(proof.deal.client, proof.deal.run_nonce, proof.deal.index)
+        lock = await self._lock(proof)
+        signed = [(proof.first, proof.first_signature)]
+        if proof.second is not None:
+            signed.append((proof.second, proof.second_signature))
+        hashes = [digest(self._domain, result) for result, _ in signed]
+        bound = next((one for one in (*hashes, proof.claimed) if slot.identity == lock.identity(one)), None)
+        others = [pair for pair, one in zip(signed, hashes, strict=True) if one != bound]
+        if slot.state is OnChainState.DISPUTED and others:
+            return TxCall(self._params.panel, panel.prove_equivocation(*others[-1]))
+        if slot.state is OnChainState.CLAIMED and bound is not None and others:
+            data = calls.prove_equivocation(lock, others[-1], None, result_hash=bound)
+        elif slot.state is OnChainState.COMMITTED and len(signed) == 2:
+            data = calls.prove_equivocation(lock, signed[0], signed[1])
+        else:
+            raise TxRejected(f"the deal is {slot.state.name}: there is nothing to take any more")
+        return TxCall(self._params.escrow, data)
+
     async def _claimed(self, call: OpenDispute) -> bool:
         slot = await self._contracts.deal(call.deal.client, call.deal.run_nonce, call.deal.index)
         return slot.state is OnChainState.CLAIMED
@@ -163,7 +187,7 @@ class Posting:
         has = await PanelContract(self._eth.rpc, self._params.panel).account(owner)
         return self._contracts.fund_panel(Tokens(needs - has)) if has < needs else None
 
-    async def _lock(self, tx: PostTx | OpenDispute) -> Lock:
+    async def _lock(self, tx: PostTx | OpenDispute | ProveFraud) -> Lock:
         """The deal's Lock, as its commitment logged it.
 
         A node that has forgotten it builds it from the owners of today and asks the escrow whether that is the one; only
@@ -176,7 +200,7 @@ class Posting:
         provider = await self._contracts.owner_of(tx.deal.provider)
         lock = Lock.of(self._domain, tx.deal, client_owner=client, provider_owner=provider)
         slot = await self._contracts.deal(tx.deal.client, tx.deal.run_nonce, tx.deal.index)
-        if slot.identity not in (lock.identity(), lock.identity(tx.result_hash)):
+        if slot.identity not in {lock.identity(), *map(lock.identity, self._results(tx))}:
             head = await self._eth.head()
             query = LogQuery((self._params.escrow,), ((Hash32(COMMITTED_TOPIC),), (Hash32(tx.deal_id),)))
             found = await self._eth.logs(query, self._deploy_block, head.number)
@@ -184,10 +208,17 @@ class Posting:
         self.remember(lock)
         return lock
 
+    def _results(self, tx: PostTx | OpenDispute | ProveFraud) -> tuple[Hash32, ...]:
+        """What the slot may be bound to."""
+        if not isinstance(tx, ProveFraud):
+            return (tx.result_hash,)
+        signed = (tx.first, tx.second) if tx.second is not None else (tx.first,)
+        return (tx.claimed, *(digest(self._domain, one) for one in signed))
+
     async def tidy(self, engine: Engine) -> None:
         """Forget transactions whose effects were dropped while they were in flight, once their nonces are used."""
         wanted = engine.outstanding()
-        ours = ("tx:", "channel:", "panel:", "poke:")
+        ours = ("tx:", "channel:", "panel:", "poke:", "fraud:")
         if self._submitter.statistics().in_flight <= sum(key.startswith(ours) for key in wanted):
             return
         try:

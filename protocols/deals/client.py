@@ -170,12 +170,19 @@ def _late_result(state: Claimed, event: ResultArrived, ctx: Ctx) -> Step:
     """It was claimed while we were away: what is being paid for is worth having, if it is what was claimed, and checked
     while the window is open."""
     notice = event.message
-    if state.result is not None or claim_hash(state, ctx) != eip712.digest(ctx.env.domain, notice.commit):
-        return state, ()
+    if state.result is not None:
+        return _another_result(state, event, ctx)
+    if claim_hash(state, ctx) != eip712.digest(ctx.env.domain, notice.commit):
+        return state, disputed.two_results(msgspec.structs.replace(state, result=notice), None, state.result_hash, ctx)
     claim = msgspec.structs.replace(state, result=notice)
     resulted = Resulted(state.terms, state.commitment, notice, ctx.now, claim=claim)
     new = claim if state.rejected else resulted
     return new, (fetch_result(new, notice), say(state.terms, "deal.resulted"))
+
+
+def _another_result(state: DealState, event: ResultArrived, ctx: Ctx) -> Step:
+    """The same one again is a straggler; another one is fraud, and proves itself."""
+    return state, disputed.two_results(state, event.message, ZERO_HASH, ctx)
 
 
 def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
@@ -247,7 +254,8 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         case "burned" if isinstance(state, Proposed | Signed | Abandoned):
             return _burned(state, ctx)
         case "claimed":
-            return _claimed(state, moved)
+            new, effects = _claimed(state, moved)
+            return new, (*effects, *disputed.two_results(state, None, moved.result_hash, ctx))
         case "disputed":
             return disputed.opened(state, moved)
         case end if end in disputed.ENDS:
@@ -336,6 +344,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Accepted, TimePassed): _overdue,
     (Rejected, TimePassed): _overdue,
     (Claimed, ResultArrived): _late_result,
+    **{(s, ResultArrived): _another_result for s in (Resulted, Delivered, Checking, Accepted, Rejected, Disputed)},
     (Claimed, TimePassed): _window_over,
     (Disputed, TimePassed): lambda state, event, ctx: disputed.overdue(state),
     **{(s, ChainMoved): _moved for s in _ON_CHAIN},

@@ -6,12 +6,14 @@ are the chain's word alone. A reorganisation leads back to where the dispute, or
 
 from typing import Final
 
+from protocols.deals.eip712 import digest
 from protocols.deals.inputs import ChainMoved, ChainRetracted, Ctx, Step, post_tx, say
 from protocols.deals.reorganised import OnChain, post_again
 from protocols.deals.states import Claimed, DealState, Disputed, Rejected, Settled, Slashed, Voided
 from protocols.disputes.opening import open_dispute
-from protocols.effects import DropEffects, Effect
-from protocols.units import Tokens, UnixSeconds
+from protocols.effects import DropEffects, Effect, ProveFraud
+from protocols.messages.deal import ResultNotice
+from protocols.units import ZERO_HASH, Hash32, Signature, Tokens, UnixSeconds
 
 __all__ = [
     "ENDS",
@@ -23,6 +25,7 @@ __all__ = [
     "overdue",
     "provider_retracted",
     "retracted",
+    "two_results",
     "void_at",
 ]
 
@@ -44,6 +47,30 @@ def opened(state: DealState, moved: ChainMoved) -> Step:
     disputed = Disputed(terms, state, moved.tx, moved.at, moved.result_hash)
     drop = DropEffects(prefix=f"tx:{terms.deal_id.hex()}")
     return disputed, (drop, say(terms, "deal.disputed", tx="0x" + moved.tx.hex()))
+
+
+def two_results(state: DealState, other: ResultNotice | None, claimed: Hash32, ctx: Ctx) -> tuple[Effect, ...]:
+    """The provider has bound itself to another result than the one that this client holds: a second signature (``other``), or
+    a claim of another hash (``claimed``). Nobody need judge that. Empty where both are one."""
+    held: ResultNotice | None = getattr(state, "result", None)
+    if held is None:
+        return ()
+    first = digest(ctx.env.domain, held.commit)
+    second = digest(ctx.env.domain, other.commit) if other else claimed
+    if second in (first, ZERO_HASH):
+        return ()
+    terms = state.terms
+    proof = ProveFraud(
+        key=f"fraud:{terms.deal_id.hex()}:{second.hex()[:16]}",
+        deal_id=terms.deal_id,
+        deal=terms.deal,
+        first=held.commit,
+        first_signature=held.signature,
+        second=other.commit if other else None,
+        second_signature=other.signature if other else Signature(b""),
+        claimed=claimed,
+    )
+    return (proof, say(terms, "deal.two_results", first=first.hex(), second=second.hex()))
 
 
 def judged(state: DealState, moved: ChainMoved, end: tuple[Effect, ...]) -> Step:

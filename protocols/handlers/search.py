@@ -46,6 +46,10 @@ __all__ = ["answer_arrived", "recheck_due", "replica_due", "search_due"]
 BETWEEN_ROUNDS: Final = Millis(400)
 """Pause after a round without a deal: a busy provider frees a slot in about that time, an offer gossips in less."""
 
+PANEL_WINDOWS: Final = 3
+"""A panel's round may take so many bid windows: providers ask the chain for its seats before they answer, and the cheapest
+should not lose by the slowest endpoint. When all have answered it closes at once."""
+
 
 def search_due(state: NodeState, run_key: bytes, event: ev.Event, env: Env) -> list[Effect]:
     """Open a round, or close the one whose bid window is over."""
@@ -165,7 +169,7 @@ def _ask(
         search.asked[rfq.rfq_id] = Asked(offer.provider, rfq, now)
         protocol, data = env.seal(rfq)
         effects.append(Send(peer=offer.provider, protocol=protocol, data=data))
-    window = min(run.market.bid_window_ms, env.params.bid_window)
+    window = min(run.market.bid_window_ms, env.params.bid_window) * (PANEL_WINDOWS if search.panel else 1)
     state.timers.set(f"search:{search.name.hex()}", now + window)
     count = str(len(offers))
     return [*effects, Notify(subject=run_id, name="rfq.sent", fields={"asked": count, "round": str(search.round)})]

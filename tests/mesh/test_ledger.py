@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import trio
 
@@ -27,7 +28,16 @@ from mesh.ledger import DEAL_TOPICS, Ledger, network_params, open_ledger
 from mesh.wallet import LedgerWallet
 from protocols import effects as fx
 from protocols import events as ev
-from protocols.deals.eip712 import Cancellation, Deal, Domain, Settlement, deal_id, digest
+from protocols.deals.eip712 import (
+    Cancellation,
+    Deal,
+    Domain,
+    OutcomeCode,
+    ResultCommit,
+    Settlement,
+    deal_id,
+    digest,
+)
 from protocols.deals.states import DealTerms, Signed
 from protocols.hashing import sha256
 from protocols.state import CLIENT, Half
@@ -204,6 +214,50 @@ async def test_a_claim_says_what_it_recorded_and_is_finalized(money: Money, even
         await money.control(client, "evm_increaseTime", 100)
         await client.ledger.post(money.tx("finalize", deal))
         await eventually(lambda: client.moves()[-1] == "finalized")
+
+
+def result_of(deal: Deal, money: "Money", fuel: int) -> ResultCommit:
+    return ResultCommit(
+        deal_id=deal_id(money.domain, deal),
+        salted_root=Hash32(b"\x01" * 32),
+        outcome=OutcomeCode.EXITED,
+        exit_code=0,
+        fuel=fuel,
+        wall_ms=1,
+        log_head=ZERO_HASH,
+    )
+
+
+@pytest.mark.parametrize("claims", ["nothing", "the first", "the second", "a third"])
+async def test_two_signed_results_take_the_collateral(money: Money, eventually: Any, claims: str) -> None:
+    """Whatever was claimed meanwhile: the node looks which of them the slot is bound to."""
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await client.follow()
+        await provider.ledger.post(money.commit(deal, client))
+        results = [result_of(deal, money, fuel) for fuel in (1, 2, 3)]
+        hashes = [digest(money.domain, one) for one in results]
+        claimed = {"the first": hashes[0], "the second": hashes[1], "a third": hashes[2]}.get(claims, ZERO_HASH)
+        if claimed != ZERO_HASH:
+            await provider.ledger.post(msgspec.structs.replace(money.tx("claim", deal), result_hash=claimed))
+        first, second = ((one, provider.key.sign(name)) for one, name in zip(results[:2], hashes[:2], strict=True))
+        proof = fx.ProveFraud(
+            key="fraud:1",
+            deal_id=deal_id(money.domain, deal),
+            deal=deal,
+            first=first[0],
+            first_signature=first[1],
+            second=None if claims == "a third" else second[0],
+            second_signature=Signature(b"") if claims == "a third" else second[1],
+            claimed=claimed if claims == "a third" else ZERO_HASH,
+        )
+        await client.ledger.prove_fraud(proof)
+        await eventually(lambda: client.moves()[-1] == "slashed")
+        bounty = client.loop.script.of(ev.DealMovedOnChain)[-1].refund
+        assert bounty == min(2 * deal.price, deal.collateral // 2)
+        assert await provider.ledger.account(provider.key.address) == (30_000, 20_000 - deal.collateral)
+        with pytest.raises(TxRejected, match="SLASHED"):
+            await client.ledger.prove_fraud(msgspec.structs.replace(proof, key="fraud:2"))
 
 
 async def test_a_silent_provider_costs_its_collateral(money: Money, eventually: Any) -> None:

@@ -11,7 +11,7 @@ from protocols.deals import client, eip712, provider
 from protocols.deals import states as st
 from protocols.deals.disputed import UNAVAILABLE
 from protocols.deals.inputs import ChainMoved, ChainRetracted, Ctx, FetchFailed, Rerun, ResultArrived, TimePassed
-from protocols.effects import Effect, OpenDispute, PostTx
+from protocols.effects import Effect, OpenDispute, PostTx, ProveFraud
 from protocols.reputation import evidence_of
 from protocols.units import Address, Cid, Hash32, Tokens, UnixSeconds
 from protocols.verify.audits import Reexecution, RunElsewhere, Second, Subject
@@ -184,3 +184,35 @@ def test_a_dispute_that_nobody_ends_returns_everything_after_a_year() -> None:
         assert half.deadline(disputed, at(0)) == NOW + 50 + 365 * 86_400 + 1
         _, effects = half.advance(disputed, TimePassed(), at(0))
         assert [effect.purpose for effect in effects if isinstance(effect, PostTx)] == ["void"]
+
+
+def frauds(effects: tuple[Effect, ...]) -> list[ProveFraud]:
+    return [effect for effect in effects if isinstance(effect, ProveFraud)]
+
+
+@pytest.mark.parametrize("name", ["Resulted", "Delivered", "Checking", "Accepted", "Rejected", "Claimed", "Disputed"])
+def test_another_signed_result_proves_itself(name: str) -> None:
+    """It was taken for a straggler, and the collateral stayed where it was."""
+    state: Any = CLAIM if name == "Claimed" else SAMPLES.states()[name]
+    notice = SAMPLES.notice()
+    assert frauds(client.advance(state, ResultArrived(notice), at(40))[1]) == []
+    other = replace(notice, commit=replace(notice.commit, fuel=notice.commit.fuel - 1))
+    same, effects = client.advance(state, ResultArrived(other), at(40))
+    assert same == state
+    (proof,) = frauds(effects)
+    assert (proof.first, proof.second, proof.claimed) == (notice.commit, other.commit, Hash32(bytes(32)))
+
+
+def test_a_claim_of_another_hash_proves_itself() -> None:
+    for name in ("Resulted", "Checking", "Accepted", "Rejected"):
+        assert frauds(client.advance(STATES[name], moved("claimed"), at(25))[1]) == []
+        _, effects = client.advance(STATES[name], moved("claimed", result_hash=TX), at(25))
+        (proof,) = frauds(effects)
+        assert (proof.first, proof.second, proof.claimed) == (SAMPLES.result_commit(), None, TX)
+
+
+def test_what_comes_after_a_claim_of_something_else_proves_itself() -> None:
+    claim = replace(CLAIM, result=None, result_hash=TX)
+    state, effects = client.advance(claim, ResultArrived(SAMPLES.notice()), at(45))
+    assert state == claim
+    assert [one.claimed for one in frauds(effects)] == [TX]
