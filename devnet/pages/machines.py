@@ -52,6 +52,8 @@ RUN: Final = Machine(
         Move("Dealing", "deal Accepted", "Done"),
         Move("Dealing", "deal Settled", "Done"),
         Move("Dealing", "deal Rejected", "Failed"),
+        Move("Dealing", "deal Slashed", "Failed"),
+        Move("Dealing", "deal Voided", "Failed"),
         Move("Dealing", "deal Abandoned, attempts left", "Searching"),
         Move("Dealing", "deal Abandoned", "Failed"),
         Move("Dealing", "deal Expired, attempts left", "Searching"),

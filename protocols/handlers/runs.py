@@ -56,12 +56,14 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
             # This client had refused it; a panel found it right, and it is paid for.
             commit = result.commit
             done = Done(deal.terms.deal_id, result.root, commit.outcome, commit.exit_code, deal.checked, True)
-            mine = isinstance(run.status, Failed) and run.status.deal_id == deal.terms.deal_id
-            return _end(state, run, done) if mine or current else []
+            return _end(state, run, done) if current or _by(run, deal) else []
         case Settled() if deal.result is not None and deal.how != "cancelled":
             return _settled(state, run, deal)
         case Settled(how="cancelled"):
             return _not_done(state, run, deal, "infra-error", "the deal was cancelled", env) if current else []
+        case Settled(how="keyless"):
+            detail = "the provider took the voucher and gave nothing that opens the result"
+            return _not_done(state, run, deal, "provider-lost", detail, env) if current else []
         case Settled():
             detail = "the provider claimed, was paid, and never delivered a result"
             return _not_done(state, run, deal, "provider-lost", detail, env) if current else []
@@ -79,9 +81,15 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
         case Slashed() | Voided():
             word = "convicted its provider" if isinstance(deal, Slashed) else "found nothing"
             detail = f"the dispute {word}; {tokens_text(deal.refund)} came back"
-            return _end(state, _avoiding(run, deal), Failed("rejected", detail, deal.terms.deal_id))
+            failed = Failed("rejected", detail, deal.terms.deal_id)
+            return _end(state, _avoiding(run, deal), failed) if current or _by(run, deal) else []
         case _:
             return []
+
+
+def _by(run: Run, deal: DealState) -> bool:
+    """Whether it was this deal that the run has failed by."""
+    return isinstance(run.status, Failed) and run.status.deal_id == deal.terms.deal_id
 
 
 def holds(state: NodeState, deal: Checking) -> bool:
