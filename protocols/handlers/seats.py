@@ -93,10 +93,7 @@ def follow(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
     """Keep the file of a dispute of others, and do what is owed in it."""
     record = file.record()
     if record is None or (record.over and not sits(record, env.signer.address)):
-        state.durable.drop_dispute(file.deal_id)
-        state.cases.forget(file.deal_id)
-        state.open_disputes.pop(file.deal_id, None)
-        return []
+        return _dropped(state, file)
     if sits(record, env.signer.address):
         file = replace(file, role=SEAT)
     known = state.durable.disputes.get(file.deal_id)
@@ -354,7 +351,7 @@ def tx_failed(state: NodeState, event: ev.TxFailed) -> list[Effect]:
 def _over(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list[Effect]:
     """The dispute has ended: nothing of it is wanted any more, but what it brought."""
     was_open = file.deal_id in state.open_disputes
-    case, name = state.durable.cases.get(file.deal_id), file.deal_id.hex()
+    case = state.durable.cases.get(file.deal_id)
     state.open_disputes.pop(file.deal_id, None)
     state.cases.forget(file.deal_id)
     if case is not None and case.job:
@@ -362,13 +359,29 @@ def _over(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list
     _forget_oldest(state)
     if not was_open:
         return []
+    return [*_stopped(file.deal_id), _say(file.deal_id, "seat.ended", row=record.row.name if record.row else "")]
+
+
+def _dropped(state: NodeState, file: DisputeFile) -> list[Effect]:
+    """Nothing of it is ours: of another's dispute that is over, or whose opening a reorganisation took. A place that was ours
+    and was given to another seat leaves a case, pulls and blobs behind."""
+    deal_id, effects = file.deal_id, list[Effect]()
+    if file.role == SEAT:
+        state.durable.drop_case(deal_id)
+        effects = _stopped(deal_id)
+    state.durable.drop_dispute(deal_id)
+    state.cases.forget(deal_id)
+    state.open_disputes.pop(deal_id, None)
+    return effects
+
+
+def _stopped(deal_id: DealId) -> list[Effect]:
     kinds = ("fetch", "run", "panel", "poke")
     return [
-        CancelFetch(deal_id=file.deal_id),
-        CancelJob(deal_id=file.deal_id),
-        StopServing(deal_id=file.deal_id, forget=True),
-        *(DropEffects(prefix=f"{kind}:{name}") for kind in kinds),
-        _say(file.deal_id, "seat.ended", row=record.row.name if record.row else ""),
+        CancelFetch(deal_id=deal_id),
+        CancelJob(deal_id=deal_id),
+        StopServing(deal_id=deal_id, forget=True),
+        *(DropEffects(prefix=f"{kind}:{deal_id.hex()}") for kind in kinds),
     ]
 
 

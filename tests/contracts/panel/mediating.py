@@ -71,6 +71,8 @@ class Node:
         self.result = ran(RIGHT)
         self.serves_to: set[PeerId] | None = None
         self.up = True
+        self.calls = True
+        """Whether its calls reach the chain."""
 
     @property
     def me(self) -> PeerId:
@@ -217,7 +219,7 @@ class Mediated:
         while self.bus:
             self._carry(*self.bus.popleft())
         for node in self.nodes:
-            for key, effect in list(node.outbox.items()) if node.up else ():
+            for key, effect in list(node.outbox.items()) if node.up and node.calls else ():
                 if isinstance(effect, fx.CallPanel):
                     del node.outbox[key]
                     self.send(node, effect.purpose, effect.data)

@@ -171,6 +171,22 @@ def test_a_dead_seat_is_replaced_and_the_newcomer_finds_the_case(court: "PanelWo
     assert [node.ran for node in scene.drawn()] == [1, 1, 1]
 
 
+def test_a_seat_that_was_replaced_leaves_nothing_behind(court: "PanelWorld") -> None:
+    """Its call never reached the chain, and its pull goes on: neither outlives the dispute."""
+    scene = Mediated(court, provider=WRONG)
+    scene.until(st.Phase.DRAWN)
+    mute = scene.drawn()[0]
+    mute.calls = False
+    for node in scene.nodes:
+        node.serves_to = {one.me for one in scene.nodes if one is not mute}
+    scene.until(st.Phase.COMMITTING)
+    assert scene.lock.deal_id in mute.state.durable.cases
+    assert any(isinstance(one, fx.FetchBlobs) for one in mute.outbox.values())
+    assert scene.run() is st.Row.CONVICTED
+    assert mute not in scene.drawn()
+    assert (mute.state.durable.cases, mute.state.durable.disputes, mute.outbox) == ({}, {}, {})
+
+
 def test_a_provider_that_serves_nothing_is_said_not_to_have(court: "PanelWorld") -> None:
     scene = Mediated(court, provider=WRONG, reason=st.Reason.WITHHELD)
     scene.until(st.Phase.OPENING)
