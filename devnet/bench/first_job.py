@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import trio
 
+from devnet.bench.in_channel import in_channels
 from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
 from devnet.process_world import ProcessWorld
 from devnet.scenario import JOBS, Failed, JobChoice
@@ -39,6 +40,7 @@ async def run(quick: bool, seed: int) -> Mapping[str, Any]:
     figures: dict[str, Any] = {
         name: {"value": round(statistics.median(lap[name] for lap in laps), 3), "unit": "s"} for name in laps[0]
     }
+    figures |= await in_channels(quick)
     figures["network_up"] = {"value": round(up_s, 2), "unit": "s"}
     figures["daemonless_to_result"] = {"value": round(bare_s, 2), "unit": "s"}
     figures["nodes"] = {"value": providers + 1, "unit": ""}

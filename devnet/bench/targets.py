@@ -38,6 +38,8 @@ FLOORS: Final[dict[str, dict[str, Floor]]] = {
     "first-job": {
         "to_deal_signed": _most(0.5),
         "to_first_output": _most(1.5),
+        "channel_to_first_output": _most(0.5),
+        "channel_deals_per_s": _least(20),
     },
     "gossip": {
         "delivery": _least(0.999, decides=True),
