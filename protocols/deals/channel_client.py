@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import eip712
+from protocols.deals import eip712, sealed_client
 from protocols.deals.in_channel import Paid, end, leave, settled, work_began
 from protocols.deals.inputs import (
     CancelWanted,
@@ -27,7 +27,7 @@ from protocols.deals.inputs import (
     send,
 )
 from protocols.deals.reorganised import fetch_result
-from protocols.deals.states import DealState, Delivered, Proposed, Resulted, Signed
+from protocols.deals.states import DealState, Delivered, Proposed, Resulted, Sealed, Signed, Unsealing
 from protocols.effects import Effect
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.deal import Rejection
@@ -41,7 +41,7 @@ def _countersigned(state: Proposed, event: Countersigned, ctx: Ctx) -> Step:
     return Signed(terms), (say(terms, "deal.signed"),)
 
 
-def _signed_late(state: Resulted, event: Countersigned, ctx: Ctx) -> Step:
+def _signed_late(state: Resulted | Sealed | Unsealing, event: Countersigned, ctx: Ctx) -> Step:
     """Evidence, not a move."""
     terms = msgspec.structs.replace(state.terms, provider_signature=event.signature)
     return msgspec.structs.replace(state, terms=terms), ()
@@ -51,7 +51,7 @@ def _declined(state: Proposed | Signed, event: DealDeclined, ctx: Ctx) -> Step:
     return leave(state.terms, event.code, event.detail, forget=False)
 
 
-def _told(state: Proposed | Signed | Resulted, code: str, detail: str, ctx: Ctx) -> Step:
+def _told(state: Proposed | Signed | Resulted | Sealed, code: str, detail: str, ctx: Ctx) -> Step:
     """Leave, and say so: the provider stops working for it."""
     terms = state.terms
     rejection = send(ctx, terms, terms.provider, Rejection(deal_id=terms.deal_id, code=code, detail=detail[:200]))
@@ -87,12 +87,12 @@ def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
     return delivered, (say(terms, "deal.delivered"),)
 
 
-def _not_held(state: Resulted, event: FetchFailed, ctx: Ctx) -> Step:
+def _not_held(state: Resulted | Sealed, event: FetchFailed, ctx: Ctx) -> Step:
     """The provider committed to bytes it does not serve, or that are not what it said."""
     return _told(state, "result-unavailable", event.detail, ctx)
 
 
-def _never_held(state: Resulted, event: TimePassed, ctx: Ctx) -> Step:
+def _never_held(state: Resulted | Sealed, event: TimePassed, ctx: Ctx) -> Step:
     return _told(state, "result-unavailable", "the provider did not serve its result in time", ctx)
 
 
@@ -108,10 +108,11 @@ def _paid(state: Delivered, event: Paid, ctx: Ctx) -> Step:
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Proposed, Countersigned): _countersigned,
-    (Resulted, Countersigned): _signed_late,
     (Resulted, Fetched): _held,
-    (Resulted, FetchFailed): _not_held,
-    (Resulted, TimePassed): _never_held,
+    **{(state, Countersigned): _signed_late for state in (Resulted, Sealed, Unsealing)},
+    **{(state, FetchFailed): _not_held for state in (Resulted, Sealed)},
+    **{(state, TimePassed): _never_held for state in (Resulted, Sealed)},
+    **sealed_client.TABLE,
     (Delivered, Paid): _paid,
     **{(state, ResultArrived): _result for state in (Proposed, Signed)},
     **{(state, DealDeclined): _declined for state in (Proposed, Signed)},
@@ -134,7 +135,7 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(deal.commit_by + 1)
         case Signed():
             return UnixSeconds(deal.commit_by + deal.exec_seconds + 1)
-        case Resulted():
+        case Resulted() | Sealed(held=False) | Unsealing(release=None):
             return UnixSeconds(state.at + deal.claim_seconds)
         case _:
             return None

@@ -6,6 +6,8 @@ deal before it is paid: `protocols.channels.provider` sees to both.
 
 from typing import Final
 
+import msgspec
+
 from protocols.deals import provider as committed
 from protocols.deals.in_channel import Paid, end, leave, settled, work_began
 from protocols.deals.inputs import (
@@ -15,12 +17,14 @@ from protocols.deals.inputs import (
     FetchFailed,
     Handler,
     JobFinished,
+    KeyWanted,
     ResultDisowned,
     Step,
     TimePassed,
     say,
     send,
 )
+from protocols.deals.sealing import key_of, release_of, seal_notice
 from protocols.deals.states import (
     Abandoned,
     Commitment,
@@ -30,8 +34,11 @@ from protocols.deals.states import (
     Ready,
     Resulted,
     Running,
+    SealedBytes,
+    Settled,
     Signed,
 )
+from protocols.effects import Effect, ServeBlobs
 from protocols.messages.negotiation import DealRefusal
 from protocols.units import UnixSeconds
 
@@ -61,15 +68,35 @@ def _not_begun(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
     return _refuse(state.terms, "not-funded", "commitBy passed before the channel covered the deal", ctx)
 
 
-def start(state: Ready, job: bytes, ctx: Ctx) -> Step:
-    """Run the job: the node calls this when a slot is free and the channel covers it."""
-    return committed.start(Committed(state.terms, work_began(ctx.now)), job)
+def start(state: Ready, job: bytes, ctx: Ctx, *, sealed: bool) -> Step:
+    """Run the job: the node calls this when a slot is free and the channel covers it. ``sealed``: its client is not known
+    yet, and gets the key against the voucher."""
+    running, (run, *rest) = committed.start(Committed(state.terms, work_began(ctx.now)), job)
+    if not sealed:
+        return running, (run, *rest)
+    key = key_of(ctx.env.signer, state.terms.deal_id)
+    return msgspec.structs.replace(running, sealed=True), (msgspec.structs.replace(run, seal=key), *rest)
 
 
 def _ended(state: Running, finished: JobFinished, ctx: Ctx) -> Step:
     if finished.result.outcome in committed.OWN_FAULT:
         return _refuse(state.terms, "infra-error", finished.result.detail, ctx)
-    return committed.advance(state, finished, ctx)
+    if state.sealed and not finished.result.sealed:
+        return _refuse(state.terms, "infra-error", "the result could not be sealed", ctx)
+    resulted, effects = committed.advance(state, finished, ctx)
+    if isinstance(resulted, Resulted) and finished.result.sealed:
+        return _sealed(resulted, finished.result.sealed, effects[-1], ctx)
+    return resulted, effects
+
+
+def _sealed(state: Resulted, sealed: SealedBytes, note: Effect, ctx: Ctx) -> Step:
+    """Serve and name the sealed bytes alone."""
+    terms = state.terms
+    notice = seal_notice(ctx.env.signer, ctx.env.domain, state.result, sealed.root, sealed.size)
+    serve = ServeBlobs(
+        key=f"serve:{terms.deal_id.hex()}", deal_id=terms.deal_id, peer=terms.client, roots=(sealed.root,)
+    )
+    return msgspec.structs.replace(state, sealed=notice), (serve, send(ctx, terms, terms.client, notice), note)
 
 
 def _overdue(state: Running, event: TimePassed, ctx: Ctx) -> Step:
@@ -93,13 +120,27 @@ def _paid(state: Resulted, event: Paid, ctx: Ctx) -> Step:
     terms = state.terms
     return settled(state, ""), (
         *end(terms, forget=True),
+        *((_key(terms, ctx),) if state.sealed else ()),
         say(terms, "deal.settled", paid=str(terms.deal.price), how="voucher"),
     )
 
 
+def _key(terms: DealTerms, ctx: Ctx) -> Effect:
+    """What the voucher was signed for."""
+    return send(ctx, terms, terms.client, release_of(ctx.env.signer, terms.deal_id))
+
+
+def _key_again(state: Settled, event: KeyWanted, ctx: Ctx) -> Step:
+    """The key of a result that was not sealed opens nothing."""
+    return state, (_key(state.terms, ctx),)
+
+
 def _paid_late(state: Abandoned, event: Paid, ctx: Ctx) -> Step:
-    """The channel has its voucher after all; the deal stays as it was."""
-    return state, (say(state.terms, "deal.paid_late", paid=str(state.terms.deal.price)),)
+    """The channel has its voucher after all; the deal stays as it was, and its key, if it has one, is released."""
+    return state, (
+        _key(state.terms, ctx),
+        say(state.terms, "deal.paid_late", paid=str(state.terms.deal.price)),
+    )
 
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
@@ -113,6 +154,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Resulted, TimePassed): _silence,
     (Resulted, Paid): _paid,
     (Abandoned, Paid): _paid_late,
+    (Settled, KeyWanted): _key_again,
     **{(state, ResultDisowned): _left for state in (Signed, Ready, Running)},
 }
 

@@ -47,6 +47,7 @@ __all__ = [
     "ROUNDS_LATE",
     "accept",
     "begin",
+    "bytes_by",
     "check_by",
     "compared",
     "compares_with",
@@ -290,8 +291,8 @@ def unseen(state: Claimed) -> bool:
 
 
 def unseen_by(state: Claimed) -> UnixSeconds | None:
-    """How long the provider of such a claim has to tell: half of the window is left for the dispute to get on chain."""
-    return UnixSeconds(state.at + state.terms.deal.window_seconds // 2) if unseen(state) else None
+    """How long the provider of such a claim has to tell."""
+    return bytes_by(state) if unseen(state) else None
 
 
 def never_seen(state: Claimed, ctx: Ctx) -> Step:
@@ -330,8 +331,15 @@ def check_by(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
 
 
 def window_call(claim: Claimed, ctx: Ctx) -> UnixSeconds:
-    """When a check of what is claimed already must end: two margins before the window does, one of them for the dispute."""
-    return UnixSeconds(claim.at + claim.terms.deal.window_seconds - 2 * ctx.env.params.deadline_margin)
+    """When a check of what is claimed already must end: two margins before the window does, and a quarter of it, because
+    the dispute has to be on chain before then."""
+    window = claim.terms.deal.window_seconds
+    return UnixSeconds(claim.at + window - max(2 * ctx.env.params.deadline_margin, window // 4))
+
+
+def bytes_by(claim: Claimed) -> UnixSeconds:
+    """How long a provider that has claimed may take to tell its result and to serve it: half of the window."""
+    return UnixSeconds(claim.at + claim.terms.deal.window_seconds // 2)
 
 
 def last_call(state: OnChain, ctx: Ctx) -> UnixSeconds:

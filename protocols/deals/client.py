@@ -370,7 +370,7 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
         case Delivered() | Checking():
             return checking.check_by(state, ctx)
         case Resulted(claim=Claimed() as claim):
-            return checking.window_call(claim, ctx)
+            return checking.bytes_by(claim)
         case Committed() | Resulted() | Rejected():
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Accepted():

@@ -18,9 +18,17 @@ from protocols.effects import (
     StopServing,
 )
 from protocols.env import Env
-from protocols.messages.deal import CancelConsent, Delivered, ReceiptNotice, ResultNotice, SignOff
+from protocols.messages.deal import (
+    CancelConsent,
+    Delivered,
+    KeyRelease,
+    ReceiptNotice,
+    ResultNotice,
+    SealedNotice,
+    SignOff,
+)
 from protocols.messages.registry import tag_of
-from protocols.units import ZERO_HASH, Address, Hash32, PeerId, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, Cid, Hash32, PeerId, Signature, Tokens, UnixSeconds
 from protocols.verify.audits import Checked
 
 __all__ = [
@@ -39,12 +47,16 @@ __all__ = [
     "Fetched",
     "Handler",
     "JobFinished",
+    "KeyArrived",
+    "KeyWanted",
+    "Opened",
     "ReceiptArrived",
     "ReplicasCompared",
     "Rerun",
     "ResultArrived",
     "ResultDisowned",
     "RoundKnown",
+    "SealedArrived",
     "SignedOff",
     "Step",
     "TimePassed",
@@ -142,6 +154,29 @@ class ResultArrived(DealInput, frozen=True):
     """Client: the provider's result commit."""
 
     message: ResultNotice
+
+
+class SealedArrived(DealInput, frozen=True):
+    """Client: the provider's result commit, and where the sealed bytes are."""
+
+    message: SealedNotice
+
+
+class KeyArrived(DealInput, frozen=True):
+    """Client: the provider says what opens them."""
+
+    message: KeyRelease
+
+
+class KeyWanted(DealInput, frozen=True):
+    """Provider: the client has sent the voucher of this paid deal once more."""
+
+
+class Opened(DealInput, frozen=True):
+    """Client: the sealed bytes are opened, and hold a whole tree."""
+
+    root: Cid
+    size: int
 
 
 class DeliveryConfirmed(DealInput, frozen=True):

@@ -7,10 +7,11 @@ everything needed to go on after a restart.
 import msgspec
 
 from protocols.deals.eip712 import Deal
-from protocols.messages.deal import CancelConsent, ReceiptNotice, ResultNotice, SignOff
+from protocols.deals.results import LocalResult, Ran, SealedBytes
+from protocols.messages.deal import CancelConsent, KeyRelease, ReceiptNotice, ResultNotice, SealedNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import InputRoot
-from protocols.units import ZERO_HASH, Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
 from protocols.verify.audits import AuditRequest, First, Second, Waiting
 
 __all__ = [
@@ -35,9 +36,12 @@ __all__ = [
     "Rejected",
     "Resulted",
     "Running",
+    "Sealed",
+    "SealedBytes",
     "Settled",
     "Signed",
     "Slashed",
+    "Unsealing",
     "Voided",
     "phase_of",
 ]
@@ -68,29 +72,6 @@ class Commitment(msgspec.Struct, frozen=True):
     at: UnixSeconds
     lost: bool = False
     """A reorganisation took it back; until it is on chain again only `commitBy` counts."""
-
-
-class LocalResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What this node's own executor produced: the root of the outcome folder and how the job ended."""
-
-    outcome: int
-    exit_code: int
-    fuel: int
-    wall_ms: int
-    root: Cid
-    size: int
-    log_head: Hash32
-    detail: str
-
-
-class Ran(msgspec.Struct, frozen=True):
-    """What a re-execution came to, as far as it is compared, and whose it was."""
-
-    owner: Address
-    outcome: int
-    exit_code: int
-    fuel: int
-    root: Cid
 
 
 class Comparing(msgspec.Struct, frozen=True):
@@ -149,6 +130,8 @@ class Running(msgspec.Struct, frozen=True, tag=True):
 
     terms: DealTerms
     commitment: Commitment
+    sealed: bool | msgspec.UnsetType = msgspec.UNSET
+    """Its client sees nothing of the result before it has paid: no log of the running job either."""
 
 
 class Claimed(msgspec.Struct, frozen=True, tag=True):
@@ -181,6 +164,29 @@ class Resulted(msgspec.Struct, frozen=True, tag=True):
     """Provider: `claim` is on its way, because the client is silent."""
     claim: Claimed | msgspec.UnsetType = msgspec.UNSET
     """Client: the provider has claimed already, and the check goes on while the window is open."""
+    sealed: SealedNotice | msgspec.UnsetType = msgspec.UNSET
+    """Provider: what the client was told instead; its voucher is answered with the key."""
+
+
+class Sealed(msgspec.Struct, frozen=True, tag=True):
+    """Client: the provider has committed to a result whose key comes against the voucher. ``held``: the sealed bytes are here
+    and verified, and it is paid as soon as the channel holds enough."""
+
+    terms: DealTerms
+    commitment: Commitment
+    notice: SealedNotice
+    at: UnixSeconds
+    held: bool = False
+
+
+class Unsealing(msgspec.Struct, frozen=True, tag=True):
+    """Client: the voucher is signed, since ``at``; the key is awaited, or its bytes are being opened with it."""
+
+    terms: DealTerms
+    commitment: Commitment
+    notice: SealedNotice
+    at: UnixSeconds
+    release: KeyRelease | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, tag=True):
@@ -275,7 +281,7 @@ class Disputed(msgspec.Struct, frozen=True, tag=True):
 
 class Settled(msgspec.Struct, frozen=True, tag=True):
     """Final: the chain has paid ``paid`` to the provider. ``how`` is ``settled``, ``finalized``, ``cancelled``, ``voucher``,
-    or ``acquitted`` by a panel."""
+    ``keyless`` (a voucher for a result that was never opened), or ``acquitted`` by a panel."""
 
     terms: DealTerms
     tx: Hash32
@@ -289,6 +295,8 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     """The claim it came from, if there was one: where a reorganisation leads back to."""
     dispute: Disputed | msgspec.UnsetType = msgspec.UNSET
     """The dispute that it came from, likewise."""
+    seal: Unsealing | msgspec.UnsetType = msgspec.UNSET
+    """Client: what the provider has signed and said about a result that it never opened. Evidence; a key may come late."""
 
 
 class Slashed(msgspec.Struct, frozen=True, tag=True):
@@ -359,6 +367,8 @@ DealState = (
     | Committed
     | Running
     | Resulted
+    | Sealed
+    | Unsealing
     | Delivered
     | Checking
     | Accepted

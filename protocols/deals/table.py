@@ -65,8 +65,24 @@ STATES: Final = (
         (*_COMMITTED, *_CLAIMED),
         "client: pull and verify every byte",
         "provider: silence after the result, claim; client: exec + claim + 1, expire; "
-        "if it is claimed: 2 margins before the window ends, refuse",
+        "if it is claimed: claim + window/2, refuse",
         _LOCKED,
+    ),
+    StateRow(
+        "Sealed",
+        "client",
+        _NONE,
+        "client: pull the sealed bytes, sign the voucher (channels.md)",
+        "client: claimSeconds after the result, leave",
+        "none",
+    ),
+    StateRow(
+        "Unsealing",
+        "client",
+        _NONE,
+        "provider: release the key",
+        "client: claimSeconds after the voucher, take it for lost",
+        "the voucher is worth P",
     ),
     StateRow(
         "Delivered",
@@ -82,7 +98,7 @@ STATES: Final = (
         "both",
         (*_COMMITTED, *_CLAIMED),
         "client: wait for the round, check if drawn, then sign off or refuse",
-        "provider: as in Delivered; client: margin before that, or if it is claimed 2 margins before the window ends, "
+        "provider: as in Delivered; client: margin before that, or if it is claimed a quarter of the window before that ends, "
         "take what is known",
         _LOCKED,
     ),

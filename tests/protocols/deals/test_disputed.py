@@ -115,8 +115,15 @@ def test_a_claim_of_something_never_told_is_disputed_in_time() -> None:
 def test_what_comes_late_is_checked_like_any_other() -> None:
     state, _ = client.advance(replace(CLAIM, result=None), ResultArrived(SAMPLES.notice()), at(45))
     assert isinstance(state, st.Resulted)
-    margin = at(0).env.params.deadline_margin
-    assert client.deadline(state, at(0)) == CLAIM.at + CLAIM.terms.deal.window_seconds - 2 * margin
+    assert client.deadline(state, at(0)) == CLAIM.at + CLAIM.terms.deal.window_seconds // 2
+
+
+def test_a_check_of_what_is_claimed_leaves_time_for_the_dispute() -> None:
+    """Two margins of a devnet are gone while two transactions wait behind each other."""
+    window = CLAIM.terms.deal.window_seconds
+    due = client.deadline(replace(STATES["Checking"], claim=CLAIM), at(0))
+    assert due is not None
+    assert CLAIM.at + window - due >= max(window // 4, 2 * at(0).env.params.deadline_margin)
 
 
 @pytest.mark.parametrize("half", [client, provider])
