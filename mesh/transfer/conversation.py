@@ -44,7 +44,11 @@ OPEN_S: Final = 10.0
 STALL_S: Final = 10.0
 """Seconds without a byte from a peer that owes us blocks: then its stream is given up."""
 FRAME_S: Final = 60.0
-"""Seconds without a whole frame from it: 4 KiB/s is the least that counts as serving."""
+"""Seconds without FRAME_BYTES in whole frames from it: 4 KiB/s is the least that counts as serving."""
+FRAME_BYTES: Final = 256 * 1024
+"""One full block, or many small ones."""
+SMALL_FRAME_BYTES: Final = 1024
+"""What a smaller frame counts for: each costs its server a lookup."""
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the next stream, by breaks in a row without a block."""
 MAX_BREAKS: Final = 8
@@ -80,6 +84,8 @@ class Conversation:
         self._asking = trio.Event()
         self._owed = 0
         self._heard_at_s = self._frame_at_s = 0.0
+        self._served_bytes = 0
+        """Since ``_frame_at_s``."""
         self._blocks = 0
         self._denials = 0
 
@@ -87,6 +93,7 @@ class Conversation:
         """Wants these of the peer, whose stream is open."""
         if not self._owed:
             self._heard_at_s = self._frame_at_s = trio.current_time()
+            self._served_bytes = 0
         self._owed += len(cids)
         self._questions.append(cids)
         self._asking.set()
@@ -139,15 +146,19 @@ class Conversation:
             now_s = trio.current_time()
             if reader.received_bytes > heard:
                 self._heard_at_s = now_s
+            late = now_s - self._heard_at_s >= STALL_S or now_s - self._frame_at_s >= FRAME_S
             if silence.cancelled_caught:
-                late = now_s - self._heard_at_s >= STALL_S or now_s - self._frame_at_s >= FRAME_S
                 if self._owed and late:
                     raise trio.BrokenResourceError("the peer owes blocks and stalls")
                 continue
             if body is None:
                 raise trio.BrokenResourceError("the peer ended the stream")
-            self._frame_at_s = now_s
+            self._served_bytes += max(len(body), SMALL_FRAME_BYTES)
+            if self._served_bytes >= FRAME_BYTES:
+                self._frame_at_s, self._served_bytes = now_s, 0
             await self._answered(body)
+            if self._owed and late and self._served_bytes:
+                raise trio.BrokenResourceError("the peer owes blocks and serves them too slowly")
             if now_s - turned_at_s >= _SLICE_S:
                 await trio.lowlevel.checkpoint()
                 turned_at_s = trio.current_time()

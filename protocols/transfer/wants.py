@@ -257,7 +257,8 @@ class WantSession:
         if self._phase is _Phase.SURVEY and self._walk.exhausted and self._open_visits == 0:
             self._end_survey()
             self._open_more()
-        for peer, state in self._peers.items():
+        # Who owes least is asked first: a slow peer gets no more while a quicker one is idle.
+        for peer, state in sorted(self._peers.items(), key=lambda one: one[1].asked_bytes):
             if state.ready and not state.denied:
                 self._ask(peer, state)
         self._check_hope()

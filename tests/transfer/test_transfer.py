@@ -291,6 +291,34 @@ async def test_a_peer_that_stalls_is_given_up_for_another(
     assert await holds(other, blocks)
 
 
+async def test_a_peer_that_drips_blocks_does_not_hold_up_a_quicker_one(
+    store: BlobStore, other: BlobStore, mock_clock: trio.testing.MockClock
+) -> None:
+    """Before a panel, who keeps the seats from their inputs for the whole phase is paid."""
+    mock_clock.rate = 100
+    root, blocks = await keep(store)
+    dripped = 0
+    async with pair(store) as (hub, server):
+        server.grant(BOB, root, DEAL)
+
+        async def drip(peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:
+            nonlocal dripped
+            reader = FrameReader(stream, MAX_FRAME_BYTES)
+            while (body := await reader.next()) is not None:
+                for cid in decode_want(body).cids:
+                    frame = encode_frame(BlockFrame(cid, blocks[cid]))
+                    for at in range(8):  # a byte every five seconds is no stall
+                        await stream.send_all(frame[at : at + 1])
+                        await trio.sleep(5)
+                    await stream.send_all(frame[8:])
+                    dripped += 1
+
+        hub.link(CAROL).accept(BLOB_PROTOCOL, drip)
+        await BlobFetcher(other, hub.link(BOB)).fetch(DEAL, [CAROL, ALICE], root, LIMITS)
+    assert await holds(other, blocks)
+    assert dripped < len(blocks) // 8, f"{dripped} of {len(blocks)} blocks came from it"
+
+
 async def test_a_stalled_fetch_times_out_and_says_so(other: BlobStore, mock_clock: trio.testing.MockClock) -> None:
     mock_clock.rate = 100
     async with open_hub(latency_s=0) as hub:
