@@ -83,6 +83,7 @@ def _run_again(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Eff
 
 
 def _tx_failed(state: NodeState, event: ev.TxFailed, env: Env) -> list[Effect]:
+    cases.refused(state, event, env)
     mine = event.deal_id in state.durable.deals
     return deals.tx_failed(state, event, env) if mine else seats.tx_failed(state, event)
 

@@ -38,7 +38,7 @@ class DisputeFile(msgspec.Struct, frozen=True, array_like=True):
     asked: tuple[str, ...] = ()
     """The duties that were turned into calls, by name: none is called for twice."""
     attempt: int = 0
-    """Reorganisations that took a log: what has to be called again needs another key."""
+    """Reorganisations that took a log, and calls that were refused: what has to be called again needs another key."""
 
     def record(self) -> Record | None:
         """Where the dispute stands; None when a reorganisation took even its opening."""
@@ -57,3 +57,9 @@ class DisputeFile(msgspec.Struct, frozen=True, array_like=True):
         if len(left) == len(self.logs):
             return self
         return replace(self, logs=left, asked=(), attempt=self.attempt + 1)
+
+    def refused(self, name: str) -> "DisputeFile":
+        """After a call that the panel did not take, by its duty's name: it is owed again for as long as the rules say so."""
+        if name not in self.asked:
+            return self
+        return replace(self, asked=tuple(one for one in self.asked if one != name), attempt=self.attempt + 1)

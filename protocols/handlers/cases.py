@@ -35,6 +35,7 @@ __all__ = [
     "collect",
     "pull_arrived",
     "pull_from",
+    "refused",
     "served",
     "unserved",
 ]
@@ -121,6 +122,22 @@ def _file(state: NodeState, record: Record, env: Env) -> CaseFile | None:
     if case is None or not case.job:
         return None
     return CaseFile(case.deal, case.client, case.provider, case.job, case.result if opened else None)
+
+
+# --- what the panel did not take -----------------------------------------------------------------------------------
+
+
+def refused(state: NodeState, event: ev.TxFailed, env: Env) -> None:
+    """An endpoint was behind, a bond was busy, an account was empty: the call is made again after a while, for as long as
+    it is owed. What came too late is owed no more."""
+    deal_id, name = event.deal_id, event.purpose.removeprefix("panel ")
+    file = state.durable.disputes.get(deal_id)
+    if file is None or deal_id not in state.open_disputes or name not in file.asked:
+        return
+    state.durable.put_dispute(file.refused(name))
+    again = UnixSeconds(state.chain_now + env.params.poke_margin)
+    state.cases.refused[deal_id, name] = again
+    state.open_disputes[deal_id] = min(state.open_disputes[deal_id], again)
 
 
 # --- what a client never had -------------------------------------------------------------------------------------

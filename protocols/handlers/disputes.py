@@ -84,7 +84,7 @@ def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[E
     effects: list[Effect] = []
     asked = file.asked
     for duty in _owed(state, half, record, env) if record else ():
-        if duty.name not in asked:
+        if duty.name not in asked and not state.cases.waits(file.deal_id, duty.name, state.chain_now):
             asked = (*asked, duty.name)
             effects.append(_call(file, duty, _needs(duty, terms.deal)))
     file = replace(file, asked=asked)
@@ -94,7 +94,7 @@ def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[E
         state.open_disputes.pop(file.deal_id, None)
         state.cases.forget(file.deal_id)
     else:
-        state.open_disputes[file.deal_id] = record.until
+        state.open_disputes[file.deal_id] = min((record.until, *state.cases.again(file.deal_id, state.chain_now)))
         state.cases.records[file.deal_id] = record
         effects += cases.announce(state, file.deal_id) + cases.collect(state, half, record)
     return _told(terms, before.record() if before else None, record) + effects

@@ -277,7 +277,7 @@ def _call(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list
     """What is owed and was not called yet."""
     asked, effects = file.asked, list[Effect]()
     for duty in _owed(state, record, env):
-        if duty.name not in asked:
+        if duty.name not in asked and not state.cases.waits(file.deal_id, duty.name, state.chain_now):
             asked = (*asked, duty.name)
             kind = "poke" if duty.name.startswith("poke:") else "panel"
             key = f"{kind}:{file.deal_id.hex()}:{duty.name}:{file.attempt}"

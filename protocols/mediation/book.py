@@ -34,6 +34,8 @@ class CaseBook:
         """When a peer was last told a case; at most MAX_NOTICES."""
         self.asked: dict[DealId, UnixSeconds] = {}
         """When this node last asked for a case that it needs."""
+        self.refused: dict[tuple[DealId, str], UnixSeconds] = {}
+        """Duties whose call the panel did not take, and from when on they are called for again."""
         self.running: set[DealId] = set()
         """Disputes whose job this node is executing as a seat."""
         self.announcing: set[DealId] = set()
@@ -61,12 +63,25 @@ class CaseBook:
             del self.answered[next(iter(self.answered))]
         return told
 
+    def waits(self, deal_id: DealId, name: str, now: UnixSeconds) -> bool:
+        """Whether a duty was refused so recently that it is not called for again yet."""
+        return self.refused.get((deal_id, name), now) > now
+
+    def again(self, deal_id: DealId, now: UnixSeconds) -> tuple[UnixSeconds, ...]:
+        """When duties of a dispute are called for again; those whose time has come are forgotten."""
+        mine = {one: at for one, at in self.refused.items() if one[0] == deal_id}
+        for one in [one for one, at in mine.items() if at <= now]:
+            del self.refused[one], mine[one]
+        return tuple(mine.values())
+
     def forget(self, deal_id: DealId) -> None:
         """A dispute is over, or a reorganisation took its opening."""
         self.records.pop(deal_id, None)
         self.asked.pop(deal_id, None)
         self.running.discard(deal_id)
         self.announcing.discard(deal_id)
+        for one in [one for one in self.refused if one[0] == deal_id]:
+            del self.refused[one]
         for key in [key for key in self.notices if key[0] == deal_id]:
             del self.notices[key]
         for key in [key for key in self.answered if key[0] == deal_id]:

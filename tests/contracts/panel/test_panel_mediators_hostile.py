@@ -187,6 +187,28 @@ def test_a_seat_that_was_replaced_leaves_nothing_behind(court: "PanelWorld") -> 
     assert (mute.state.durable.cases, mute.state.durable.disputes, mute.outbox) == ({}, {}, {})
 
 
+@pytest.mark.parametrize("at_first", [st.Phase.DISPUTED, st.Phase.DRAWN, st.Phase.COMMITTING, st.Phase.OPENING])
+def test_a_call_that_an_endpoint_behind_refuses_is_made_again(court: "PanelWorld", at_first: st.Phase) -> None:
+    """It had not seen the block that makes the call possible: who never asked again would lose its collateral or lock."""
+    scene = Mediated(court, provider=RIGHT)
+    scene.until(at_first)
+    for node in scene.nodes:
+        node.calls = False
+    scene.step()
+    refused = 0
+    for node in scene.nodes:
+        node.calls = True
+        for key, call in list(node.outbox.items()):
+            if isinstance(call, fx.CallPanel):
+                failed = ev.TxFailed(at=scene.at, deal_id=call.deal_id, purpose=call.purpose, reason="WrongPhase")
+                node.post(failed, key)
+                refused += 1
+    assert refused
+    assert scene.run() is st.Row.ACQUITTED
+    assert not any(name.startswith("panel poke") for _, name in scene.sent[:4])
+    assert all(earned(scene.record, node.key.address).lost == 0 for node in scene.seats)
+
+
 def test_a_provider_that_serves_nothing_is_said_not_to_have(court: "PanelWorld") -> None:
     scene = Mediated(court, provider=WRONG, reason=st.Reason.WITHHELD)
     scene.until(st.Phase.OPENING)
