@@ -6,7 +6,7 @@ tried again with backoff: a peer's, a disk's or a chain's fault never ends the n
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
 
@@ -16,12 +16,11 @@ from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.net.link import Link, LinkError
-from mesh.questions import ChainViews, Question, Questions, RoundSource
+from mesh.ports import Artifacts, ChainPort, FetchGaveUp, Runs, TxRejected
+from mesh.questions import Question, Questions, RoundSource
 from protocols import effects as fx
 from protocols import events as ev
-from protocols.deals.states import LocalResult, Ran
-from protocols.messages.negotiation import InputRoot
-from protocols.units import Cid, DealId, PeerId, RunId
+from protocols.units import DealId, RunId
 
 __all__ = [
     "AT_ONCE",
@@ -42,83 +41,6 @@ RETRY_MOST_S: Final = 5.0
 """Backoff between tries of a durable effect: soon enough for a restart, seldom enough for a dead peer."""
 
 log = get_log("effects")
-
-
-class FetchGaveUp(Exception):
-    """A pull ended for good. ``code`` is ``refused``, ``too_large``, ``malformed`` or ``timeout``."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
-class TxRejected(Exception):
-    """A transaction can never succeed: the contract said why."""
-
-
-class Artifacts(Protocol):
-    """Pulls and serves blobs."""
-
-    async def fetch(
-        self,
-        deal_id: DealId,
-        peers: tuple[PeerId, ...],
-        root: InputRoot,
-        progress: Callable[[int, int | None], None],
-    ) -> None:
-        """Everything below the root, verified and durable, from whichever of the peers has it. Raises ``FetchGaveUp``."""
-        ...
-
-    def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
-        """Serve the roots to a peer from now on."""
-        ...
-
-    def revoke(self, deal_id: DealId) -> None:
-        """Serve nothing of a deal from now on."""
-        ...
-
-    async def forget(self, deal_id: DealId) -> None:
-        """Let a deal's blobs go when room is needed."""
-        ...
-
-
-class Runs(Protocol):
-    """Executes jobs."""
-
-    async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
-        """Run once; our own failures are an outcome too. Cancelled: everything it started is dead."""
-        ...
-
-    async def compare(
-        self, deal_id: DealId, job: bytes, ran: Ran, others: tuple[Ran, ...]
-    ) -> tuple[tuple[bool, ...], str]:
-        """Whether ``ran`` is the same result as each of the others, at the job's level, and what was found; no answers
-        when they cannot be compared."""
-        ...
-
-
-class ChainPort(ChainViews, Protocol):
-    """The escrow, as the effects need it."""
-
-    async def post(self, tx: fx.PostTx) -> None:
-        """Returns when the transaction is confirmed; the same key never posts twice. Raises ``TxRejected``."""
-        ...
-
-    async def dispute(self, call: fx.CallPanel | fx.OpenDispute) -> None:
-        """The same for a call of the panel; what it needs at the panel is moved there first."""
-        ...
-
-    async def prove_fraud(self, proof: fx.ProveFraud) -> None:
-        """The same for a proof that a provider has signed two results."""
-        ...
-
-    async def post_channel(self, tx: fx.PostChannelTx) -> None:
-        """As ``post``, for a call about a channel."""
-        ...
-
-    async def release(self, key: str) -> None:
-        """The outcome of a key is durable: forget it. Before that, the same key is the same transaction."""
-        ...
 
 
 class Effector:
@@ -303,11 +225,32 @@ class Effector:
     async def _run_job(self, effect: fx.RunJob) -> None:
         stop = self._stops[effect.key]
         result = await self._runs.run(
-            effect.deal_id, effect.run_id or RunId(effect.deal_id), effect.job, audit=effect.audit, cancel=stop
+            effect.deal_id,
+            effect.run_id or RunId(effect.deal_id),
+            effect.job,
+            audit=effect.audit,
+            cancel=stop,
+            seal=effect.seal,
         )
         kind = ev.AuditCompleted if effect.audit else ev.JobEnded
         ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
         await self._engine.post(ended, acks=(effect.key,))
+
+    async def _unseal(self, effect: fx.Unseal) -> None:
+        answer: ev.Unsealed | ev.BlobsFailed
+        try:
+            root, size = await self._runs.unseal(effect.deal_id, effect.root, effect.size, effect.secret)
+        except FetchGaveUp as error:
+            answer = ev.BlobsFailed(
+                at=self._clock.monotonic_ms(),
+                deal_id=effect.deal_id,
+                purpose="unseal",
+                code=error.code,
+                detail=str(error),
+            )
+        else:
+            answer = ev.Unsealed(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, root=root, size=size)
+        await self._engine.post(answer, acks=(effect.key,))
 
     async def _compare(self, effect: fx.CompareOutputs) -> None:
         same, detail = await self._runs.compare(effect.deal_id, effect.job, effect.ran, effect.others)
@@ -372,6 +315,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
     fx.CompareOutputs: Effector._compare,
+    fx.Unseal: Effector._unseal,
     fx.PostTx: Effector._post_tx,
     fx.CallPanel: Effector._dispute,
     fx.OpenDispute: Effector._dispute,

@@ -40,7 +40,10 @@ def serve_logs(link: Link, engine: Engine, runner: JobRunner) -> None:
 
 def _is_client(state: NodeState, deal_id: DealId, peer: PeerId) -> bool:
     half = state.durable.deals.get(deal_id)
-    return half is not None and half.role == PROVIDER and half.state.terms.client == peer
+    if half is None or half.role != PROVIDER or half.state.terms.client != peer:
+        return False
+    # A sealed result's log is part of it: it comes with the key, not before the voucher.
+    return not getattr(half.state, "sealed", False)
 
 
 def _read(path: Path, offset: int) -> bytes | None:

@@ -29,6 +29,7 @@ from mesh.net.libp2p_link import Libp2pLink, LinkConfig
 from mesh.provider import Advertiser, addresses_of
 from mesh.rounds import RoundFeed
 from mesh.runner import JobRunner
+from mesh.sealing import SealedResults
 from mesh.store.blobs.store import BlobStore, open_blobs
 from mesh.store.patient import PatientStore
 from mesh.transfer import BlobFetcher, BlobServer
@@ -114,7 +115,7 @@ async def open_node(
         stack.callback(nursery.cancel_scope.cancel)
         link = await _start_link(nursery, config, key, paths)
         artifacts = Blobs(blobs, BlobFetcher(blobs, link), BlobServer(blobs, link, more=DisputedBlobs(engine)))
-        runner = JobRunner(executor, artifacts, paths.runs)
+        runner = JobRunner(executor, artifacts, paths.runs, SealedResults(blobs))
         await runner.clear()
         rounds = RoundFeed(engine, link, clock, relays, jitter)
         effector = Effector(engine, link, artifacts, runner, ledger, rounds, clock)

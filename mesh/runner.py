@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
 import trio
 
 from mesh.base.errors import MeshError
@@ -28,12 +29,14 @@ from mesh.exec.executor import (
     ignore_log,
 )
 from mesh.exec.logs import log_head_of
+from mesh.ports import FetchGaveUp
+from mesh.sealing import NotSealed, SealedResults
 from mesh.store.blobs.errors import ImportRefused
 from protocols.canonical import tagged_digest
 from protocols.deals.states import LocalResult, Ran
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob
-from protocols.units import ZERO_HASH, Cid, DealId, RunId
+from protocols.units import ZERO_HASH, Cid, DealId, Hash32, RunId
 from protocols.verify.comparators import Comparison
 
 __all__ = ["BlobFolder", "JobRunner"]
@@ -71,8 +74,12 @@ class BlobFolder(Protocol):
 class JobRunner:
     """Runs the jobs of deals and audits, each in a folder of its own that is gone afterwards."""
 
-    def __init__(self, executor: Executor, blobs: BlobFolder, scratch: Path) -> None:
+    def __init__(
+        self, executor: Executor, blobs: BlobFolder, scratch: Path, sealed: SealedResults | None = None
+    ) -> None:
+        """``sealed`` seals and opens results of the same blobs; without it none can be asked for."""
         self._executor = executor
+        self._sealed = sealed
         self._blobs = blobs
         self._scratch = scratch
         self._turns: dict[Path, trio.Lock] = {}
@@ -82,13 +89,21 @@ class JobRunner:
         """Remove what an earlier process left in the scratch folder. At start, before any job runs."""
         await _remove(self._scratch)
 
-    async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
-        """Run once. Our own failures are an outcome too (``infra_error``); cancelling leaves no process and no file."""
+    async def run(
+        self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event, seal: bytes = b""
+    ) -> LocalResult:
+        """Run once. Our own failures are an outcome too (``infra_error``); cancelling leaves no process and no file.
+
+        ``seal``: a key to seal the result under as well.
+        """
         canonical = CanonicalJob.decode(job)
         result: LocalResult | None = None
         async with self._own_folder(self._folder(deal_id, "audit" if audit else "run")) as work:
             try:
                 result = await self._run(deal_id, run_id, canonical, work, cancel)
+                if seal and self._sealed is not None and result.root:
+                    sealed = await self._sealed.seal(deal_id, result.root, seal, work / "sealed")
+                    result = msgspec.structs.replace(result, sealed=sealed)
             except* (ExecutorUnavailable, MeshError, OSError, RemoteProtocolError) as group:
                 reason = str(_first(group))
                 log.error("job.infra_error", deal=deal_id.hex()[:12], reason=reason)
@@ -129,6 +144,21 @@ class JobRunner:
             return await self._named(deal_id, folder, outcome)
         except ImportRefused as refused:  # the job gave its files names or shapes that no tree can hold
             return await self._refused(deal_id, folder, "bad_outputs", refused.what)
+
+    async def unseal(self, deal_id: DealId, root: Cid, size: int, key: Hash32) -> tuple[Cid, int]:
+        """Open a sealed result that this node holds, and keep it; (root, content bytes). Raises ``FetchGaveUp`` when the
+        bytes are not sealed under the key or hold no result."""
+        opened: tuple[Cid, int] | None = None
+        async with self._own_folder(self._folder(deal_id, "unseal")) as work:
+            await trio.to_thread.run_sync(partial(work.mkdir, mode=0o700, parents=True))
+            try:
+                if self._sealed is None:
+                    raise NotSealed("this node opens no sealed results")
+                opened = await self._sealed.unseal(deal_id, root, size, key, work)
+            except* NotSealed as group:
+                raise FetchGaveUp("malformed", str(_first(group))) from None
+        assert opened is not None
+        return opened
 
     def log_path(self, deal_id: DealId, stream: str) -> Path:
         """Where the running job of a deal writes ``stdout`` or ``stderr``; absent before it starts and after it ends."""

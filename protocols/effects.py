@@ -38,6 +38,7 @@ __all__ = [
     "SendDurably",
     "ServeBlobs",
     "StopServing",
+    "Unseal",
 ]
 
 
@@ -155,6 +156,8 @@ class RunJob(DurableEffect, frozen=True, omit_defaults=True):
     job: bytes
     audit: bool
     run_id: RunId = RunId(b"")
+    seal: bytes = b""
+    """The key to seal the result under as well; empty for none. The answer then names the sealed bytes too."""
 
 
 class CancelJob(Effect, frozen=True):
@@ -186,6 +189,17 @@ class PostTx(DurableEffect, frozen=True):
     amount: Tokens
     signature: Signature
     result_hash: Hash32
+
+
+class Unseal(DurableEffect, frozen=True):
+    """Open a sealed result with its key and keep what is in it; answered by `Unsealed`, or by `BlobsFailed` when the bytes
+    are not sealed under it or hold no whole tree."""
+
+    deal_id: DealId
+    root: Cid
+    """Of the sealed bytes, which this node holds."""
+    size: int
+    secret: Hash32
 
 
 class CallPanel(DurableEffect, frozen=True):
@@ -276,6 +290,7 @@ class OutboxItem(msgspec.Struct, frozen=True):
         | ServeBlobs
         | RunJob
         | CompareOutputs
+        | Unseal
         | PostTx
         | PostChannelTx
         | CallPanel

@@ -14,7 +14,7 @@ from protocols.messages.negotiation import InputRoot
 from protocols.offers.policy import Conditions, Policy
 from protocols.offers.records import Record, ResourceOffer
 from protocols.runs import MarketTerms
-from protocols.units import ZERO_HASH, Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Address, Cid, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 
 __all__ = [
     "AccountRead",
@@ -49,6 +49,7 @@ __all__ = [
     "SeatsRead",
     "Ticked",
     "TxFailed",
+    "Unsealed",
 ]
 
 
@@ -185,8 +186,17 @@ class BlobsArrived(Event, frozen=True):
     purpose: str
 
 
+class Unsealed(Event, frozen=True):
+    """A sealed result is opened: everything below ``root`` is here and verified, ``size`` bytes of it in files."""
+
+    deal_id: DealId
+    root: Cid
+    size: int
+
+
 class BlobsFailed(Event, frozen=True):
-    """A fetch gave up. ``code`` is ``refused``, ``too_large``, ``malformed`` or ``timeout``."""
+    """A fetch gave up, or sealed bytes could not be opened (purpose ``unseal``). ``code`` is ``refused``, ``too_large``,
+    ``malformed`` or ``timeout``."""
 
     deal_id: DealId
     purpose: str

@@ -110,7 +110,7 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     channel_history: int = 10
     """Deals of a pair after which `settlement: auto` opens a channel of its own accord."""
     channel_trust: int = 10
-    """Deals of a pair that must have been settled on chain before its provider takes it into a channel."""
+    """Deals of a pair whose results its provider seals in a channel: the key comes against the voucher."""
     audit_floor_ppm: int = 20_000
     """Never fewer than 2 % of results are re-executed."""
     audit_newcomer_ppm: int = 250_000
@@ -142,7 +142,7 @@ DEVNET: Final = NetworkParams(
     case_period=Seconds(2),
     silence_before_claim=Seconds(8),
     provider_lost=Millis(5_000),
-    channel_trust=0,
+    channel_trust=2,
     min_seats=10,
 )
 ARBITRUM_SEPOLIA: Final = NetworkParams(name="arbitrum-sepolia", chain_id=421_614)

@@ -135,6 +135,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.RetryRequested: client.retry_requested,
     ev.BlobsArrived: _blobs_arrived,
     ev.BlobsFailed: _blobs_failed,
+    ev.Unsealed: deals.unsealed,
     ev.JobProgressed: _progressed,
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: _run_again,

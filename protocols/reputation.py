@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from protocols.deals.sealing import KEYLESS
 from protocols.deals.states import Claimed, DealState, Disputed, Expired, Rejected, Settled, Slashed
 from protocols.hashing import keccak256
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
@@ -138,8 +139,9 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     """What a deal, where it stands, says about its provider to its client; None while it says nothing, and where results
     of several differ without a majority.
 
-    Broken: no claim in time, a result that the client refused (also when its claim was paid), a conviction, and a refund: a
-    provider that asks for nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
+    Broken: a result that was paid for and never opened, no claim in time, a result that the client refused (also when its
+    claim was paid), a conviction, and a refund: a provider that asks for nothing back has given up. Kept: the client signed
+    off, or a panel has acquitted it.
     """
     if isinstance(deal, Disputed):
         return evidence_of(deal.was)
@@ -150,6 +152,8 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     if refused.startswith(UNDECIDED):
         return None
     if isinstance(deal, Expired | Rejected | Slashed) or (deal is not None and claim is not None and claim.rejected):
+        return Evidence(_when(deal), kept=False)
+    if isinstance(deal, Settled) and deal.how == KEYLESS:
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how == "cancelled":
         return Evidence(_when(deal), kept=False) if deal.paid == 0 else None

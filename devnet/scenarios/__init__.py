@@ -30,6 +30,7 @@ NAMES: Final = (
     "time-bomb-job",
     "channel-100",
     "stale-voucher-exit",
+    "sealed-strangers",
     "wrong-result",
     "false-dispute",
     "output-ransom",

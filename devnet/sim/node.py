@@ -48,6 +48,8 @@ class Habits(msgspec.Struct):
     """Its numbers end in other digits than everybody else's: the same result at the levels that look at the bytes."""
     withholds: bool = False
     """Serves nothing: as a client no inputs, as a provider no result."""
+    keeps_keys: bool = False
+    """As a provider it takes vouchers for sealed results and says nothing more."""
     thief: bool = False
     """Tries to settle with a signature of its own."""
     fickle: bool = False
@@ -65,7 +67,7 @@ class Habits(msgspec.Struct):
     @property
     def upright(self) -> bool:
         """As a provider it cheats in no other way than `cheat_ppm` says."""
-        return self.honest and not self.withholds and not self.thief and not self.fickle
+        return self.honest and not self.withholds and not self.thief and not self.fickle and not self.keeps_keys
 
 
 class SimNode:

@@ -10,7 +10,7 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols.canonical import tagged_digest
 from protocols.deals import eip712
-from protocols.deals.states import LocalResult
+from protocols.deals.states import LocalResult, SealedBytes
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.mediation.access import roots_for
@@ -73,6 +73,8 @@ def _send_durably(node: "SimNode", effect: fx.SendDurably) -> None:
     if node.outbox.get(effect.key) is not effect:
         return
     _, deal, tag = effect.key.split(":", 2)
+    if node.habits.keeps_keys and tag == "key/1":
+        return
     if tag in ("deal_proposal/1", "deal_acceptance/1"):
         node.promised[deal] = None
     if tag == "sign_off/1":
@@ -192,6 +194,10 @@ def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
         outcome = eip712.OutcomeCode.INFRA_ERROR
         result = msgspec.structs.replace(result, outcome=outcome, detail="the executor broke down")
+    if effect.seal:
+        sealed = SealedBytes(Cid(FOLDER_SHA256 + tagged_digest("sim-sealed", effect.seal, result.root)), result.size)
+        node.world.sealed[sealed.root] = (effect.seal, result.root, result.size)
+        result = msgspec.structs.replace(result, sealed=sealed)
     kind = ev.AuditCompleted if effect.audit else ev.JobEnded
 
     def ended() -> None:
@@ -201,6 +207,21 @@ def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
             node.post(kind(at=node.world.now, deal_id=effect.deal_id, result=result), (effect.key,))
 
     node.later(rng.randint(200, 8_000), ended)
+
+
+def _unseal(node: "SimNode", effect: fx.Unseal) -> None:
+    """The key that it was sealed under opens it, no other."""
+    key, root, size = node.world.sealed.get(effect.root, (b"", effect.root, 0))
+
+    def ended() -> None:
+        if node.outbox.get(effect.key) is not effect:
+            return
+        at, deal_id = node.world.now, effect.deal_id
+        opened = ev.Unsealed(at=at, deal_id=deal_id, root=root, size=size)
+        failed = ev.BlobsFailed(at=at, deal_id=deal_id, purpose="unseal", code="malformed", detail="another key")
+        node.post(opened if key == effect.secret else failed, (effect.key,))
+
+    node.later(100, ended)
 
 
 def _compare(node: "SimNode", effect: fx.CompareOutputs) -> None:
@@ -285,6 +306,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.StopServing: _stop_serving,
     fx.RunJob: _run_job,
     fx.CompareOutputs: _compare,
+    fx.Unseal: _unseal,
     fx.CancelJob: _nothing,
     fx.PostTx: _post_tx,
     fx.CallPanel: _post_tx,

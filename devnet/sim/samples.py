@@ -12,6 +12,7 @@ from protocols.channels.merkle import Frontier
 from protocols.channels.states import Book, ChannelState, Closed, Closing, Open, Opening, Owing, ToppingUp
 from protocols.contracts.channels import MAX_CHANNEL_TOKENS, Channel, ChannelClose, Voucher
 from protocols.deals import eip712
+from protocols.deals.sealing import release_of, seal_notice
 from protocols.deals.states import (
     Abandoned,
     Accepted,
@@ -28,15 +29,17 @@ from protocols.deals.states import (
     Rejected,
     Resulted,
     Running,
+    Sealed,
     Settled,
     Signed,
     Slashed,
+    Unsealing,
     Voided,
 )
 from protocols.effects import PostChannelTx
 from protocols.hashing import keccak256
 from protocols.messages.channel import CloseConsent, VoucherNotice
-from protocols.messages.deal import Progress, Rejection
+from protocols.messages.deal import Progress, Rejection, SealedNotice
 from protocols.messages.dispute import CaseFile, CasePull
 from protocols.messages.negotiation import (
     ChannelRfq,
@@ -94,6 +97,10 @@ class Samples(SampleDeal):
         """The provider is paid."""
         return post(self.book(), "redeem", self.book().paid)
 
+    def sealed_notice(self) -> SealedNotice:
+        """The result as a stranger is told of it."""
+        return seal_notice(self.provider, self.domain, self.notice(), self.root, 4_096)
+
     def channel_states(self) -> dict[str, ChannelState]:
         """One channel in each of its states."""
         book = self.book()
@@ -139,6 +146,8 @@ class Samples(SampleDeal):
             "progress/1": progress,
             "voucher/1": VoucherNotice(deal_id, voucher, self.signed(self.client, voucher)),
             "channel_close/1": CloseConsent(last=close, signature=self.signed(self.client, close)),
+            "sealed/1": self.sealed_notice(),
+            "key/1": release_of(self.provider, deal_id),
             "case_pull/1": CasePull(deal_id=deal_id),
             "case_file/1": CaseFile(*parties, self.job.encode(), self.result_commit()),
         }
@@ -184,6 +193,8 @@ class Samples(SampleDeal):
             Committed(terms, on),
             Running(terms, on),
             Resulted(terms, on, result, at),
+            Sealed(terms, on, self.sealed_notice(), at, held=True),
+            Unsealing(terms, on, self.sealed_notice(), at, release_of(self.provider, terms.deal_id)),
             Delivered(terms, on, result, at, self.receipt()),
             Checking(terms, on, result, at, self.receipt(), self.named()),
             Accepted(terms, on, result, self.sign_off(), "bytes"),

@@ -33,7 +33,7 @@ from protocols.messages.beacon import ROUND_SIGNATURE_BYTES, BeaconRound
 from protocols.messages.dispute import cases_topic
 from protocols.offers.book import MAX_RECORDS
 from protocols.state import Row
-from protocols.units import PPM, Address, DealId, Millis, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.units import PPM, Address, Cid, DealId, Millis, PeerId, Seconds, Tokens, UnixSeconds
 
 __all__ = ["PANEL_PARAMS", "SIM_PANEL", "SIM_PARAMS", "Network", "World"]
 
@@ -142,6 +142,8 @@ class World:
         self._history = hashlib.sha256()
         self.chain = SimChain(self, self.escrow)
         self.channels = SimChannels(self)
+        self.sealed: dict[Cid, tuple[bytes, Cid, int]] = {}
+        """By the root of sealed bytes: the key, and what is inside."""
 
     # --- history -------------------------------------------------------------------------------------------------
 

@@ -69,22 +69,6 @@ STATES: Final = (
         _LOCKED,
     ),
     StateRow(
-        "Sealed",
-        "client",
-        _NONE,
-        "client: pull the sealed bytes, sign the voucher (channels.md)",
-        "client: claimSeconds after the result, leave",
-        "none",
-    ),
-    StateRow(
-        "Unsealing",
-        "client",
-        _NONE,
-        "provider: release the key",
-        "client: claimSeconds after the voucher, take it for lost",
-        "the voucher is worth P",
-    ),
-    StateRow(
         "Delivered",
         "both",
         (*_COMMITTED, *_CLAIMED),

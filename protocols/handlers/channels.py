@@ -15,7 +15,8 @@ from protocols.channels.inputs import (
 from protocols.channels.states import Closed, book_of, pair_of
 from protocols.deals import eip712
 from protocols.deals.in_channel import Paid, in_channel
-from protocols.deals.states import DealState, Delivered
+from protocols.deals.inputs import KeyWanted
+from protocols.deals.states import DealState, Delivered, Sealed
 from protocols.effects import Effect, Notify, ReadChannel
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
@@ -41,7 +42,7 @@ def seen(state: NodeState, event: ev.ChannelSeen, env: Env) -> list[Effect]:
     if half.role == PROVIDER:
         return effects + deals.start_waiting(state, env)
     for deal in _live(state, pair):
-        if isinstance(deal, Delivered):
+        if isinstance(deal, Delivered | Sealed):
             effects += deals.place(state, CLIENT, (deal, ()), env)
     return [*effects, _note(event)]
 
@@ -72,7 +73,8 @@ def message_arrived(state: NodeState, peer: PeerId, message: VoucherNotice | Clo
     arrived = VoucherArrived(message.deal_id, message.voucher, message.signature)
     effects = vouchers.advance(state, pair, PROVIDER, arrived, env)
     if state.durable.channels.get(pair) is before:
-        return effects
+        # One that it has already: whoever signed it may still lack the key. Of a deal that is not settled nothing is said.
+        return effects + deals.step(state, message.deal_id, KeyWanted(), env)
     return effects + deals.step(state, message.deal_id, Paid(), env)
 
 

@@ -7,7 +7,18 @@ import msgspec
 from protocols import events as ev
 from protocols.deals.inputs import CancelWanted
 from protocols.deals.search import Search
-from protocols.deals.states import Accepted, Checking, Claimed, Committed, Delivered, Proposed, Resulted, Signed
+from protocols.deals.states import (
+    Accepted,
+    Checking,
+    Claimed,
+    Committed,
+    Delivered,
+    Proposed,
+    Resulted,
+    Sealed,
+    Signed,
+    Unsealing,
+)
 from protocols.effects import Effect, Notify
 from protocols.env import Env
 from protocols.handlers import deals, replicas, runs
@@ -85,7 +96,7 @@ def started(state: NodeState, event: ev.NodeStarted, env: Env) -> list[Effect]:
     return []
 
 
-WORKED: Final = (Resulted, Delivered, Checking, Accepted, Claimed)
+WORKED: Final = (Resulted, Sealed, Unsealing, Delivered, Checking, Accepted, Claimed)
 """Deals whose provider has committed to a result."""
 
 

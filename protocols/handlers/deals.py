@@ -18,6 +18,7 @@ from protocols.deals.inputs import (
     Fetched,
     FetchFailed,
     JobFinished,
+    Opened,
     RoundKnown,
     Step,
     TimePassed,
@@ -64,6 +65,7 @@ __all__ = [
     "time_moved",
     "told_replicas",
     "tx_failed",
+    "unsealed",
 ]
 
 _HALVES: Final[dict[tuple[str, bool], Any]] = {
@@ -258,7 +260,9 @@ def _start_covered(state: NodeState, free: int, env: Env) -> list[Effect]:
     out: list[Effect] = []
     for deal in covered[: max(free, 0)]:
         body = state.durable.jobs[deal.terms.deal.job_id]
-        new, effects = channel_provider.start(deal, body, context(state, env))
+        new, effects = channel_provider.start(
+            deal, body, context(state, env), sealed=vouchers.seals(state, deal.terms, env)
+        )
         state.durable.put_deal(deal.terms.deal_id, Half(PROVIDER, new))
         _arm(state, PROVIDER, new, env)
         out += effects
@@ -287,6 +291,11 @@ def blobs_arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Ef
 def blobs_failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
     """A pull gave up."""
     return step(state, event.deal_id, FetchFailed(event.code, event.detail), env)
+
+
+def unsealed(state: NodeState, event: ev.Unsealed, env: Env) -> list[Effect]:
+    """Sealed bytes are open."""
+    return step(state, event.deal_id, Opened(event.root, event.size), env)
 
 
 def job_ended(state: NodeState, event: ev.JobEnded, env: Env) -> list[Effect]:

@@ -88,7 +88,9 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
     live = [
         offer
         for offer in state.market.offers.live(state.wall)
-        if offer.provider != env.me and search.wants(offer.provider)
+        if offer.provider != env.me
+        and search.wants(offer.provider)
+        and not (run.market.settlement == "channel" and vouchers.robbed(state, offer.provider))
     ]
     offers = search.acceptable(live, limit, env.params.token, _reliability(state), now, _shunned(state))
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)

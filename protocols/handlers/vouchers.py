@@ -18,7 +18,8 @@ from protocols.channels.states import Closed, Closing, Open, Opening, ToppingUp,
 from protocols.deals.channel_provider import UNPAID
 from protocols.deals.in_channel import Paid, in_channel
 from protocols.deals.inputs import DealInput
-from protocols.deals.states import Abandoned, DealState, DealTerms, Delivered, Ready, Settled, Signed
+from protocols.deals.sealing import KEYLESS
+from protocols.deals.states import Abandoned, DealState, DealTerms, Delivered, Ready, Sealed, Settled, Signed
 from protocols.deals.terms import SettlementMode
 from protocols.effects import Effect
 from protocols.env import Env
@@ -29,7 +30,7 @@ from protocols.signing import address_of_peer
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, NodeState
 from protocols.units import Address, PeerId, Tokens
 
-__all__ = ["advance", "follow", "may_start", "mode_for", "objection", "put", "room_of"]
+__all__ = ["advance", "follow", "may_start", "mode_for", "objection", "put", "robbed", "room_of", "seals"]
 
 
 def advance(state: NodeState, pair: bytes, role: str, event: ChannelInput, env: Env) -> list[Effect]:
@@ -81,7 +82,7 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case Signed() if _short(state, terms):
             wanted = FundWanted(terms.deal.client, terms.deal.provider, terms.provider, funding(state, terms, env))
             out += advance(state, _pair(terms), CLIENT, wanted, env)
-        case Delivered() if room_of(state, _pair(terms)) >= price:
+        case Delivered() | Sealed(held=True) if room_of(state, _pair(terms)) >= price:
             out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
             then = Paid()
         case _:
@@ -153,7 +154,7 @@ def mode_for(
         return SettlementMode.CHANNEL if market.settlement == "channel" else SettlementMode.COMMIT
     if market.audit_ppm != 0 and level != "none":
         return SettlementMode.COMMIT  # in a channel only the bytes are checked: who wants more must not lose it unasked
-    if price > env.params.channel_max_price or _busy(state, CLIENT, provider):
+    if price > env.params.channel_max_price or _busy(state, CLIENT, provider) or robbed(state, provider):
         return SettlementMode.COMMIT
     half = state.durable.channels.get(pair_of(env.signer.address, address_of_peer(provider)))
     match half.state if half else None:
@@ -194,20 +195,31 @@ def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> t
             return "busy", "a deal of your channel is under way or unpaid; its voucher comes first"
         case _:
             pass
-    known = _settled_with(state, PROVIDER, address_of_peer(client))
-    if known < env.params.channel_trust:
-        return "settlement", (
-            f"this node has settled {known} deals with you and wants {env.params.channel_trust} before a channel: "
-            "write settlement: commit"
-        )
     return None
 
 
+def seals(state: NodeState, terms: DealTerms, env: Env) -> bool:
+    """Provider: whether this deal's client gets the key of its result against the voucher, as strangers do."""
+    return _settled_with(state, PROVIDER, terms.deal.client) < env.params.channel_trust
+
+
+def robbed(state: NodeState, provider: PeerId) -> bool:
+    """Client: whether this provider has taken a voucher and has not given what was paid for."""
+    return any(
+        half.role == CLIENT
+        and isinstance(half.state, Settled)
+        and half.state.how == KEYLESS
+        and half.state.terms.provider == provider
+        for half in state.durable.deals.values()
+    )
+
+
 def _settled_with(state: NodeState, role: str, other: Address) -> int:
-    """Deals of the pair that were paid, in whatever way."""
+    """Deals of the pair that were paid, in whatever way, and brought a result."""
     return sum(
         half.role == role
         and isinstance(half.state, Settled)
+        and half.state.how != KEYLESS
         and other in (half.state.terms.deal.client, half.state.terms.deal.provider)
         for half in state.durable.deals.values()
     )

@@ -12,13 +12,16 @@ from protocols.deals.inputs import (
     DealDeclined,
     DealInput,
     DeliveryConfirmed,
+    KeyArrived,
     ReceiptArrived,
     ResultArrived,
     ResultDisowned,
+    SealedArrived,
     SignedOff,
 )
 from protocols.deals.provider import OWN_FAULT
 from protocols.deals.salting import salted_root
+from protocols.deals.sealing import promise_of
 from protocols.deals.states import DealTerms
 from protocols.effects import Effect, Penalise
 from protocols.env import Env
@@ -102,7 +105,7 @@ def _about_deal(state: NodeState, peer: PeerId, message: Any, env: Env) -> list[
 
 def _deal_of(message: Any) -> DealId:
     match message:
-        case dm.ResultNotice():
+        case dm.ResultNotice() | dm.SealedNotice():
             return message.commit.deal_id
         case dm.Delivered() | dm.ReceiptNotice():
             return message.receipt.deal_id
@@ -128,6 +131,14 @@ def _from_provider(state: NodeState, terms: DealTerms, message: Any, env: Env) -
                 raise RemoteProtocolError("a provider's own failure is no result", code="bad_outcome")
             _signed(env, terms.provider, eip712.digest(env.domain, message.commit), message.signature)
             return ResultArrived(message)
+        case dm.SealedNotice():
+            if message.commit.outcome in OWN_FAULT:
+                raise RemoteProtocolError("a provider's own failure is no result", code="bad_outcome")
+            _signed(env, terms.provider, eip712.digest(env.domain, message.commit), message.signature)
+            _signed(env, terms.provider, promise_of(env.domain, message), message.promise)
+            return SealedArrived(message)
+        case dm.KeyRelease():
+            return KeyArrived(message)
         case dm.CancelConsent():
             _signed(env, terms.provider, eip712.digest(env.domain, message.cancellation), message.signature)
             return CancelProposed(message)

@@ -9,7 +9,17 @@ from protocols.deals.eip712 import Cancellation, DeliveryReceipt, ResultCommit, 
 from protocols.limits import MAX_REASON_CHARS
 from protocols.units import Cid, DealId, Hash32, Signature
 
-__all__ = ["CancelConsent", "Delivered", "Progress", "ReceiptNotice", "Rejection", "ResultNotice", "SignOff"]
+__all__ = [
+    "CancelConsent",
+    "Delivered",
+    "KeyRelease",
+    "Progress",
+    "ReceiptNotice",
+    "Rejection",
+    "ResultNotice",
+    "SealedNotice",
+    "SignOff",
+]
 
 Named = Annotated[DealId, Meta(min_length=32, max_length=32)]
 Signed = Annotated[Signature, Meta(min_length=65, max_length=65)]
@@ -26,6 +36,30 @@ class ResultNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     salt: Annotated[Hash32, Meta(min_length=32, max_length=32)]
     size: Size
     """Bytes of the whole directory, so that the client can refuse before it pulls."""
+
+
+class SealedNotice(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Provider to client, in a pair's first deals of a channel: the committed result, and where its sealed bytes are.
+
+    ``promise`` is the provider's signature that ``key_hash`` is of the key that opens them (`deals.sealing.promise_of`).
+    """
+
+    commit: ResultCommit
+    signature: Signed
+    root: Annotated[Cid, Meta(min_length=36, max_length=36)]
+    """Of the sealed bytes: a file. The result's own root comes with the key."""
+    size: Size
+    """Sealed bytes, so that the client can refuse before it pulls."""
+    key_hash: Annotated[Hash32, Meta(min_length=32, max_length=32)]
+    promise: Signed
+
+
+class KeyRelease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Provider to client: the voucher is here; this opens the sealed bytes, and the commitment."""
+
+    deal_id: Named
+    key: Annotated[Hash32, Meta(min_length=32, max_length=32)]
+    salt: Annotated[Hash32, Meta(min_length=32, max_length=32)]
 
 
 class Delivered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -46,6 +46,8 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "rejection/1": deal.Rejection,
     "cancel/1": deal.CancelConsent,
     "progress/1": deal.Progress,
+    "sealed/1": deal.SealedNotice,
+    "key/1": deal.KeyRelease,
     "voucher/1": channel.VoucherNotice,
     "channel_close/1": channel.CloseConsent,
     "case_pull/1": dispute.CasePull,

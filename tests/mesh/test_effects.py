@@ -22,7 +22,7 @@ from protocols.deals.states import LocalResult, Ran
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.messages.registry import DEAL_PROTOCOL
-from protocols.units import ZERO_HASH, Address, Cid, DealId, PeerId, RunId, Signature, Tokens
+from protocols.units import ZERO_HASH, Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
 
 if TYPE_CHECKING:
     from tests.mesh.conftest import Loop
@@ -79,11 +79,17 @@ class Parts:
     async def forget(self, deal_id: DealId) -> None:
         await self._next("forget")
 
-    async def run(self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event) -> LocalResult:
+    async def run(
+        self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event, seal: bytes = b""
+    ) -> LocalResult:
         await self._next("run")
         self.began.set()
         await cancel.wait()
         return RESULT
+
+    async def unseal(self, deal_id: DealId, root: Cid, size: int, key: Hash32) -> tuple[Cid, int]:
+        await self._next("unseal")
+        return root, size
 
     async def compare(
         self, deal_id: DealId, job: bytes, ran: Ran, others: tuple[Ran, ...]

@@ -9,7 +9,7 @@ from protocols import events as ev
 from protocols.channels import client as client_of_channel
 from protocols.channels import inputs as channel_ins
 from protocols.channels import provider as provider_of_channel
-from protocols.deals import channel_client, client, provider
+from protocols.deals import channel_client, channel_provider, client, provider
 from protocols.deals import inputs as ins
 from protocols.node import HANDLERS
 
@@ -45,7 +45,9 @@ def test_the_outbox_can_hold_every_durable_effect() -> None:
 
 
 def test_every_input_of_a_deal_moves_one_half_or_the_other() -> None:
-    understood = {event for _, event in (*client.TABLE, *provider.TABLE, *channel_client.TABLE)}
+    understood = {
+        event for _, event in (*client.TABLE, *provider.TABLE, *channel_client.TABLE, *channel_provider.TABLE)
+    }
     assert understood == set(leaves(ins.DealInput))
 
 

@@ -28,7 +28,13 @@ from protocols.units import Tokens
 
 FOLDER = Path(__file__).resolve().parent
 AMOUNTS = (0, 1 << 64, (1 << 256) - 1)
-ROLES = {"Proposed": (CLIENT,), "Ready": (PROVIDER,), "Running": (PROVIDER,)}
+ROLES = {
+    "Proposed": (CLIENT,),
+    "Ready": (PROVIDER,),
+    "Running": (PROVIDER,),
+    "Sealed": (CLIENT,),
+    "Unsealing": (CLIENT,),
+}
 Vectors = Iterator[tuple[str, str]]
 
 
@@ -66,6 +72,7 @@ def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
     yield fx.CompareOutputs(
         key=f"compare:{name}:{ran.owner.hex()}", deal_id=deal_id, job=samples.job.encode(), ran=ran, others=(ran,)
     )
+    yield fx.Unseal(key=f"unseal:{name}", deal_id=deal_id, root=samples.root, size=7, secret=keccak256(b"key"))
     yield fx.CallPanel(key=f"panel:{name}:secret:0", deal_id=deal_id, purpose="panel secret", data=b"calldata")
     yield fx.OpenDispute(
         key=f"panel:{name}:dispute",

@@ -1,86 +1,14 @@
 """Does a pair trade through a channel, from the first fund to the last wei? Two cores, the simulator's chain."""
 
-import msgspec
 import pytest
 
-from devnet.sim.node import SimNode
-from devnet.sim.simulate import NO_NOISE
-from devnet.sim.workload import FUNDS, offer_of, toy_job
-from devnet.sim.world import World
 from protocols import events as ev
 from protocols.channels.inputs import post
-from protocols.channels.states import Book, ChannelState, Closed, Open, Opening, book_of, pair_of
+from protocols.channels.states import Closed, Open, Opening
 from protocols.contracts.channels import deals_root
-from protocols.deals.states import Abandoned, DealState, Settled
-from protocols.messages.negotiation import InputRoot
-from protocols.offers.pricing import price_of
-from protocols.runs import Done, Failed, MarketTerms, Run
-from protocols.units import Hash32, Tokens
-
-LIMIT = Tokens(10**17)
-
-
-class Pair:
-    """A client, its only provider, and what they say to each other."""
-
-    def __init__(self, *, channel_trust: int = 0, **more: int) -> None:
-        self.world = World(1, network=NO_NOISE)
-        self.client = self.world.add(free=FUNDS, stake=0)
-        self.provider = self.world.add(free=0, stake=FUNDS)
-        for node in (self.client, self.provider):
-            params = msgspec.structs.replace(node.env.params, channel_trust=channel_trust, **more)
-            node.env = msgspec.structs.replace(node.env, params=params)
-        self.provider.offer = offer_of(self.world, self.provider)
-        for node in (self.client, self.provider):
-            node.start()
-        self.world.run(8_000)
-        self.price = price_of(self.provider.offer, toy_job(1))
-
-    def submit(self, number: int, settlement: str = "channel", budget: int = LIMIT, audit_ppm: int = 0) -> None:
-        job = toy_job(number)
-        self.client.post(
-            ev.RunSubmitted(
-                at=self.world.now,
-                job=job.encode(),
-                inputs=(InputRoot(job.module, job.module_size),),
-                market=MarketTerms(
-                    max_price=LIMIT, budget=Tokens(budget), search_s=20, settlement=settlement, audit_ppm=audit_ppm
-                ),
-                run_nonce=number,
-                entropy=Hash32(bytes(32)),
-                wall=self.client.wall,
-            )
-        )
-
-    def passes(self, seconds: int = 30) -> None:
-        self.world.run(self.world.now + seconds * 1000)
-
-    def deal(self, node: SimNode, number: int) -> DealState:
-        return next(
-            half.state for half in node.state.durable.deals.values() if half.state.terms.deal.run_nonce == number
-        )
-
-    def run(self, number: int) -> Run:
-        return next(run for run in self.client.state.durable.runs.values() if run.run_nonce == number)
-
-    def channel(self, node: SimNode) -> ChannelState | None:
-        half = node.state.durable.channels.get(
-            pair_of(self.client.env.signer.address, self.provider.env.signer.address)
-        )
-        return half.state if half else None
-
-    def book(self, node: SimNode) -> Book:
-        book = book_of(self.channel(node))
-        assert book is not None
-        return book
-
-    def command(self, node: SimNode, verb: str, amount: int = 0) -> None:
-        other = self.provider if node is self.client else self.client
-        node.post(ev.ChannelCommanded(at=self.world.now, peer=other.me, verb=verb, amount=Tokens(amount)))
-
-    def owned(self) -> int:
-        escrow = self.world.escrow
-        return sum(escrow.free.values()) + sum(escrow.stake.values()) + escrow.burned + self.world.channels.held()
+from protocols.deals.states import Abandoned, Settled
+from protocols.runs import Done, Failed
+from tests.protocols.channels.pair import Pair
 
 
 def test_a_hundred_deals_cost_two_transactions_and_every_wei_is_somewhere() -> None:
@@ -139,16 +67,6 @@ def test_auto_commits_until_the_pair_has_a_history_and_then_opens_a_channel() ->
     assert isinstance(pair.deal(pair.client, 2), Settled)
     assert pair.world.chain.done["commit"] == 1
     assert pair.world.channels.posted == ["fund"]
-
-
-def test_a_stranger_is_not_taken_into_a_channel_where_the_network_wants_history() -> None:
-    pair = Pair(channel_trust=10)
-    pair.submit(1)
-    pair.passes(40)
-    run = pair.run(1)
-    assert isinstance(run.status, Failed)
-    assert any("before a channel" in one.detail for one in run.candidates)
-    assert pair.channel(pair.provider) is None
 
 
 def test_a_client_that_takes_the_result_and_does_not_pay_gets_no_second_deal() -> None:
