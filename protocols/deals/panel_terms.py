@@ -18,6 +18,7 @@ from protocols.verify.incentives import Stakes, audit_ppm_for, collateral_for, l
 from protocols.verify.levels import panel_problem
 
 __all__ = [
+    "MAX_INPUT_BYTES",
     "MAX_SEATS_SEEN",
     "PANEL_CLASS",
     "SEATS_FRESH",
@@ -32,6 +33,8 @@ __all__ = [
     "unsound",
 ]
 
+MAX_INPUT_BYTES: Final = 8 << 30
+"""Of one case, with its module: whoever colludes with itself in a dispute must not fill the disks of all that are called."""
 PANEL_CLASS: Final = 1
 """The class of seats that re-execute anywhere: jobs in wasm give the same bytes on every machine."""
 SEATS_FRESH: Final = Millis(30_000)
@@ -81,9 +84,17 @@ def cannot_be_judged(job: CanonicalJob) -> str:
     """Why a panel cannot judge this job; empty when it can."""
     level = level_of(job)
     problem = panel_problem(level, job.executor)
-    if problem or level in JUDGED:
+    if problem:
         return problem
-    # Nobody would take a place: a dispute about it would end void, and burn the bond.
+    # Nobody would take a place in these: a dispute would end void, and burn the bond.
+    weight = job.module_size + sum(one.size for one in job.inputs)
+    if weight > MAX_INPUT_BYTES:
+        return (
+            f"mediators take jobs with up to {MAX_INPUT_BYTES} bytes of module and inputs, this one has {weight}; "
+            "write verify.enforcement: self, or give it less"
+        )
+    if level in JUDGED:
+        return ""
     return (
         f"the mediators of this version compare results byte by byte, not at level {level.name.lower()}; "
         "write verify.level: exact, or verify.enforcement: self"

@@ -10,6 +10,7 @@ import msgspec
 
 from protocols.deals.desk import inputs_of
 from protocols.deals.eip712 import Deal, Domain, Metering, OutcomeCode, ResultCommit, deal_id, digest
+from protocols.deals.panel_terms import MAX_INPUT_BYTES
 from protocols.deals.salting import root_on_chain
 from protocols.deals.states import LocalResult
 from protocols.disputes.fingerprint import JUDGED, Ending
@@ -22,7 +23,6 @@ from protocols.signing import address_of_peer
 from protocols.units import Cid, DealId, PeerId, RunId
 
 __all__ = [
-    "MAX_INPUT_BYTES",
     "MAX_TRIES",
     "Case",
     "case_from",
@@ -35,8 +35,6 @@ __all__ = [
 
 MAX_TRIES: Final = 5
 """Runs of a case that may fail by this machine's own fault; then the seat stays silent and loses its lock."""
-MAX_INPUT_BYTES: Final = 8 << 30
-"""Of one case, with its module: whoever colludes with itself in a dispute must not fill the disks of all that are called."""
 _FOLDER: Final = bytes.fromhex("01701220")
 """How the CID of a folder begins: CIDv1, dag-pb, sha2-256 of 32 bytes."""
 _LOGS: Final = 2

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protocols.contracts import calls, panel
+from protocols.deals.panel_terms import MAX_INPUT_BYTES
 from protocols.disputes import states as st
 from protocols.disputes.params import appeal_deposit
 from protocols.mediation.access import roots_for
-from protocols.mediation.case import MAX_INPUT_BYTES, unfit
+from protocols.mediation.case import unfit
 from protocols.mediation.earnings import Earned, earned
 from protocols.units import Tokens
 from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, ran

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from devnet.sim.workload import toy_job
-from protocols.deals.panel_terms import cannot_be_judged
+from protocols.deals.panel_terms import MAX_INPUT_BYTES, cannot_be_judged
 from protocols.deals.terms import Level
 from protocols.disputes.fingerprint import BY_FINGERPRINT, JUDGED
 from protocols.job.canonical import CanonicalVerify
@@ -21,3 +21,11 @@ def test_only_levels_that_mediators_judge_are_signed_with_a_panel(level: Level) 
 
 def test_what_is_judged_is_judged_by_fingerprint() -> None:
     assert JUDGED <= BY_FINGERPRINT
+
+
+def test_nobody_signs_a_job_whose_inputs_no_seat_would_take() -> None:
+    """A dispute about it would end void: who lied would lose nothing."""
+    job = toy_job(1)
+    assert cannot_be_judged(msgspec.structs.replace(job, module_size=MAX_INPUT_BYTES)) == ""
+    problem = cannot_be_judged(msgspec.structs.replace(job, module_size=MAX_INPUT_BYTES + 1))
+    assert "verify.enforcement: self" in problem
