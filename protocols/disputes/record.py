@@ -20,6 +20,8 @@ __all__ = ["MAX_LOGS", "PROVIDER_POSITION", "Place", "Record", "Sitting", "fold"
 
 MAX_LOGS: Final = 512
 """Logs of one dispute that a node keeps. Two panels of 3 and 7 with three replacements each, five logs a place, are 240."""
+_SEAT_BITS: Final = 64
+"""A seat's number, as the contract keeps it."""
 PROVIDER_POSITION: Final = 7
 """The place that the contract's `Published` names for the provider."""
 
@@ -138,6 +140,8 @@ def _called(record: Record, args: dict[str, Any]) -> Record:
     while len(record.sittings) <= number < 2:
         size = APPEAL_SEATS if record.sittings else FIRST_SEATS
         record = replace(record, sittings=(*record.sittings, Sitting((Place(),) * size)))
+    if args["seat"] >> _SEAT_BITS:
+        raise ValueError("no class has as many seats")
     place = Place(operator=args["operator"], seat=args["seat"], stage=Stage.CALLED)
     return _with_place(record, number, position, lambda _: place)
 

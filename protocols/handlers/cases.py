@@ -171,6 +171,9 @@ def served(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
 
 
 def unserved(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
-    """No seat has it, or gives it: ask those that are known by now."""
-    half, record = state.durable.deals.get(event.deal_id), state.cases.records.get(event.deal_id)
-    return collect(state, half, record) if half is not None and record is not None else []
+    """No seat has it, or gives it: those that are known are asked after a while. At once would be without end where a
+    provider has opened a tree that no peer could give, because it is larger than the job allows, or none."""
+    until = state.open_disputes.get(event.deal_id)
+    if until is not None:
+        state.open_disputes[event.deal_id] = min(until, UnixSeconds(state.chain_now + env.params.poke_margin))
+    return []

@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 
 from protocols import effects as fx
 from protocols import events as ev
+from protocols.contracts.panel import EVENTS
 from protocols.deals.eip712 import Level, OutcomeCode
 from protocols.disputes import states as st
 from protocols.disputes.file import PanelLog
@@ -21,6 +22,9 @@ from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, Node, r
 
 if TYPE_CHECKING:
     from tests.contracts.panel.conftest import PanelWorld
+
+
+_CALLED = next(topic for topic, (name, _) in EVENTS.items() if name == "SeatCalled")
 
 
 def told(scene: Mediated, node: Node, by: Node, message: msgspec.Struct) -> list[fx.Effect]:
@@ -207,6 +211,40 @@ def test_a_call_that_an_endpoint_behind_refuses_is_made_again(court: "PanelWorld
     assert scene.run() is st.Row.ACQUITTED
     assert not any(name.startswith("panel poke") for _, name in scene.sent[:4])
     assert all(earned(scene.record, node.key.address).lost == 0 for node in scene.seats)
+
+
+def test_a_result_that_nobody_can_serve_is_not_asked_for_without_pause(court: "PanelWorld") -> None:
+    """Larger than the job allows, say: every pull of it fails at once."""
+    scene = Mediated(court, provider=RIGHT, reason=st.Reason.WITHHELD)
+    for node in scene.nodes:
+        node.serves_to = {one.me for one in scene.nodes if one is not scene.client}
+    scene.until(st.Phase.REVEALING)
+    scene.step()
+
+    def pulls() -> list[str]:
+        return [key for key, one in scene.client.outbox.items() if isinstance(one, fx.FetchBlobs)]
+
+    (key,) = pulls()
+    failed = ev.BlobsFailed(
+        at=scene.at, deal_id=scene.lock.deal_id, purpose="served", code="too_large", detail="too many bytes"
+    )
+    scene.client.post(failed, key)
+    assert pulls() == []
+    court.world.warp_to(court.now + 3)
+    scene._hears(scene.client)
+    assert pulls() == [key]
+
+
+def test_a_seat_number_that_cannot_be_is_no_reason_to_end(court: "PanelWorld") -> None:
+    scene = Mediated(court)
+    scene.until(st.Phase.DRAWN)
+    node = scene.drawn()[0]
+    number = next(at for at, (topics, _) in enumerate(scene.logs) if topics[0] == _CALLED)
+    topics, data = scene.logs[number]
+    other = PanelLog(10_000, 0, Hash32(sha256(b"made up")), topics, data[:64] + b"\xff" * 32)
+    node.post(ev.DisputeLogged(at=scene.at, deal_id=scene.lock.deal_id, log=other))
+    node.post(ev.ChainTimeMoved(at=scene.at, block=1, timestamp=court.now))
+    assert scene.run() is st.Row.ACQUITTED
 
 
 def test_a_provider_that_serves_nothing_is_said_not_to_have(court: "PanelWorld") -> None:
