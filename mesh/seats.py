@@ -110,7 +110,11 @@ class SeatWallet(LedgerWallet):
             free, _ = await ledger.account(self._me)
             if free < bonds - has:
                 why = f"{bonds - has} wei are missing at the panel, and {int(free)} are free in the escrow"
-                raise ChainOrFunds("the free balance does not cover the bonds", why=why, fix="mesh wallet deposit")
+                raise ChainOrFunds(
+                    "the free balance does not cover the bonds",
+                    why=why,
+                    fix="mesh wallet deposit 1000",
+                )
             sent.append(await self.send("fund the panel", ledger.contracts.fund_panel(Tokens(bonds - has))))
         joined = [await self.send("join", panel.join(seat_class)) for _ in range(count)]
         return (*sent, *joined)

@@ -24,7 +24,7 @@ from mesh.cli import (
     money_verbs,
     node_verbs,
     run_verbs,
-    spending,
+    spend_verb,
 )
 from mesh.cli.options import Output
 from mesh.cli.render import emit, pairs, plain
@@ -67,7 +67,7 @@ run_verbs.register(app)
 market_verbs.register(app)
 money_verbs.register(app)
 mediator_verbs.register(app)
-spending.register(app)
+spend_verb.register(app)
 key_verbs.register(app)
 config_verbs.register(app)
 

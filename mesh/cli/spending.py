@@ -6,24 +6,22 @@ transactions in the node's own journal, and the owner's balance is asked for so 
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
-import typer
 
 from mesh.base.config import LoadedConfig, Paths
 from mesh.base.errors import NodeUnreachable, UsageError
-from mesh.cli.options import Form, Network, Output, Rpc, node_flags
+from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs, short, table
-from mesh.cli.session import load, run_async
 from protocols.spending import Spending, Sums
 from protocols.units import DealId, Hash32, RunId
 
 if TYPE_CHECKING:
     from mesh.chain.eth import Eth
 
-__all__ = ["SpendInfo", "register"]
+__all__ = ["SpendInfo", "show_spending"]
 
 AT_ONCE: Final = 8
 """Receipts asked for at a time: an endpoint answers that many without calling it a flood."""
@@ -102,25 +100,8 @@ def _gas_info(entry: Sequence[int]) -> GasInfo:
     return GasInfo(wei=str(entry[0]), transactions=entry[1], unknown=entry[2])
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(spend)
-
-
-def spend(
-    run: Annotated[str, typer.Argument(metavar="[RUN]", help="Only this run, by its id or a prefix.")] = "",
-    no_chain: Annotated[
-        bool, typer.Option("--no-chain", help="Do not ask the chain: neither for gas nor for the balance.")
-    ] = False,
-    output: Output = "table",
-    network: Network = None,
-    rpc: Rpc = None,
-) -> None:
-    """Where every token went: paid, burned as fees, penalties, refunds, still locked, gas; by run and in all."""
-    run_async(_spend, load(node_flags(network, rpc, None)), run, no_chain, output)
-
-
-async def _spend(loaded: LoadedConfig, run: str, no_chain: bool, output: Form) -> None:
+async def show_spending(loaded: LoadedConfig, run: str, no_chain: bool, output: Form) -> None:
+    """What ``mesh spend`` does."""
     found = await account(loaded, with_chain=not no_chain)
     if run:
         wanted = run.lower().removeprefix("0x")

@@ -34,12 +34,13 @@ VERBS = {
         "run",
         "ps",
         "describe",
+        "spend",
         "events",
         "logs",
     ),
     *("wait", "get", "cancel", "retry", "offers", "gpus", "peers", "deals", "completion", "version", "help"),
 }
-GROUPS = {"job", "deal", "wallet", "chain", "key", "config", "policy"}
+GROUPS = {"job", "deal", "mediator", "wallet", "chain", "key", "config", "policy"}
 MODULES_AFTER = """
 import sys
 from mesh.cli.app import main
@@ -48,7 +49,7 @@ try:
 finally:
     print(*sys.modules, file=sys.stderr)
 """
-LATER = ["pow", "rewards", "leaderboard", "emission", "spend"]
+LATER = ["pow", "rewards", "leaderboard", "emission"]
 
 
 def in_a_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -80,7 +80,6 @@ def test_down_with_a_wrong_duration(mesh, node) -> None:
     ("arguments", "says"),
     [
         (["--gpus", "0,2"], "--gpus 0,2 is not supported"),
-        (["--role", "mediator"], "--role mediator is not supported"),
         (["--role", "provider,relay"], "--role relay is not supported"),
     ],
 )

@@ -24,7 +24,7 @@ from protocols.mediation.case import Case
 from protocols.messages.dispute import CaseFile
 from protocols.messages.negotiation import InputRoot
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, Counters, Half, JobBody
-from protocols.units import Tokens
+from protocols.units import Signature, Tokens
 
 FOLDER = Path(__file__).resolve().parent
 AMOUNTS = (0, 1 << 64, (1 << 256) - 1)
@@ -84,6 +84,16 @@ def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
         secret=keccak256(b"client"),
         withheld=False,
         bond=Tokens(samples.paid),
+    )
+    yield fx.ProveFraud(
+        key=f"fraud:{name}",
+        deal_id=deal_id,
+        deal=terms.deal,
+        first=samples.result_commit(),
+        first_signature=samples.notice().signature,
+        second=None,
+        second_signature=Signature(b""),
+        claimed=keccak256(b"another"),
     )
     yield samples.post_channel_tx()
     yield post_tx(terms, "settle", amount=Tokens(samples.paid), signature=samples.sign_off().signature)
