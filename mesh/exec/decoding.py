@@ -8,6 +8,7 @@ import io
 import re
 import struct
 import zlib
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ Array = npt.NDArray[Any]
 MAX_TEXT_BYTES: Final = 16 << 20
 """A longer text is compared byte for byte: finding its numbers takes seconds and a hundred bytes of memory each."""
 _NPY: Final = b"\x93NUMPY"
+_NO_ARRAY: Final = (ValueError, TypeError, KeyError, SyntaxError, TokenError, RecursionError, MemoryError)
+"""What numpy lets through from Python's own parsers, which read the header for it."""
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 4: 2, 6: 4}
 """Channels by colour type; a palette (3) is not decoded."""
@@ -60,12 +63,12 @@ def array_in(content: bytes) -> Array | None:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(header)
         count = int(np.prod(shape, dtype=object)) if shape else 1
-        if dtype.kind not in "biuf" or count > MAX_ELEMENTS:
+        if dtype.kind not in "biuf" or min(shape, default=0) < 0 or count > MAX_ELEMENTS:
             return None
         flat = np.frombuffer(content, dtype, count, header.tell())
-    except ValueError:  # a broken header, or fewer numbers than it says
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except _NO_ARRAY:  # a broken header, or fewer numbers than it says
         return None
-    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def image_in(content: bytes) -> Array | None:

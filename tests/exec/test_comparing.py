@@ -188,3 +188,22 @@ def test_a_cancelled_comparison_leaves_no_process(tmp_path: Path) -> None:
     child = trio.run(scenario)
     assert child._process is not None
     assert child._process.returncode == -9
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"(" * 200,
+        b"-" * 9000 + b"1",
+        b"{[]: 1}",
+        b"{1: 2, 'a': 3}",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (True,)}",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999, 0)}",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (4,",
+    ],
+)
+def test_an_array_with_a_broken_header_is_compared_byte_for_byte(header: bytes) -> None:
+    """A provider whose output ended the comparison would never be found out."""
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+    assert array_in(content) is None
