@@ -27,7 +27,16 @@ PROGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "double": ("devnet.scenarios.hostile.double", ("mesh.cli.daemon",)),
     "noisy": ("devnet.scenarios.hostile.noisy", ("mesh.cli.daemon",)),
     **dict.fromkeys(
-        ("slanderer", "withholding-slanderer", "ransomer", "empty-ransomer", "mute-liar", "silent-liar"),
+        (
+            "slanderer",
+            "withholding-slanderer",
+            "ransomer",
+            "empty-ransomer",
+            "mute-liar",
+            "silent-liar",
+            "key-keeper",
+            "freeloader",
+        ),
         ("devnet.scenarios.hostile.parties", ("mesh.cli.daemon",)),
     ),
     **dict.fromkeys(

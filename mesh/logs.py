@@ -16,7 +16,7 @@ from protocols.messages.transfer import MAX_LOG_PART, LogPart, LogPull
 from protocols.state import PROVIDER, NodeState
 from protocols.units import DealId, PeerId
 
-__all__ = ["LogReader", "serve_logs"]
+__all__ = ["LogReader", "may_read", "serve_logs"]
 
 PULL_TIMEOUT_S: Final = 5.0
 MAX_PULL_BYTES: Final = 128
@@ -30,7 +30,7 @@ def serve_logs(link: Link, engine: Engine, runner: JobRunner) -> None:
             pull = decode_strict(LogPull, request, max_bytes=MAX_PULL_BYTES)
         except RemoteProtocolError as error:
             raise CallRefused(str(error)) from error
-        if not engine.view(lambda state: _is_client(state, pull.deal_id, peer)):
+        if not engine.view(lambda state: may_read(state, pull.deal_id, peer)):
             raise CallRefused("not a deal of yours")
         part = await trio.to_thread.run_sync(_read, runner.log_path(pull.deal_id, pull.stream), pull.offset)
         return encode(LogPart(data=part or b"", live=part is not None))
@@ -38,7 +38,8 @@ def serve_logs(link: Link, engine: Engine, runner: JobRunner) -> None:
     link.serve(LOGS_PROTOCOL, answer, MAX_PULL_BYTES)
 
 
-def _is_client(state: NodeState, deal_id: DealId, peer: PeerId) -> bool:
+def may_read(state: NodeState, deal_id: DealId, peer: PeerId) -> bool:
+    """Whether a peer may follow the log of a deal's job."""
     half = state.durable.deals.get(deal_id)
     if half is None or half.role != PROVIDER or half.state.terms.client != peer:
         return False

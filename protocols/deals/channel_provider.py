@@ -40,7 +40,7 @@ from protocols.deals.states import (
 )
 from protocols.effects import Effect, ServeBlobs
 from protocols.messages.negotiation import DealRefusal
-from protocols.units import UnixSeconds
+from protocols.units import ZERO_HASH, UnixSeconds
 
 __all__ = ["TABLE", "UNPAID", "advance", "deadline", "start"]
 
@@ -81,12 +81,15 @@ def start(state: Ready, job: bytes, ctx: Ctx, *, sealed: bool) -> Step:
 def _ended(state: Running, finished: JobFinished, ctx: Ctx) -> Step:
     if finished.result.outcome in committed.OWN_FAULT:
         return _refuse(state.terms, "infra-error", finished.result.detail, ctx)
-    if state.sealed and not finished.result.sealed:
+    if not state.sealed:
+        return committed.advance(state, finished, ctx)
+    sealed = finished.result.sealed
+    if not sealed:
         return _refuse(state.terms, "infra-error", "the result could not be sealed", ctx)
-    resulted, effects = committed.advance(state, finished, ctx)
-    if isinstance(resulted, Resulted) and finished.result.sealed:
-        return _sealed(resulted, finished.result.sealed, effects[-1], ctx)
-    return resulted, effects
+    # The head of the log has no salt: a log that can be guessed could be confirmed by it, unpaid.
+    blind = msgspec.structs.replace(finished.result, log_head=ZERO_HASH)
+    resulted, effects = committed.advance(state, JobFinished(blind), ctx)
+    return _sealed(resulted, sealed, effects[-1], ctx) if isinstance(resulted, Resulted) else (resulted, effects)
 
 
 def _sealed(state: Resulted, sealed: SealedBytes, note: Effect, ctx: Ctx) -> Step:

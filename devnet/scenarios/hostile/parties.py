@@ -1,4 +1,4 @@
-"""What do clients and providers look like that break the rules of a dispute? The shipped node, but for one habit.
+"""What do parties look like that break the rules of a dispute, or of a sealed result? The shipped node, but for one habit.
 
 As a program (`main`) each takes what `mesh` takes; its name says which habit it has.
 """
@@ -12,12 +12,12 @@ import mesh.effects
 from devnet.scenarios.hostile import liar
 from mesh.cli.app import main as mesh_main
 from protocols import effects as fx
-from protocols.deals import checking, provider
+from protocols.deals import channel_provider, checking, provider
 from protocols.deals.inputs import Ctx, Step, say
 from protocols.deals.states import Accepted, Checking, Delivered, Rejected, Resulted
 from protocols.disputes.duties import Duty, ProviderHas
 from protocols.disputes.record import Record
-from protocols.handlers import cases, disputes
+from protocols.handlers import cases, disputes, vouchers
 from protocols.units import Hash32
 from protocols.verify.audits import Concluded
 
@@ -75,6 +75,16 @@ def _silent_liar() -> None:
     vars(provider)["claim_now"] = nothing
 
 
+def _key_keeper() -> None:
+    """A provider that takes vouchers for sealed results, and keeps their keys."""
+    vars(channel_provider)["_key"] = lambda terms, ctx: say(terms, "deal.key_kept")
+
+
+def _freeloader() -> None:
+    """A client that pulls sealed results and signs no voucher."""
+    vars(vouchers)["room_of"] = lambda *_: 0
+
+
 _HABITS: Final[dict[str, Callable[[], Any]]] = {
     "slanderer": _slanderer,
     "withholding-slanderer": _withholding_slanderer,
@@ -82,6 +92,8 @@ _HABITS: Final[dict[str, Callable[[], Any]]] = {
     "empty-ransomer": _empty_ransomer,
     "mute-liar": _mute_liar,
     "silent-liar": _silent_liar,
+    "key-keeper": _key_keeper,
+    "freeloader": _freeloader,
 }
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from devnet.sim.node import SimNode
+from mesh.logs import may_read
 from protocols.contracts.channels import Voucher
 from protocols.deals import eip712
 from protocols.deals.sealing import KEYLESS, release_of
@@ -14,7 +15,7 @@ from protocols.messages.channel import VoucherNotice
 from protocols.messages.deal import KeyRelease
 from protocols.reputation import evidence_of
 from protocols.runs import Done, Failed
-from protocols.units import Hash32, Signature
+from protocols.units import ZERO_HASH, Hash32, Signature
 from tests.protocols.channels.pair import Pair
 
 
@@ -72,6 +73,7 @@ def test_nothing_said_before_the_voucher_names_the_result_or_its_salt() -> None:
     for secret in (deal.result.root, deal.result.root[4:], release.key, release.salt):
         assert not any(secret in payload for payload in before)
     assert [payload for tag, payload in said(pair) if tag == "key/1" and release.key in payload]
+    assert deal.result.commit.log_head == ZERO_HASH  # which has no salt
 
 
 def test_a_client_that_pulls_and_never_pays_has_no_key_and_gets_no_second_deal() -> None:
@@ -198,3 +200,12 @@ def test_a_running_sealed_job_is_marked_so_that_nobody_reads_its_log() -> None:
     running = until(pair, 1, Running, pair.provider)
     assert isinstance(running, Running)
     assert running.sealed is True
+    assert not may_read(pair.provider.state, running.terms.deal_id, pair.client.me)
+
+
+def test_the_log_of_a_job_that_is_not_sealed_is_its_clients_to_read() -> None:
+    pair = Pair(channel_trust=0)
+    pair.submit(1)
+    running = until(pair, 1, Running, pair.provider)
+    assert may_read(pair.provider.state, running.terms.deal_id, pair.client.me)
+    assert not may_read(pair.provider.state, running.terms.deal_id, pair.provider.me)
