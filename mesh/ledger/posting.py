@@ -34,6 +34,9 @@ draw of seven seats (671,000) or the end of a dispute (387,000). What is not use
 RETRY_S: Final = 2.0
 """Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
 
+MAX_RETRY_S: Final = 60.0
+"""The longest pause before a dispute is tried again: an endpoint may lag by that much."""
+
 log = get_log("ledger")
 
 
@@ -50,6 +53,8 @@ class Posting:
         self._deploy_block = deploy_block
         self._domain = Domain(params.chain_id, params.escrow)
         self._funding = trio.Lock()
+        self.disputes_retried = 0
+        """How often a dispute was refused and is tried again."""
         self.locks: dict[DealId, Lock] = {}
         """The newest MAX_LOCKS."""
 
@@ -64,8 +69,32 @@ class Posting:
     async def dispute(self, call: CallPanel | OpenDispute) -> None:
         """The same for one call of the panel. What it needs there comes from the owner's free balance, in a call before it.
 
-        One at a time, where money is needed: each finds what the others have left.
+        The opening of a dispute is tried again for as long as the deal can still be disputed: one endpoint that lags, or a
+        free balance that is empty today, must not pay for a wrong result. Other calls are owed again by the rules.
         """
+        pause = RETRY_S
+        while True:
+            try:
+                await self._dispute(call)
+            except TxRejected as error:
+                if isinstance(call, CallPanel) or not await self._open(call):
+                    raise
+                self.disputes_retried += 1
+                log.warning("dispute.retried", effect=call.key, reason=str(error), fix="mesh wallet deposit 100")
+                await self._submitter.release(call.key)
+                await self._submitter.release(call.key + FUND)
+                await trio.sleep(pause)
+                pause = min(2 * pause, MAX_RETRY_S)
+            else:
+                return
+
+    async def _open(self, call: OpenDispute) -> bool:
+        """Whether the deal can still be disputed, as far as its state says."""
+        slot = await self._contracts.deal(call.deal.client, call.deal.run_nonce, call.deal.index)
+        return slot.state in (OnChainState.COMMITTED, OnChainState.CLAIMED)
+
+    async def _dispute(self, call: CallPanel | OpenDispute) -> None:
+        """Once. One at a time, where money is needed: each finds what the others have left."""
         needs = call.needs if isinstance(call, CallPanel) else call.bond
         if not needs:
             await self._submit(call.key, lambda: self._panel_call(call))

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from mesh.base.keys import NodeKey
 from mesh.chain.panel import PanelContract
@@ -127,6 +128,26 @@ async def test_a_result_that_was_claimed_meanwhile_is_disputed_all_the_same(mone
         await scene.provider.ledger.post(msgspec.structs.replace(claim, result_hash=result_hash))
         await scene.client.ledger.dispute(scene.opening())
         await eventually(lambda: scene.both_know(Phase.DISPUTED))
+
+
+async def test_a_dispute_waits_for_its_bond(money: Money, eventually: Any, nursery: trio.Nursery) -> None:
+    """It was given up for good when it could not be paid for in the first moment, and the wrong result was paid for."""
+    async with court(money) as scene:
+        client = scene.client
+        free, _ = await client.ledger.account(client.key.address)
+        await client.wallet.withdraw(free)
+        nursery.start_soon(client.ledger.dispute, scene.opening())
+        await eventually(lambda: client.ledger.posting.disputes_retried > 0)
+        await client.wallet.deposit(BOND)
+        await eventually(lambda: scene.both_know(Phase.DISPUTED))
+
+
+async def test_a_dispute_of_a_deal_that_is_over_is_given_up(money: Money) -> None:
+    async with court(money) as scene:
+        await money.control(scene.client, "evm_increaseTime", 1_000)
+        await scene.client.ledger.post(money.tx("expire", scene.deal))
+        with pytest.raises(TxRejected):
+            await scene.client.ledger.dispute(scene.opening())
 
 
 async def test_an_appeal_brings_its_deposit_to_the_panel(money: Money, eventually: Any) -> None:
