@@ -21,6 +21,7 @@ from protocols.deals.states import (
     Settled,
     Signed,
     Slashed,
+    Unsealing,
     Voided,
     phase_of,
 )
@@ -149,8 +150,10 @@ def _line(state: NodeState, deal_id: DealId, half: Half) -> DealLine:
 def _as_client(state: NodeState, deal: DealState, terms: DealTerms) -> Sums:
     price, collateral = terms.deal.price, terms.deal.collateral
     match deal:
-        case Settled(how="voucher", paid=paid):
+        case Settled(how="voucher" | "keyless", paid=paid):
             return Sums(paid=paid, fees=paid // _FEE_DIVISOR)
+        case Unsealing():  # its voucher is signed
+            return Sums(paid=price, fees=price // _FEE_DIVISOR)
         case Settled(paid=paid):
             return Sums(paid=paid, fees=paid // _FEE_DIVISOR, refunded=price - paid)
         case Expired():

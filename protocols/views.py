@@ -178,7 +178,7 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
 def _end_of(deal: DealState) -> tuple[Tokens | None, Hash32 | None, str]:
     """(what was paid, the transaction, how it ended), as far as it is known."""
     match deal:
-        case Settled(how="voucher"):
+        case Settled(how="voucher" | "keyless"):
             return deal.paid, None, deal.how  # no transaction names it: its channel is redeemed
         case Settled():
             return deal.paid, deal.tx, deal.how

@@ -15,7 +15,9 @@ from protocols.messages.channel import VoucherNotice
 from protocols.messages.deal import KeyRelease
 from protocols.reputation import evidence_of
 from protocols.runs import Done, Failed
+from protocols.spending import spending
 from protocols.units import ZERO_HASH, Hash32, Signature
+from protocols.views import deal_view
 from tests.protocols.channels.pair import Pair
 
 
@@ -119,6 +121,23 @@ def test_a_provider_that_keeps_the_key_gets_one_price_and_no_further_deal_of_the
     assert isinstance(pair.run(2).status, Failed)
     assert pair.book(pair.client).paid == pair.price
     assert not any(h.state.terms.deal.run_nonce == 2 for h in pair.client.state.durable.deals.values())
+
+
+def test_the_books_count_a_price_once_whether_the_key_comes_or_not() -> None:
+    pair = Pair(channel_trust=5)
+    pair.provider.habits.keeps_keys = True
+    before = pair.world.escrow.free[pair.client.env.signer.address]
+    pair.submit(1)
+    until(pair, 1, Unsealing, pair.client)
+    for _ in range(2):
+        total = spending(pair.client.state).total
+        free = pair.world.escrow.free[pair.client.env.signer.address]
+        assert (total.paid, total.promised, total.refunded) == (pair.price, 0, 0)
+        assert free + total.locked + total.paid == before
+        pair.passes(pair.deal(pair.client, 1).terms.deal.claim_seconds + 5)
+    view = deal_view(pair.client.state, pair.deal(pair.client, 1).terms.deal_id)
+    assert view is not None
+    assert (view.final_how, view.final_tx, view.paid, view.root) == (KEYLESS, None, pair.price, None)
 
 
 def test_a_key_that_comes_late_still_opens_what_was_paid_for() -> None:
