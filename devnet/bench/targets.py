@@ -61,7 +61,7 @@ FLOORS: Final[dict[str, dict[str, Floor]]] = {
     "exec": {
         "start_p50_ms": _most(5),
         "tiny_jobs_ratio": _least(0.8),
-        "tiny_jobs_per_core_s": _least(200),
+        "tiny_jobs_per_core_s_without_node": _least(200),
         "cancel_p99_ms": _most(1_000),
         "leaked_processes": _most(0, decides=True),
         "left_after_close": _most(0, decides=True),
