@@ -22,7 +22,7 @@ from protocols.disputes.params import PanelBounds, lock_of
 from protocols.disputes.seats import eligible_seats
 from protocols.effects import CallPanel, OpenDispute, ReadSeats
 from protocols.errors import RemoteProtocolError
-from protocols.units import ZERO_HASH, Address, DealId, PeerId, Seconds, Tokens, UnixSeconds
+from protocols.units import Address, DealId, PeerId, Tokens, UnixSeconds
 
 __all__ = ["PanelResult", "SimPanel"]
 
@@ -74,19 +74,8 @@ class SimPanel:
     def seats_for(self, asked: ReadSeats, now: UnixSeconds) -> tuple[int, int]:
         """(seats of the class, how many of them a dispute between these two could call now)."""
         seats = self.books.classes.get(asked.seat_class, [])
-        lock = Lock(
-            deal_id=DealId(ZERO_HASH),
-            client=asked.client,
-            provider=asked.provider,
-            client_owner=asked.client,
-            provider_owner=asked.provider,
-            run_nonce=0,
-            index=0,
-            price=asked.price,
-            collateral=Tokens(0),
-            claim_within=Seconds(0),
-            window_seconds=Seconds(0),
-        )
+        client, provider = asked.client, asked.provider
+        lock = Lock.asking(client, provider, client_owner=client, provider_owner=provider, price=asked.price)
         age = self.books.bounds.seat_age
         return len(seats), eligible_seats(seats, len(seats), lock, now, lock_of(asked.price), age)
 

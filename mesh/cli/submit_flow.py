@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from mesh.api.types import CandidateInfo, RunInfo
+from mesh.api.types import CandidateInfo, RunInfo, Submission
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import NoMatch, UsageError
@@ -15,6 +15,7 @@ from mesh.cli.searching import last_attempt
 from mesh.cli.session import Session, open_session, say, when_interrupted
 from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
 from mesh.cli.watching import await_offers, copy_logs, watch_run
+from protocols.units import Tokens
 
 __all__ = ["SubmitOptions", "candidates_table", "quote_flow", "say_why_not", "submit_flow", "summary"]
 
@@ -39,7 +40,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
     async with open_session(loaded, may_start=True, needs_peers=True) as session:
         now = SystemClock().unix_s()
         _, job, submission = await admit(session.api, loaded, spec, options.file.parent, now)
-        _confirm(options, submission.max_price, submission.budget, spec.verify.n)
+        _confirm(options, submission, spec.verify.n)
         await await_offers(session)
         run_id = await session.api.submit(submission)
         when_interrupted(run_id, session)
@@ -69,11 +70,20 @@ async def _detach(session: Session, run_id: str, options: SubmitOptions) -> int:
     return 0
 
 
-def _confirm(options: SubmitOptions, max_price: str, budget: str, replicas: int) -> None:
+def _confirm(options: SubmitOptions, submission: Submission, replicas: int) -> None:
     """What may be spent, said before anything is signed; asked where there is somebody to answer. ``replicas``: 0 or n."""
+    max_price, budget = submission.max_price, submission.budget
     if replicas and not options.quiet:
         each = amount(max_price)
         say(f"{replicas} providers compute this job, at most {each} each; those that agree are paid")
+    if submission.enforcement == "panel" and not options.quiet:
+        from protocols.deals.panel_terms import bound_by_dispute
+
+        bond = amount(str(bound_by_dispute(Tokens(int(max_price)))))
+        say(
+            f"a confirmed mismatch is disputed unasked: that takes a bond of up to {bond} from your free balance, beside the"
+        )
+        say("budget; it comes back when the panel finds you right")
     if options.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return
     print(f"Spend up to {amount(max_price)} per attempt, {amount(budget)} in all? [Y/n] ", end="", file=sys.stderr)

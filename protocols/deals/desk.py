@@ -24,7 +24,7 @@ from protocols.offers.pricing import price_of, tokens_text
 from protocols.offers.records import ResourceOffer
 from protocols.signing import address_of_peer
 from protocols.units import PPM, ZERO_HASH, Address, Hash32, JobId, Millis, PeerId, Seconds, Tokens, UnixSeconds
-from protocols.verify.incentives import seat_fee_for
+from protocols.verify.incentives import require_sound, seat_fee_for
 
 __all__ = [
     "ASK_AGAIN",
@@ -310,6 +310,7 @@ def check_proposal(hold: Hold, proposal: DealProposal, env: Env, *, now: UnixSec
     if deal != expected:
         fields = [f for f in deal.__struct_fields__ if getattr(deal, f) != getattr(expected, f)]
         raise RemoteProtocolError(f"the deal differs from the quote in {', '.join(fields)}", code="other_terms")
+    require_sound(deal)
     if deal.audit_ppm > PPM:
         raise RemoteProtocolError(f"auditPpm {deal.audit_ppm} is more than {PPM}", code="bad_terms")
     latest = now + env.params.commit_within + COMMIT_SLACK

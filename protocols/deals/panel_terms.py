@@ -75,9 +75,9 @@ def unsound(stakes: Stakes) -> str:
     return "; ".join(fault.sentence for fault in lint(stakes))
 
 
-def bound_by_dispute(stakes: Stakes) -> Tokens:
-    """What opening a dispute binds until its end, in wei: the bond."""
-    return bond_of(stakes.seat_fee, stakes.price)
+def bound_by_dispute(price: Tokens) -> Tokens:
+    """What opening a dispute about a deal at this price binds until its end, in wei: the bond."""
+    return bond_of(seat_fee_for(price), price)
 
 
 def cannot_be_judged(job: CanonicalJob) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from protocols.deals.terms import Level, OutcomeCode
 from protocols.units import PPM
 
-__all__ = ["LEVELS", "NEVER_GROUNDS", "Consequence", "LevelRule", "auditable", "panel_problem", "rule_of"]
+__all__ = ["LEVELS", "NEVER_GROUNDS", "Consequence", "LevelRule", "auditable", "panel_problem"]
 
 
 class Consequence(Enum):
@@ -73,11 +73,6 @@ NEVER_GROUNDS: Final = frozenset(
     {OutcomeCode.TIMEOUT, OutcomeCode.OOM, OutcomeCode.DISK_LIMIT, OutcomeCode.CANCELLED, OutcomeCode.INFRA_ERROR}
 )
 """Outcomes that depend on the machine: never compared, never grounds for a conviction."""
-
-
-def rule_of(level: Level) -> LevelRule:
-    """The row of a level."""
-    return LEVELS[level]
 
 
 def auditable(level: Level, outcome: OutcomeCode) -> bool:

@@ -91,6 +91,14 @@ def test_a_run_that_was_cancelled_elsewhere(mesh, node, job, run_of) -> None:
     mesh("submit", str(job)).failed(1, "was cancelled", f"mesh retry {RUN}")
 
 
+def test_the_bond_of_a_dispute_is_said_before_anything_is_signed(mesh, node, job) -> None:
+    """It is taken from the free balance unasked, and the budget does not cover it."""
+    said = mesh("submit", str(job), "--set", "verify.enforcement=panel", "--set", "market.max_price=1 MESH")
+    assert "a bond of up to 4.1 MESH from your free balance" in said.talk
+    assert dict(node.asked)["submit"]["enforcement"] == "panel"
+    assert "bond" not in mesh("submit", str(job)).talk
+
+
 def test_nothing_is_submitted_of_a_bad_file(mesh, node, job) -> None:
     job.write_text("version: 1\nmodule: ./pi.wasm\nlimits: {wall: 300}\n")
     mesh("submit", str(job)).failed(3, "job.yaml:3", "limits.wall", "mesh job validate job.yaml")
