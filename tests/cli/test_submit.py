@@ -95,7 +95,7 @@ def test_the_bond_of_a_dispute_is_said_before_anything_is_signed(mesh, node, job
     """It is taken from the free balance unasked, and the budget does not cover it."""
     said = mesh("submit", str(job), "--set", "verify.enforcement=panel", "--set", "market.max_price=1 MESH")
     assert "a bond of up to 4.1 MESH from your free balance" in said.talk
-    assert dict(node.asked)["submit"]["enforcement"] == "panel"
+    assert dict(node.asked)["submit"]["submission"].enforcement == "panel"
     assert "bond" not in mesh("submit", str(job)).talk
 
 
