@@ -10,7 +10,19 @@ from typing import Any, Final
 from protocols import events as ev
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import beacon, cases, channels, client, deals, disputes, provider, search, seats, wire
+from protocols.handlers import (
+    beacon,
+    cases,
+    channels,
+    client,
+    deals,
+    disputes,
+    provider,
+    search,
+    seat_work,
+    seats,
+    wire,
+)
 from protocols.state import NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
@@ -103,13 +115,13 @@ _TIMERS: Final[dict[str, Callable[[NodeState, bytes, ev.Event, Env], list[Effect
     "case": cases.announce_due,
 }
 _ARRIVED: Final[dict[str, Handler]] = {
-    seats.CASE: seats.arrived,
-    seats.OPENED: seats.arrived,
+    seat_work.CASE: seats.arrived,
+    seat_work.OPENED: seats.arrived,
     cases.SERVED: cases.served,
 }
 _FAILED: Final[dict[str, Handler]] = {
-    seats.CASE: seats.failed,
-    seats.OPENED: seats.failed,
+    seat_work.CASE: seats.failed,
+    seat_work.OPENED: seats.failed,
     cases.SERVED: cases.unserved,
 }
 """Pulls because of a dispute, by purpose; all others are a deal's."""

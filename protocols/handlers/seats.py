@@ -1,8 +1,7 @@
 """What does a node do in the disputes of others? It keeps their logs, and works for the places that it is called to.
 
 A place goes: have the case, pull module and inputs, accept, execute, commit blind, pull the opened result, reveal, say who
-matches. What is owed is read from the logs and from the case's row (`protocols.disputes.duties`), so a restart and a
-reorganisation change nothing. The job runs once, whatever the number of this operator's places.
+matches. `seat_work` has what is pulled and executed for that, `seat_calls` what the panel is told.
 """
 
 from typing import Final
@@ -12,47 +11,31 @@ from msgspec.structs import replace
 from protocols import events as ev
 from protocols.deals.eip712 import OutcomeCode
 from protocols.deals.eip712 import deal_id as deal_id_of
-from protocols.deals.salting import root_on_chain
-from protocols.disputes.draw import commitment_of
-from protocols.disputes.duties import Duty, SeatHas, poke_due, seat_duties
 from protocols.disputes.file import ONLOOKER, SEAT, DisputeFile
-from protocols.disputes.fingerprint import fingerprint_of, seat_mask
-from protocols.disputes.record import Place, Record
+from protocols.disputes.record import Record
 from protocols.disputes.states import Phase, Stage
 from protocols.effects import (
-    CallPanel,
     CancelFetch,
     CancelJob,
     DropEffects,
     Effect,
-    FetchBlobs,
     Notify,
-    RunJob,
     StopServing,
 )
 from protocols.env import Env
-from protocols.handlers import cases
+from protocols.handlers import cases, seat_calls, seat_work
+from protocols.handlers.seat_work import case_of
 from protocols.mediation.access import sits
 from protocols.mediation.book import members
 from protocols.mediation.case import (
-    MAX_TRIES,
-    Case,
     case_from,
-    ending_of,
-    matches_provider,
-    opened_root,
-    result_bytes,
-    unfit,
 )
 from protocols.messages.dispute import CaseFile
-from protocols.messages.negotiation import InputRoot
 from protocols.signing import address_of_peer
 from protocols.state import NodeState
-from protocols.units import DealId, Hash32, PeerId, Seconds, UnixSeconds
+from protocols.units import DealId, PeerId, UnixSeconds
 
 __all__ = [
-    "CASE",
-    "OPENED",
     "arrived",
     "executed",
     "failed",
@@ -66,13 +49,6 @@ __all__ = [
     "work",
 ]
 
-CASE: Final = "case"
-OPENED: Final = "opened"
-"""Purposes of a seat's pulls: what the job needs, and what the provider has opened."""
-MAX_RUNS: Final = 2
-"""Cases executed at once: each may take all the memory that a job may have, beside this node's own jobs."""
-POKE_PATIENCE: Final = 3
-"""A seat leaves an overdue phase to the parties for so many of their margins: a poke too many costs gas."""
 MAX_PAST: Final = 1_000
 """Disputes with a place of ours that are over and kept, for `mesh mediator seats`; the oldest go first."""
 MAX_ONLOOKED: Final = 4_096
@@ -112,7 +88,7 @@ def follow(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
 def resumed(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
     """After a restart: what ran is in the outbox, and runs again; what was pulled is here, and is said to be."""
     key = file.deal_id
-    case = _case(state, key)
+    case = case_of(state, key)
     effects = follow(state, file, env)
     if case is not None and case.inputs_here and key in state.open_disputes:
         cases.announce(state, key)
@@ -136,24 +112,19 @@ def retracted(state: NodeState, left: DisputeFile, env: Env) -> list[Effect]:
 def work(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
     """Everything that can be done now for the places of this operator in one dispute."""
     file, record = state.durable.disputes[deal_id], state.cases.records[deal_id]
-    case = _case(state, deal_id)
+    case = case_of(state, deal_id)
     mine = [place for place in record.places if place.operator == env.signer.address]
     effects: list[Effect] = []
     if mine and record.phase in (*_WORKING, *_SHOWN):
         effects += cases.ask(state, record, case, env)
     if case is not None and any(place.stage in (Stage.CALLED, Stage.ACCEPTED) for place in mine):
-        effects += _prepare(state, case)
+        effects += seat_work.prepare(state, case)
     if case is not None and record.phase in _SHOWN and not case.bytes_here:
-        effects += _collect(state, record, case)
-    return effects + _call(state, file, record, env)
+        effects += seat_work.collect(state, record, case)
+    return effects + seat_calls.owed(state, file, record, env)
 
 
-def _case(state: NodeState, deal_id: DealId) -> Case | None:
-    case = state.durable.cases.get(deal_id)
-    return case if case is not None and case.job else None
-
-
-# --- inputs, execution, the opened bytes ---------------------------------------------------------------------------
+# --- what comes in ---------------------------------------------------------------------------
 
 
 def notice_heard(state: NodeState, event: ev.CaseHeard, env: Env) -> list[Effect]:
@@ -164,7 +135,7 @@ def notice_heard(state: NodeState, event: ev.CaseHeard, env: Env) -> list[Effect
     file, record = state.durable.disputes.get(deal_id), state.cases.records.get(deal_id)
     if known or peer == env.me or file is None or record is None or record.over:
         return []
-    half, case = state.durable.deals.get(deal_id), _case(state, deal_id)
+    half, case = state.durable.deals.get(deal_id), case_of(state, deal_id)
     if half is not None:
         return cases.collect(state, half, record)
     if file.role != SEAT:
@@ -183,7 +154,7 @@ def told(state: NodeState, peer: PeerId, message: CaseFile, env: Env) -> list[Ef
     if address_of_peer(peer) not in members(record):
         return []
     case = case_from(message, record, env.domain)
-    known = _case(state, case.deal_id)
+    known = case_of(state, case.deal_id)
     if known is not None:
         if case.result is None or known.result is not None:
             return []
@@ -195,50 +166,12 @@ def told(state: NodeState, peer: PeerId, message: CaseFile, env: Env) -> list[Ef
     return work(state, case.deal_id, env)
 
 
-def _prepare(state: NodeState, case: Case) -> list[Effect]:
-    """Pull what the job needs, then run it, as soon as there is room."""
-    name = case.deal_id.hex()
-    if unfit(case) or case.ran is not None or case.tries >= MAX_TRIES:
-        return []
-    if not case.inputs_here:
-        return [_pull(state, case, CASE, case.inputs)]
-    if case.deal_id in state.cases.running or len(state.cases.running) >= MAX_RUNS:
-        return []
-    state.cases.running.add(case.deal_id)
-    return [RunJob(key=f"run:{name}", deal_id=case.deal_id, run_id=case.run_id, job=case.job, audit=True)]
-
-
-def _collect(state: NodeState, record: Record, case: Case) -> list[Effect]:
-    """The provider's bytes, which are here already when they are ours."""
-    root = opened_root(record)
-    if root is None:
-        return []
-    if case.ran is not None and root == case.ran.root:
-        state.durable.put_case(replace(case, bytes_here=True))
-        return []
-    return [_pull(state, case, OPENED, (InputRoot(root, result_bytes(case.decoded)),))]
-
-
-def _pull(state: NodeState, case: Case, purpose: str, roots: tuple[InputRoot, ...]) -> FetchBlobs:
-    """From both parties and from the seats that have it. The same pull under way is the same effect."""
-    others = dict.fromkeys((case.client, *state.cases.authors(case.deal_id)))
-    others.pop(case.provider, None)
-    return FetchBlobs(
-        key=f"fetch:{case.deal_id.hex()}:{purpose}",
-        deal_id=case.deal_id,
-        purpose=purpose,
-        peer=case.provider,
-        others=tuple(others),
-        roots=roots,
-    )
-
-
 def arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
     """What was pulled for a case is here."""
-    case = _case(state, event.deal_id)
+    case = case_of(state, event.deal_id)
     if case is None or event.deal_id not in state.open_disputes:
         return []
-    if event.purpose == CASE:
+    if event.purpose == seat_work.CASE:
         state.durable.put_case(replace(case, inputs_here=True))
         return [*cases.announce(state, event.deal_id), *work(state, event.deal_id, env)]
     state.durable.put_case(replace(case, bytes_here=True))
@@ -253,7 +186,7 @@ def failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
 def executed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
     """Our executor is done with a case."""
     state.cases.running.discard(event.deal_id)
-    case, result = _case(state, event.deal_id), event.result
+    case, result = case_of(state, event.deal_id), event.result
     effects: list[Effect] = []
     if case is not None and event.deal_id in state.open_disputes and case.ran is None:
         if result.outcome in _OWN_FAULT:
@@ -268,69 +201,6 @@ def executed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effec
         if waiting != event.deal_id and state.durable.disputes[waiting].role == SEAT:
             effects += work(state, waiting, env)
     return effects
-
-
-# --- calls of the panel --------------------------------------------------------------------------------------------
-
-
-def _call(state: NodeState, file: DisputeFile, record: Record, env: Env) -> list[Effect]:
-    """What is owed and was not called yet."""
-    asked, effects = file.asked, list[Effect]()
-    for duty in _owed(state, record, env):
-        if duty.name not in asked and not state.cases.waits(file.deal_id, duty.name, state.chain_now):
-            asked = (*asked, duty.name)
-            kind = "poke" if duty.name.startswith("poke:") else "panel"
-            key = f"{kind}:{file.deal_id.hex()}:{duty.name}:{file.attempt}"
-            effects.append(CallPanel(key=key, deal_id=file.deal_id, purpose=f"panel {duty.name}", data=duty.data))
-    if asked != file.asked:
-        state.durable.put_dispute(replace(file, asked=asked))
-    return effects
-
-
-def _owed(state: NodeState, record: Record, env: Env) -> tuple[Duty, ...]:
-    poke = poke_due(record, state.chain_now, Seconds(POKE_PATIENCE * env.params.poke_margin))
-    if poke is not None:
-        return (poke,)
-    if state.chain_now > record.until or (record.phase is Phase.DRAWN and not _willing(state, record, env)):
-        return ()
-    case = _case(state, record.deal_id)
-    has = {
-        position: _has(state, record, place, case, env)
-        for position, place in enumerate(record.places)
-        if place.operator == env.signer.address
-    }
-    return seat_duties(record, env.signer.address, has)
-
-
-def _willing(state: NodeState, record: Record, env: Env) -> bool:
-    """A place is taken when its work can be done: all is here. Shortly before the end of the time for it also without,
-    because that nobody serves it has to be said from a place."""
-    case, late = _case(state, record.deal_id), state.chain_now >= record.until - env.params.accept_margin
-    if case is None:
-        return late
-    return not unfit(case) and (late or case.inputs_here)
-
-
-def _has(state: NodeState, record: Record, place: Place, case: Case | None, env: Env) -> SeatHas:
-    late = state.chain_now >= record.until - env.params.deadline_margin
-    if case is None or case.ran is None:
-        return SeatHas(missing=late and not (case is not None and case.inputs_here))
-    deal_id, ending = record.deal_id, ending_of(case.ran)
-    content = [root_on_chain(case.ran.root)]
-
-    def recompute(number: int, seat: int) -> Hash32:
-        return fingerprint_of(deal_id, number, seat, ending, content)
-
-    mark = recompute(record.round, place.seat)
-    salt = env.signer.derive("seat-salt", deal_id, bytes([record.round]), place.seat.to_bytes(8))
-    shown = case.result is not None or late
-    return SeatHas(
-        commitment=commitment_of(deal_id, record.round, place.seat, mark, salt),
-        fingerprint=mark,
-        salt=salt,
-        served=True if case.bytes_here else False if late else None,
-        mask=seat_mask(record, ending, recompute, provider=matches_provider(record, case)) if shown else None,
-    )
 
 
 def _told(file: DisputeFile, before: Record | None, now: Record) -> list[Effect]:

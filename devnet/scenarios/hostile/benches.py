@@ -15,7 +15,7 @@ from protocols.disputes.draw import commitment_of
 from protocols.disputes.duties import Duty, SeatHas
 from protocols.disputes.record import Place, Record
 from protocols.disputes.states import Stage
-from protocols.handlers import seats
+from protocols.handlers import seat_calls
 from protocols.hashing import keccak256
 from protocols.mediation.case import Case
 from protocols.state import NodeState
@@ -60,8 +60,8 @@ def _junk_at(*positions: int) -> Callable[..., SeatHas]:
     return has
 
 
-_DUTIES: Final[Callable[..., tuple[Duty, ...]]] = vars(seats)["seat_duties"]
-_HAS: Final[Callable[..., SeatHas]] = vars(seats)["_has"]
+_DUTIES: Final[Callable[..., tuple[Duty, ...]]] = vars(seat_calls)["seat_duties"]
+_HAS: Final[Callable[..., SeatHas]] = vars(seat_calls)["_has"]
 _HABITS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
     "silent-seat": ("seat_duties", _silent),
     "junk-seat": ("_has", _junk_at(0)),
@@ -72,5 +72,5 @@ _HABITS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
 def main() -> None:
     """`mesh` with the habit that the program is called after."""
     name, habit = _HABITS[sys.argv[0]]
-    vars(seats)[name] = habit
+    vars(seat_calls)[name] = habit
     mesh_main()
