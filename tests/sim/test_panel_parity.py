@@ -22,7 +22,7 @@ from protocols.effects import OpenDispute, PostTx
 from protocols.hashing import keccak256
 from protocols.units import ZERO_HASH, Address, DealId, Hash32, Signature, Tokens, UnixSeconds
 from tests.contracts.conftest import Key, World
-from tests.contracts.panel.conftest import PanelWorld
+from tests.contracts.panel.court import PanelWorld
 from tests.contracts.panel.test_panel_stateful import Machine
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from protocols.units import ZERO_HASH, Cid, Hash32, Millis, PeerId, Signature, U
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Key
-    from tests.contracts.panel.conftest import PanelWorld
+    from tests.contracts.panel.court import PanelWorld
 
 __all__ = ["JOB", "RIGHT", "WRONG", "Mediated", "Node", "ran"]
 

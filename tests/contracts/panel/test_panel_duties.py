@@ -28,7 +28,7 @@ from protocols.units import Hash32, Seconds
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Key
-    from tests.contracts.panel.conftest import PanelWorld
+    from tests.contracts.panel.court import PanelWorld
 
 P, C, F = 1_000, 30_000, 1_501
 MARGIN = Seconds(1)

@@ -15,7 +15,7 @@ from protocols.units import Tokens
 from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, ran
 
 if TYPE_CHECKING:
-    from tests.contracts.panel.conftest import PanelWorld
+    from tests.contracts.panel.court import PanelWorld
 
 F = 1_501
 

@@ -21,7 +21,7 @@ from protocols.units import ZERO_HASH, Hash32, Tokens, UnixSeconds
 from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, Node, ran
 
 if TYPE_CHECKING:
-    from tests.contracts.panel.conftest import PanelWorld
+    from tests.contracts.panel.court import PanelWorld
 
 
 _CALLED = next(topic for topic, (name, _) in EVENTS.items() if name == "SeatCalled")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from protocols.contracts.lock import Lock
-    from tests.contracts.panel.conftest import PanelWorld
+    from tests.contracts.panel.court import PanelWorld
 
 FOLDER = bytes.fromhex("01701220")
 RFQ = Hash32(sha256(b"rfq"))

@@ -21,7 +21,7 @@ from protocols.units import Tokens
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Key
-    from tests.contracts.panel.conftest import PanelWorld
+    from tests.contracts.panel.court import PanelWorld
 
 MAX_DISPUTES = 3
 SECOND_CLASS = 2
