@@ -5,10 +5,11 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from protocols.disputes.record import MAX_LOGS, Record, record_of
+from protocols.contracts.panel import event_of
+from protocols.disputes.record import MAX_LOGS, Record, fold, record_of
 from protocols.units import DealId, Hash32
 
-__all__ = ["DEFENDANT", "DISPUTER", "ONLOOKER", "SEAT", "DisputeFile", "PanelLog"]
+__all__ = ["DEFENDANT", "DISPUTER", "MAX_FOLDS", "ONLOOKER", "SEAT", "DisputeFile", "Folds", "PanelLog"]
 
 DISPUTER: Final = "disputer"
 DEFENDANT: Final = "defendant"
@@ -27,6 +28,50 @@ class PanelLog(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
+def _place(log: PanelLog) -> tuple[int, int]:
+    return log.block, log.index
+
+
+class Folds:
+    """Which record follows from which logs, of the last that were asked for: with it one more log is one more step.
+
+    A pure function remembered: what it answers hangs on the logs alone, whatever was asked before.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[tuple[PanelLog, ...], Record | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def record(self, logs: tuple[PanelLog, ...]) -> Record | None:
+        """As `record_of` folds them."""
+        if logs in self._known:
+            return self._known[logs]
+        if not logs:
+            return None
+        before, last = logs[:-1], logs[-1]
+        if before not in self._known:
+            self._keep(before, record_of((log.topics, log.data) for log in before))
+        record, event = self._known[before], event_of(last.topics, last.data)
+        if event is not None:
+            record = fold(record, event)
+        self._keep(logs, record)
+        return record
+
+    def _keep(self, logs: tuple[PanelLog, ...], record: Record | None) -> None:
+        self._known[logs] = record
+        while len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+
+
+MAX_FOLDS: Final = 4_096
+"""Records of disputes remembered in a process, the newest: a dispute has 60 logs, and its last two records are asked for.
+3 KiB each, as most of a record is shared with the one before it."""
+_FOLDS: Final = Folds(MAX_FOLDS)
+
+
 class DisputeFile(msgspec.Struct, frozen=True, array_like=True):
     """One dispute. Everything else about it is read from the logs (`record`)."""
 
@@ -42,14 +87,16 @@ class DisputeFile(msgspec.Struct, frozen=True, array_like=True):
 
     def record(self) -> Record | None:
         """Where the dispute stands; None when a reorganisation took even its opening."""
-        return record_of((log.topics, log.data) for log in self.logs)
+        return _FOLDS.record(self.logs)
 
     def heard(self, log: PanelLog) -> "DisputeFile":
         """With one more log. One that is known changes nothing, as does one beyond the bound: no real dispute has as many."""
-        if len(self.logs) >= MAX_LOGS or any((one.tx, one.index) == (log.tx, log.index) for one in self.logs):
+        if len(self.logs) >= MAX_LOGS or any(one.index == log.index and one.tx == log.tx for one in self.logs):
             return self
-        logs = sorted((*self.logs, log), key=lambda one: (one.block, one.index))
-        return replace(self, logs=tuple(logs))
+        logs = (*self.logs, log)
+        if self.logs and _place(log) < _place(self.logs[-1]):
+            logs = tuple(sorted(logs, key=_place))
+        return replace(self, logs=logs)
 
     def retracted(self, tx: Hash32, index: int) -> "DisputeFile":
         """Without a log that a reorganisation took. What was called for may have to be called for again."""
