@@ -1,231 +1,37 @@
 """Whatever anybody does in whatever order: does the contract keep the books that a page of Python keeps?
 
-The model is that page. After every step each balance, each deal's state and the sum of everything are compared; a call
-that the model refuses must revert with the error it names. In the end a stranger and time alone end every deal, and
-every owner gets all its money out.
+The model is that page (books.py). After every step each balance, each deal's state and the sum of everything are compared
+(parties.py); a call that the model refuses must revert with the error it names. In the end a stranger and time alone end
+every deal, and every owner gets all its money out.
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from protocols.contracts import calls, channels
-from protocols.contracts.channels import Channel, ChannelWord
+from protocols.contracts.channels import Channel
 from protocols.contracts.lock import Lock
-from protocols.deals.eip712 import (
-    Cancellation,
-    Deal,
-    OnChainState,
-    OperatorConsent,
-    OutcomeCode,
-    ResultCommit,
-    Settlement,
-    deal_id,
-)
+from protocols.deals.eip712 import Cancellation, Deal, OnChainState, OutcomeCode, ResultCommit, Settlement, deal_id
 from protocols.hashing import keccak256
 from protocols.units import ZERO_HASH, Address, Hash32, Tokens
+from tests.contracts.books import OPEN, Held, Pair
+from tests.contracts.parties import YEAR, Parties, some, who
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.contracts.conftest import Key, World
 
-OPEN = (OnChainState.COMMITTED, OnChainState.CLAIMED, OnChainState.DISPUTED)
 ENDS = (OnChainState.SETTLED, OnChainState.SLASHED, OnChainState.VOID, OnChainState.EXPIRED)
-YEAR = 365 * 86_400
 DELAY = 2
-PARTIES = 3
 RESULTS = (keccak256(b"one"), keccak256(b"other"))
-who = st.integers(0, PARTIES - 1)
-some = st.integers(0, 3_000)
 
 
-@dataclass
-class Held:
-    """A deal as the model knows it."""
-
-    lock: Lock
-    state: OnChainState
-    since: int
-    result: Hash32 = ZERO_HASH
-
-
-@dataclass
-class Pair:
-    """A channel as the model knows it."""
-
-    channel: Channel
-    until: int
-    deposit: int
-    redeemed: int = 0
-
-    def held(self) -> int:
-        """What was not redeemed, and the fee of what was, until the close burns it."""
-        return self.deposit - self.redeemed + self.redeemed // 100 if self.until else 0
-
-
-@dataclass
-class Books:
-    """Everything the escrow should know."""
-
-    free: dict[Address, int]
-    stake: dict[Address, int]
-    leaving: dict[tuple[Address, str], tuple[int, int]] = field(default_factory=dict)
-    owners: dict[Address, Address] = field(default_factory=dict)
-    deals: dict[tuple[Address, int], Held] = field(default_factory=dict)
-    pairs: dict[tuple[Address, Address, Address], Pair] = field(default_factory=dict)
-    burnable: int = 0
-    seats: int = 0
-    """Tokens that verdicts have sent to the panel."""
-
-    def owner(self, operator: Address) -> Address:
-        return self.owners.get(operator, operator)
-
-    def locked(self) -> int:
-        return sum(held.lock.price + held.lock.collateral for held in self.deals.values() if held.state in OPEN)
-
-    def total(self) -> int:
-        outgoing = sum(amount for amount, _ in self.leaving.values())
-        channels = sum(pair.held() for pair in self.pairs.values())
-        return sum(self.free.values()) + sum(self.stake.values()) + outgoing + self.locked() + channels + self.burnable
-
-    def pay(self, held: Held, paid: int, state: OnChainState) -> None:
-        lock, fee = held.lock, paid // 100
-        self.free[lock.client_owner] += lock.price - paid
-        self.free[lock.provider_owner] += paid - fee
-        self.stake[lock.provider_owner] += lock.collateral
-        self.burnable += fee
-        held.state = state
-
-    def expire(self, held: Held) -> None:
-        lock = held.lock
-        penalty = min(lock.price, lock.collateral)
-        self.free[lock.client_owner] += lock.price + penalty // 2
-        self.stake[lock.provider_owner] += lock.collateral - penalty
-        self.burnable += penalty - penalty // 2
-        held.state = OnChainState.EXPIRED
-
-    def slash(self, held: Held) -> None:
-        lock = held.lock
-        bounty = min(2 * lock.price, lock.collateral // 2)
-        self.free[lock.client_owner] += lock.price + bounty
-        self.burnable += lock.collateral - bounty
-        held.state = OnChainState.SLASHED
-
-    def divide(self, held: Held, end: OnChainState, payout: tuple[int, ...]) -> None:
-        lock, fee = held.lock, payout[1] // 100
-        self.free[lock.client_owner] += payout[0]
-        self.free[lock.provider_owner] += payout[1] - fee
-        self.stake[lock.provider_owner] += payout[2]
-        self.seats += payout[3]
-        self.burnable += payout[4] + fee
-        held.state = end
-
-    def redeem(self, pair: Pair, cumulative: int) -> None:
-        paid = (cumulative - cumulative // 100) - (pair.redeemed - pair.redeemed // 100)
-        self.free[self.owner(pair.channel.provider)] += paid
-        pair.redeemed = cumulative
-
-    def close(self, pair: Pair) -> None:
-        self.free[pair.channel.client_owner] += pair.deposit - pair.redeemed
-        self.burnable += pair.redeemed // 100
-        pair.until = 0
-
-
-class Machine(RuleBasedStateMachine):
-    """Three parties, each client, provider and owner as it likes; a stranger; hostile order."""
-
-    make_world: "Callable[..., World]"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sound = True
-        self.world = world = self.make_world()
-        self.keys: list[Key] = [world.client, world.provider, world.owner]
-        for key in self.keys:
-            world.call(key, "deposit", 10_000)
-            world.call(key, "stake", 5_000)
-        self.books = Books(
-            free={key.address: 5_000 for key in self.keys}, stake={key.address: 5_000 for key in self.keys}
-        )
-        self.panel_had = world.tokens(world.panel.address)
-
-    def attempt(self, expected: str | None, act: "Callable[[], object]") -> bool:
-        self.sound = False
-        if expected is None:
-            act()
-        else:
-            self.world.refused(expected, act)
-        return expected is None
-
-    # --- accounts ----------------------------------------------------------------------------------------------------
-
-    @rule(i=who, amount=some)
-    def deposit(self, i: int, amount: int) -> None:
-        key = self.keys[i]
-        if self.attempt(None if amount else "ZeroAmount", lambda: self.world.call(key, "deposit", amount)):
-            self.books.free[self.books.owner(key.address)] += amount
-
-    @rule(i=who, amount=some)
-    def stake(self, i: int, amount: int) -> None:
-        key, free = self.keys[i], self.books.free
-        expected = "ZeroAmount" if not amount else "InsufficientFree" if free[key.address] < amount else None
-        if self.attempt(expected, lambda: self.world.call(key, "stake", amount)):
-            free[key.address] -= amount
-            self.books.stake[key.address] += amount
-
-    @rule(i=who, amount=some, staked=st.booleans())
-    def request(self, i: int, amount: int, staked: bool) -> None:
-        key = self.keys[i]
-        held = self.books.stake if staked else self.books.free
-        missing = "InsufficientStake" if staked else "InsufficientFree"
-        name, delay = ("requestUnstake", 4) if staked else ("requestWithdraw", 2)
-        expected = "ZeroAmount" if not amount else missing if held[key.address] < amount else None
-        if self.attempt(expected, lambda: self.world.call(key, name, amount)):
-            held[key.address] -= amount
-            before, _ = self.books.leaving.get((key.address, name), (0, 0))
-            self.books.leaving[key.address, name] = (before + amount, self.world.now + delay)
-
-    @rule(i=who, staked=st.booleans())
-    def leave(self, i: int, staked: bool) -> None:
-        key = self.keys[i]
-        asked, name = ("requestUnstake", "unstake") if staked else ("requestWithdraw", "withdraw")
-        amount, ready = self.books.leaving.get((key.address, asked), (0, 0))
-        expected = "NothingRequested" if not amount else "NotReady" if self.world.now < ready else None
-        if self.attempt(expected, lambda: self.world.call(key, name)):
-            del self.books.leaving[key.address, asked]
-
-    @rule()
-    def burn_fees(self) -> None:
-        expected = None if self.books.burnable else "ZeroAmount"
-        if self.attempt(expected, lambda: self.world.call(self.world.stranger, "burnFees")):
-            self.books.burnable = 0
-
-    @rule(i=who, j=who, forged=st.booleans())
-    def adopt(self, i: int, j: int, forged: bool) -> None:
-        owner, operator = self.keys[i], self.keys[j]
-        nonce = self.world.read("consentNonce", operator.hex)
-        signer = self.world.stranger if forged else operator
-        consent = self.world.signed(signer, OperatorConsent(owner.address, operator.address, nonce))
-        data = calls.set_operator(operator.address, consent)
-        if self.attempt("BadSignature" if forged else None, lambda: self.world.send(owner, data)):
-            self.books.owners[operator.address] = owner.address
-
-    @rule(i=who, j=who)
-    def part(self, i: int, j: int) -> None:
-        caller, operator = self.keys[i], self.keys[j]
-        owner = self.books.owners.get(operator.address)
-        may = owner is not None and caller.address in (owner, operator.address)
-        act = lambda: self.world.call(caller, "removeOperator", operator.hex)  # noqa: E731
-        if self.attempt(None if may else "NotOwnerNorOperator", act):
-            del self.books.owners[operator.address]
-
-    @rule(seconds=st.sampled_from([1, 3, 70, 200, YEAR + 1]))
-    def time_passes(self, seconds: int) -> None:
-        self.world.warp(seconds)
+class Machine(Parties):
+    """What they do with deals and channels besides."""
 
     # --- deals -------------------------------------------------------------------------------------------------------
 
@@ -473,49 +279,6 @@ class Machine(RuleBasedStateMachine):
         expected = expected or ("ChannelStillOpen" if early else None)
         if self.attempt(expected, lambda: self.world.send(sender, channels.close(pair.channel))):
             self.books.close(pair)
-
-    # --- what always holds -------------------------------------------------------------------------------------------
-
-    @invariant()
-    def the_books_agree_and_money_is_conserved(self) -> None:
-        for key in self.keys:
-            mine = (self.books.free[key.address], self.books.stake[key.address])
-            assert self.world.read("accountOf", key.hex) == mine
-            assert self.books.owner(key.address) == self.world.read("ownerOf", key.hex)
-        assert self.world.read("burnable") == self.books.burnable
-        for held in self.books.deals.values():
-            assert self.world.state(held.lock) is held.state
-        for pair in self.books.pairs.values():
-            found = self.world.channel(pair.channel)
-            assert found == ChannelWord(pair.until, pair.channel.generation, pair.deposit, pair.redeemed)  # type: ignore[arg-type]
-        assert self.books.total() == self.world.tokens(self.world.escrow)
-        assert self.world.tokens(self.world.panel.address) == self.panel_had + self.books.seats
-        self.sound = True
-
-    def teardown(self) -> None:
-        """Anyone and time end every deal and channel, and then every owner gets out all it has."""
-        if not self.sound:
-            return  # a step has failed already: one defect, one report
-        world, books = self.world, self.books
-        world.warp(YEAR + 10**6)
-        for held in books.deals.values():
-            if held.state in OPEN:
-                world.send(world.stranger, calls.poke(held.lock, held.result))
-                assert world.state(held.lock) not in OPEN
-        for pair in books.pairs.values():
-            if pair.until:
-                world.send(world.stranger, channels.close(pair.channel))
-        for key in self.keys:
-            for request, amount in (("requestWithdraw", world.free(key)), ("requestUnstake", world.stake(key))):
-                if amount:
-                    world.call(key, request, amount)
-        world.warp(10)
-        for key in self.keys:
-            exits: Any = world.read("exitsOf", key.hex)
-            for name, amount in (("withdraw", exits[0]), ("unstake", exits[2])):
-                if amount:
-                    world.call(key, name)
-        assert world.tokens(world.escrow) == world.read("burnable")
 
 
 def test_the_contract_keeps_the_same_books_as_the_model(make_world: "Callable[..., World]") -> None:

@@ -46,13 +46,13 @@ BLIND: Final = ("--ignore=tests/contracts/test_gas.py", "-k", "not artifact_was_
 
 
 LIKELY: Final = {
-    "Channels.sol": "test_channels",
-    "DealSlots.sol": "test_lifecycle",
-    "DealTerms.sol": "test_terms",
-    "Disputes.sol": "test_disputes",
-    "EscrowAccounts.sol": "test_accounts",
-    "MeshEscrow.sol": "test_lifecycle",
-    "MeshToken.sol": "test_token",
+    "Channels.sol": ("test_channels", "test_vouchers"),
+    "DealSlots.sol": ("test_lifecycle",),
+    "DealTerms.sol": ("test_terms",),
+    "Disputes.sol": ("test_disputes",),
+    "EscrowAccounts.sol": ("test_accounts",),
+    "MeshEscrow.sol": ("test_lifecycle",),
+    "MeshToken.sol": ("test_token",),
 }
 """Where the rules of a source are tested first."""
 
@@ -81,10 +81,10 @@ class Mutant(NamedTuple):
         """What to run one after the other: the tests of that source, all that are quick, the thorough."""
         if self.contracts.startswith("Mediator"):
             return (("tests/contracts/panel",),)
-        likely = f"tests/contracts/{LIKELY[self.file]}.py" if self.file in LIKELY else "tests/contracts/test_sources.py"
+        likely = tuple(f"tests/contracts/{name}.py" for name in LIKELY.get(self.file, ("test_sources",)))
         thorough = ("tests/contracts/test_conservation.py", "tests/contracts/test_terms.py")
         quick = ("tests/contracts", "--ignore=tests/contracts/panel", *(f"--ignore={path}" for path in thorough))
-        return ((likely,), quick, thorough)
+        return (likely, quick, thorough)
 
 
 def corpus() -> list[Mutant]:
