@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 
 from mesh.exec.decoding import array_in, image_in, numbers_in
+from mesh.exec.outcome_tree import DECLARED, MAX_FILE_BYTES, OutcomeTree
 from mesh.exec.wasm.sandbox import Confinement, confine
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalVerify
 from protocols.units import Cid
-from protocols.verify.comparators import MAX_FILES, Content, Output, compare
-from protocols.verify.comparators.outputs import uncomparable
+from protocols.verify.comparators import Content, Output, compare
 
 __all__ = ["CPU_S", "CompareAnswer", "CompareRequest", "End", "main"]
 
@@ -25,11 +25,6 @@ CPU_S: Final = 300
 """The slowest case within all bounds, a PNG of 2^26 bytes, takes half of it on one core of 2024."""
 DATA_BYTES: Final = 4 << 30
 """Two arrays of MAX_ELEMENTS as float64, the files that they came from, and the temporaries."""
-MAX_FILE_BYTES: Final = (512 << 20) + 4096
-"""Bytes of one file that are taken into memory: MAX_ELEMENTS of float64 and a header."""
-_PIECE: Final = 1 << 20
-_OUTPUTS: Final = "outputs/"
-"""Below it are the files that a job declared; beside it what the executor says about the run, which is never decoded."""
 
 
 class End(msgspec.Struct, frozen=True):
@@ -57,39 +52,10 @@ class CompareAnswer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-class _Tree:
-    """The files of one folder, by path. Read through its descriptor: after the confinement nothing else can be opened."""
-
-    def __init__(self, folder: str) -> None:
-        self.fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        self.sizes: dict[str, int] = {}
-        for place, _, names in os.walk(folder):
-            for name in names:
-                path = os.path.relpath(os.path.join(place, name), folder)
-                self.sizes[path] = os.lstat(os.path.join(place, name)).st_size
-                if len(self.sizes) > MAX_FILES:
-                    return
-
-    def pieces(self, path: str) -> Iterator[bytes]:
-        """A file's bytes, a mebibyte at a time."""
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
-        try:
-            while piece := os.read(fd, _PIECE):
-                yield piece
-        finally:
-            os.close(fd)
-
-    def read(self, path: str) -> bytes:
-        """A whole file. Raises RemoteProtocolError(code="uncomparable") for one that is too large for that."""
-        if self.sizes[path] > MAX_FILE_BYTES:
-            raise uncomparable(f"{path} has {self.sizes[path]} bytes, at most {MAX_FILE_BYTES} are looked at")
-        return b"".join(self.pieces(path))
-
-
 class _Files(Mapping[str, Content]):
     """What a comparator sees of a folder. One file is in memory at a time; a text's numbers stand beside its text."""
 
-    def __init__(self, tree: _Tree, verify: CanonicalVerify, alike: frozenset[str]) -> None:
+    def __init__(self, tree: OutcomeTree, verify: CanonicalVerify, alike: frozenset[str]) -> None:
         """``alike``: large files that are the same in both, which need not be read."""
         self._tree = tree
         self._verify = verify
@@ -102,7 +68,7 @@ class _Files(Mapping[str, Content]):
                 self._places[f"{path} (text)"] = (path, True)
 
     def _has_text(self, path: str) -> bool:
-        if self._verify.level != "numeric" or not path.startswith(_OUTPUTS) or path in self._alike:
+        if self._verify.level != "numeric" or not path.startswith(DECLARED) or path in self._alike:
             return False
         content = self._tree.read(path)
         found = numbers_in(content) if array_in(content) is None else None
@@ -113,7 +79,7 @@ class _Files(Mapping[str, Content]):
         if path in self._alike:
             return b""
         content = self._tree.read(path)
-        if not path.startswith(_OUTPUTS):
+        if not path.startswith(DECLARED):
             return content
         match self._verify.level:
             case "numeric":
@@ -140,7 +106,7 @@ class _Files(Mapping[str, Content]):
         return len(self._places)
 
 
-def _alike(one: _Tree, other: _Tree) -> frozenset[str]:
+def _alike(one: OutcomeTree, other: OutcomeTree) -> frozenset[str]:
     """Files too large to be read whole that are the same in both, byte for byte."""
     large = [path for path, size in one.sizes.items() if size > MAX_FILE_BYTES and other.sizes.get(path) == size]
     return frozenset(
@@ -148,10 +114,8 @@ def _alike(one: _Tree, other: _Tree) -> frozenset[str]:
     )
 
 
-def _answer(request: CompareRequest, one: _Tree, other: _Tree) -> CompareAnswer:
+def _answer(request: CompareRequest, one: OutcomeTree, other: OutcomeTree) -> CompareAnswer:
     try:
-        if max(len(one.sizes), len(other.sizes)) > MAX_FILES:
-            raise uncomparable(f"more than {MAX_FILES} files")
         alike = _alike(one, other)
         found = compare(
             request.verify,
@@ -173,13 +137,17 @@ def main(arguments: Sequence[str]) -> None:
     """One comparison."""
     parent, first, second = arguments
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=CompareRequest)
-    one, other = _Tree(first), _Tree(second)
-    limits = Confinement(
-        cpu_s=CPU_S, data_bytes=DATA_BYTES, file_bytes=0, open_files=64, readable_fds=(one.fd, other.fd)
-    )
-    confine(limits, int(parent))
-    answer = msgspec.msgpack.encode(_answer(request, one, other))
-    os.write(sys.stdout.fileno(), answer)
+    try:
+        one, other = OutcomeTree(first), OutcomeTree(second)
+    except RemoteProtocolError as error:
+        answer = CompareAnswer(False, "", str(error))
+    else:
+        limits = Confinement(
+            cpu_s=CPU_S, data_bytes=DATA_BYTES, file_bytes=0, open_files=64, readable_fds=(one.fd, other.fd)
+        )
+        confine(limits, int(parent))
+        answer = _answer(request, one, other)
+    os.write(sys.stdout.fileno(), msgspec.msgpack.encode(answer))
 
 
 if __name__ == "__main__":

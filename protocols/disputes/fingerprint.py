@@ -1,16 +1,16 @@
 """What does a seat commit to, and whom does it match? A keyed hash of its own output, and who has the same.
 
-Used at the levels at which equal results have equal bytes (`exact`, and `canonical` after canonicalising). Whoever holds
-the bytes can recompute everybody's fingerprint; whoever does not can copy nobody's, because each has another key.
+At the levels at which equal results have equal bytes (`exact`, and `canonical` after canonicalising) a match is an equal
+fingerprint. At the others it only binds a seat to the bytes that it shows when all have revealed. Whoever holds the bytes can
+recompute everybody's fingerprint; whoever does not can copy nobody's, because each has another key.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import sha3
-
-from protocols.deals.terms import Level, OutcomeCode
+from protocols.deals.terms import Level
 from protocols.disputes.draw import fingerprint_key
+from protocols.disputes.marks import Ending, fingerprints_of
 from protocols.disputes.params import NEVER_GROUNDS
 from protocols.disputes.record import Record, Sitting
 from protocols.disputes.states import PROVIDER_BIT, Stage, first_bit
@@ -24,29 +24,16 @@ JUDGED: Final = frozenset({Level.EXACT})
 """Levels at which the mediators of this version take a place: a canonical form is not made of what they fingerprint yet."""
 _SHOWN: Final = (Stage.REVEALED, Stage.MATCHED)
 
-Recompute = Callable[[int, int], Hash32]
-"""(round, seat) -> the fingerprint that this seat would have, had it our output."""
-
-
-class Ending:
-    """How an execution ended, apart from its bytes: part of what must be equal."""
-
-    def __init__(self, outcome: OutcomeCode, exit_code: int, fuel: int) -> None:
-        """``fuel``: 0 where the level does not compare it."""
-        self.outcome = outcome
-        self.packed = bytes([outcome]) + exit_code.to_bytes(4, signed=True) + fuel.to_bytes(8)
+Recompute = Callable[[int, int], Hash32 | None]
+"""(round, seat) -> the fingerprint that this seat must have revealed to match us; None: whatever it has, it does not."""
 
 
 def fingerprint_of(deal_id: DealId, rounds: int, seat: int, ending: Ending, content: Iterable[bytes]) -> Hash32:
-    """keccak256 of the seat's key, how the job ended, and every byte of the output in its canonical order.
+    """What this seat commits to for these bytes (`marks.framed`).
 
     ``rounds``: how many panels there were before.
     """
-    digest = sha3.keccak_256(fingerprint_key(deal_id, rounds, seat))
-    digest.update(ending.packed)
-    for piece in content:
-        digest.update(piece)
-    return Hash32(digest.digest())
+    return fingerprints_of((fingerprint_key(deal_id, rounds, seat),), ending, content)[0]
 
 
 def seat_mask(record: Record, ending: Ending, recompute: Recompute, *, provider: bool) -> int:

@@ -174,7 +174,7 @@ def test_a_cancelled_comparison_leaves_no_process(tmp_path: Path) -> None:
     """A program in its place that would go on for minutes."""
 
     async def scenario() -> comparing._Child:
-        child = comparing._Child(tmp_path, tmp_path, b"")
+        child = comparing._Child(comparing.COMPARE, (tmp_path, tmp_path), b"", 1)
         child._command = [child._command[0], "-c", "import sys; sys.stdin.read(); import time; time.sleep(600)"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(child.kill_when_cancelled)
