@@ -1,263 +1,27 @@
-"""What does a peer's bad message do to a node? It costs the peer score, and nothing else. One bug, one test."""
+"""What does a provider's bad message do to a client? It costs the peer score, and nothing else. One bug, one test."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from devnet.sim.node import SimNode
-from devnet.sim.simulate import NO_NOISE
-from devnet.sim.workload import FUNDS, offer_of, submit, toy_job
-from devnet.sim.world import World
+from devnet.sim.workload import submit, toy_job
 from protocols import effects as fx
 from protocols import events as ev
-from protocols import node as rules
 from protocols.deals import eip712
-from protocols.deals.desk import deal_of_quote, inputs_of
+from protocols.deals.desk import inputs_of
 from protocols.deals.salting import salted_root
 from protocols.deals.states import Abandoned, Committed, Settled
-from protocols.envelope import parse_envelope
 from protocols.handlers.runs import outstanding
 from protocols.hashing import keccak256
-from protocols.job.canonical import job_id_of, run_id_of
-from protocols.limits import MAX_HOLDS
 from protocols.messages.deal import ResultNotice, SignOff
-from protocols.messages.negotiation import (
-    DealProposal,
-    DealRefusal,
-    HoldRelease,
-    InputRoot,
-    Quote,
-    Refusal,
-    Rfq,
-)
-from protocols.messages.registry import decode_message
+from protocols.messages.negotiation import DealProposal, DealRefusal, Quote, Rfq
 from protocols.runs import Done, MarketTerms, Searching
 from protocols.transfer.cid import node_cid, raw_cid
 from protocols.units import Cid, DealId, Hash32, Millis, RunId, Tokens, UnixSeconds
+from tests.protocols.handlers.scene import Scene, answers, penalties, scene
 
-
-class Scene:
-    """A client and a provider that behave, and a stranger who only sends what the test says."""
-
-    def __init__(self, providers: int = 1) -> None:
-        self.world = World(1, network=NO_NOISE)
-        self.world.tap = []
-        self.client = self.world.add(free=FUNDS, stake=0)
-        self.providers = [self.world.add(free=0, stake=FUNDS) for _ in range(providers)]
-        self.stranger = self.world.add(free=FUNDS, stake=FUNDS)
-        for provider in self.providers:
-            provider.offer = offer_of(self.world, provider)
-        for node in (self.client, *self.providers):
-            node.start()
-        self.world.run(8_000)
-
-    @property
-    def provider(self) -> SimNode:
-        return self.providers[0]
-
-    def effects(self, to: SimNode, event: ev.Event) -> list[fx.Effect]:
-        """What the rules answer, not carried out."""
-        to.catch_up()
-        return rules.handle(to.state, event, to.env)
-
-    def says(self, to: SimNode, sender: SimNode, message: msgspec.Struct) -> list[fx.Effect]:
-        data = sender.env.seal(message)[1]
-        return self.effects(to, ev.MessageArrived(at=Millis(self.world.now), peer=sender.me, data=data))
-
-    def rfq(self, number: int = 1, **changes: Any) -> Rfq:
-        job = toy_job(number)
-        return msgspec.structs.replace(
-            Rfq(
-                rfq_id=keccak256(number.to_bytes(4, "big")),
-                run_id=run_id_of(job_id_of(job), self.stranger.env.signer.address, number),
-                run_nonce=number,
-                index=0,
-                job=job.encode(),
-                inputs=tuple(inputs_of(job)),
-                max_price=Tokens(10**17),
-                token=self.world.params.token,
-                enforcement=0,
-                deadline=UnixSeconds(0),
-            ),
-            **changes,
-        )
-
-    def asked(self, **changes: Any) -> list[fx.Effect]:
-        """The stranger asks, and the chain answers what it owns."""
-        request = self.rfq(**changes)
-        effects = self.says(self.provider, self.stranger, request)
-        if any(isinstance(effect, fx.ReadAccount) for effect in effects):
-            effects = self.effects(self.provider, self.account())
-        return effects
-
-    def account(self, *, known: bool = True) -> ev.AccountRead:
-        who = self.stranger.env.signer.address
-        money = Tokens(FUNDS)
-        return ev.AccountRead(at=Millis(self.world.now), operator=who, free=money, stake=money, known=known)
-
-    def signed(self, quote: Quote, **changes: Any) -> DealProposal:
-        """The stranger's proposal of what was quoted, or of something else."""
-        deal = deal_of_quote(
-            self.rfq(),
-            quote,
-            toy_job(1),
-            self.stranger.env,
-            client=self.stranger.me,
-            provider=self.provider.me,
-            client_secret_hash=Hash32(bytes(32)),
-            audit_ppm=0,
-            commit_by=UnixSeconds(self.world.chain.time + 50),
-        )
-        deal = msgspec.structs.replace(deal, **changes)
-        signature = self.stranger.env.signer.sign(eip712.digest(self.world.domain, deal))
-        return DealProposal(rfq_id=quote.rfq_id, deal=deal, signature=signature)
-
-
-@pytest.fixture
-def scene() -> Scene:
-    return Scene()
-
-
-def answers(effects: list[fx.Effect]) -> list[msgspec.Struct]:
-    sent = [effect.data for effect in effects if isinstance(effect, fx.Send | fx.SendDurably)]
-    return [decode_message(parse_envelope(data, max_bytes=1 << 20)) for data in sent]
-
-
-def penalties(effects: list[fx.Effect]) -> list[str]:
-    return [effect.code for effect in effects if isinstance(effect, fx.Penalise)]
-
-
-def quoted(effects: list[fx.Effect]) -> Quote:
-    (quote,) = answers(effects)
-    assert isinstance(quote, Quote)
-    assert quote.firm
-    return quote
-
-
-# --- a provider and its clients --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        (),
-        (InputRoot(toy_job(2, b"other").module, 4_096),),
-        (InputRoot(toy_job(1).module, 1),),
-        (InputRoot(toy_job(1).module, 4_096), InputRoot(toy_job(1, b"more").module, 4_096)),
-    ],
-)
-def test_a_provider_asks_for_what_it_needs_to_run_the_job(scene: Scene, inputs: tuple[InputRoot, ...]) -> None:
-    """A client that left the module out had its provider commit to a job it could not run."""
-    (answer,) = answers(scene.asked(inputs=inputs))
-    assert isinstance(answer, Refusal)
-    assert answer.code == "inputs"
-
-
-def test_numbers_that_fit_no_deal_do_not_end_the_provider(scene: Scene) -> None:
-    """The deal of such a request can't be built; found when the proposal came, as a crash."""
-    assert penalties(scene.says(scene.provider, scene.stranger, scene.rfq(index=1 << 32))) == ["malformed"]
-    assert penalties(scene.says(scene.provider, scene.stranger, scene.rfq(run_nonce=-1))) == ["malformed"]
-
-
-def test_a_firm_quote_is_given_once_and_a_hold_ends(scene: Scene) -> None:
-    quote = quoted(scene.asked())
-    assert answers(scene.says(scene.provider, scene.stranger, scene.rfq())) == [quote]
-    (second,) = answers(scene.says(scene.provider, scene.stranger, scene.rfq(2)))
-    assert isinstance(second, Refusal)
-    assert second.code == "busy"
-    scene.world.run(scene.world.now + scene.world.params.hold + 1)
-    scene.effects(scene.provider, ev.Ticked(at=Millis(scene.world.now), wall=scene.provider.wall))
-    assert scene.provider.state.desk.firm() == 0
-    assert quoted(scene.asked()) is not quote
-
-
-def test_the_first_hold_that_ends_wakes_the_provider(scene: Scene) -> None:
-    """The wake-up was that of the newest hold: earlier ones kept their slot until it came."""
-    quoted(scene.asked())
-    due = rules.next_wakeup(scene.provider.state)
-    scene.world.run(scene.world.now + 5_000)
-    request = msgspec.structs.replace(scene.rfq(2), rfq_id=keccak256(b"of another"))
-    scene.says(scene.provider, scene.client, request)
-    scene.world.run(scene.world.now + 100)
-    assert rules.next_wakeup(scene.provider.state) == due
-
-
-def test_a_request_is_answered_to_who_made_it(scene: Scene) -> None:
-    quoted(scene.asked())
-    assert scene.says(scene.provider, scene.client, scene.rfq()) == []
-
-
-def test_a_hold_is_released_by_its_client_only(scene: Scene) -> None:
-    quoted(scene.asked())
-    scene.says(scene.provider, scene.client, HoldRelease(rfq_id=scene.rfq().rfq_id))
-    assert scene.provider.state.desk.firm() == 1
-    scene.says(scene.provider, scene.stranger, HoldRelease(rfq_id=scene.rfq().rfq_id))
-    assert scene.provider.state.desk.firm() == 0
-
-
-def test_who_cannot_see_the_chain_says_so(scene: Scene) -> None:
-    """It used to say that the client had no money, and the client's run failed for want of funds."""
-    scene.says(scene.provider, scene.stranger, scene.rfq())
-    (answer,) = answers(scene.effects(scene.provider, scene.account(known=False)))
-    assert isinstance(answer, Refusal)
-    assert (answer.code, answer.free_in_s > 0) == ("chain", True)
-
-
-def test_requests_that_wait_for_the_chain_are_bounded(scene: Scene) -> None:
-    for number in range(MAX_HOLDS):
-        assert answers(scene.says(scene.provider, scene.stranger, scene.rfq(number))) == []
-    (answer,) = answers(scene.says(scene.provider, scene.stranger, scene.rfq(MAX_HOLDS)))
-    assert isinstance(answer, Refusal)
-    assert answer.code == "busy"
-    assert sum(map(len, scene.provider.state.desk.parked.values())) == MAX_HOLDS
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"price": Tokens(1)},
-        {"collateral": Tokens(0)},
-        {"exec_seconds": 1},
-        {"index": 1},
-        {"run_nonce": 9},
-        {"image": Hash32(bytes(32))},
-        {"gpus": (Hash32(bytes(32)),)},
-        {"window_seconds": 1},
-        {"token": bytes(20)},
-    ],
-)
-def test_a_provider_signs_only_what_it_quoted(scene: Scene, changes: dict[str, Any]) -> None:
-    quote = quoted(scene.asked())
-    effects = scene.says(scene.provider, scene.stranger, scene.signed(quote, **changes))
-    assert penalties(effects) == ["other_terms"]
-    assert [type(one) for one in answers(effects)] == [DealRefusal]
-    assert not scene.provider.state.durable.deals
-
-
-def test_a_provider_signs_no_term_that_the_escrow_refuses(scene: Scene) -> None:
-    quote = quoted(scene.asked())
-    for changes in ({"audit_ppm": 1_000_001}, {"commit_by": 0}, {"commit_by": 1 << 40}):
-        effects = scene.says(scene.provider, scene.stranger, scene.signed(quote, **changes))
-        assert penalties(effects) == ["bad_terms"]
-    assert not scene.provider.state.durable.deals
-    assert len(answers(scene.says(scene.provider, scene.stranger, scene.signed(quote)))) == 1
-    assert len(scene.provider.state.durable.deals) == 1
-
-
-def test_collateral_is_promised_once(scene: Scene) -> None:
-    """What is signed and not yet locked counts, like what is held."""
-    first = quoted(scene.asked())
-    stake = scene.provider.env.signer.address
-    at = Millis(scene.world.now)
-    own = ev.AccountRead(at=at, operator=stake, free=Tokens(0), stake=first.price, known=True)
-    scene.effects(scene.provider, own)
-    scene.says(scene.provider, scene.stranger, scene.signed(first))
-    second = quoted(scene.asked(number=2))
-    assert (first.collateral, second.collateral) == (first.price, 0)
-
-
-# --- a client and its providers --------------------------------------------------------------------------------------
+__all__ = ["scene"]
 
 
 def searching(scene: Scene) -> Rfq:
