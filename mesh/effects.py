@@ -259,6 +259,18 @@ class Effector:
         )
         await self._engine.post(compared, acks=(effect.key,))
 
+    async def _mark(self, effect: fx.MarkOutput) -> None:
+        marks, detail = await self._runs.mark(effect.deal_id, effect.job, effect.ran, effect.keys)
+        marked = ev.OutputMarked(
+            at=self._clock.monotonic_ms(),
+            deal_id=effect.deal_id,
+            ran=effect.ran,
+            keys=effect.keys,
+            marks=marks,
+            detail=detail,
+        )
+        await self._engine.post(marked, acks=(effect.key,))
+
     def _cancel_job(self, effect: fx.CancelJob) -> None:
         stop = self._stops.get(f"run:{effect.deal_id.hex()}")
         if stop is not None:
@@ -315,6 +327,7 @@ PERFORMERS: Final[dict[type[fx.Effect], Callable[[Effector, Any], Awaitable[None
     fx.FetchBlobs: Effector._fetch,
     fx.RunJob: Effector._run_job,
     fx.CompareOutputs: Effector._compare,
+    fx.MarkOutput: Effector._mark,
     fx.Unseal: Effector._unseal,
     fx.PostTx: Effector._post_tx,
     fx.CallPanel: Effector._dispute,

@@ -74,6 +74,13 @@ class Runs(Protocol):
         ...
 
 
+    async def mark(
+        self, deal_id: DealId, job: bytes, ran: Ran, keys: tuple[Hash32, ...]
+    ) -> tuple[tuple[Hash32, ...], str]:
+        """The fingerprints of an output under these keys, at the job's level; none when it cannot be read, and why."""
+        ...
+
+
 class ChainPort(ChainViews, Protocol):
     """The escrow, as the effects need it."""
 

@@ -16,7 +16,7 @@ import trio
 
 from mesh.base.errors import MeshError
 from mesh.base.observe import get_log
-from mesh.exec.comparing import End, Uncomparable, compare_folders
+from mesh.exec.comparing import End, Uncomparable, compare_folders, mark_folder
 from mesh.exec.executor import (
     Executor,
     ExecutorUnavailable,
@@ -187,6 +187,27 @@ class JobRunner:
                 problem = str(_first(group))
         return ((), problem) if problem else (tuple(one.same for one in found), found[0].detail)
 
+    async def mark(
+        self, deal_id: DealId, job: bytes, ran: Ran, keys: tuple[Hash32, ...]
+    ) -> tuple[tuple[Hash32, ...], str]:
+        """The fingerprints of a result in the blob store under these keys, at the job's level.
+
+        Answers one for each key; none when the result cannot be read, and why. Raises and ends as `compare`.
+        """
+        verify = CanonicalJob.decode(job).verify
+        marks: tuple[Hash32, ...] = ()
+        problem = ""
+        async with self._own_folder(self._folder(deal_id, "mark")) as work:
+            await trio.to_thread.run_sync(partial(work.mkdir, mode=0o755, parents=True))
+            place = work / "output"
+            try:
+                await self._blobs.export(ran.root, place)
+                size = await trio.to_thread.run_sync(_bytes_below, place)
+                marks = await mark_folder(verify, place, _end_of(ran), keys, size)
+            except* (Uncomparable, RemoteProtocolError) as group:
+                problem = str(_first(group))
+        return marks, problem
+
     def _folder(self, deal_id: DealId, purpose: str) -> Path:
         return self._scratch / f"{deal_id.hex()}-{purpose}"
 
@@ -248,6 +269,10 @@ class JobRunner:
 
 def _end_of(ran: Ran) -> End:
     return End(ran.outcome, ran.exit_code, ran.fuel, ran.root)
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(one.lstat().st_size for one in folder.rglob("*"))
 
 
 def _limits(job: CanonicalJob) -> Limits:

@@ -22,6 +22,7 @@ __all__ = [
     "Effect",
     "FetchBlobs",
     "FetchRound",
+    "MarkOutput",
     "Notify",
     "OpenDispute",
     "OutboxItem",
@@ -176,6 +177,16 @@ class CompareOutputs(DurableEffect, frozen=True):
     others: tuple[Ran, ...]
 
 
+class MarkOutput(DurableEffect, frozen=True):
+    """Read an output that this node holds, and make its fingerprint under each of these keys, at the level that the job names;
+    answered by `OutputMarked`."""
+
+    deal_id: DealId
+    job: bytes
+    ran: Ran
+    keys: tuple[Hash32, ...]
+
+
 class PostTx(DurableEffect, frozen=True):
     """Post one escrow call for a deal: commit, settle, claim, finalize, expire or cancel.
 
@@ -290,6 +301,7 @@ class OutboxItem(msgspec.Struct, frozen=True):
         | ServeBlobs
         | RunJob
         | CompareOutputs
+        | MarkOutput
         | Unseal
         | PostTx
         | PostChannelTx

@@ -6,7 +6,7 @@
 import msgspec
 
 from protocols.contracts.channels import Channel, ChannelWord
-from protocols.deals.states import LocalResult
+from protocols.deals.states import LocalResult, Ran
 from protocols.disputes.file import PanelLog
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.dispute import CaseNotice
@@ -38,6 +38,7 @@ __all__ = [
     "JobProgressed",
     "MessageArrived",
     "NodeStarted",
+    "OutputMarked",
     "OutputsCompared",
     "PeerCameUp",
     "PeerWentDown",
@@ -239,6 +240,18 @@ class OutputsCompared(Event, frozen=True):
     """Whose re-execution it is."""
     same: tuple[bool, ...]
     detail: str
+
+
+class OutputMarked(Event, frozen=True):
+    """An output's fingerprints are made: ``marks`` for ``keys``, in their order. None when it cannot be read, and then ``detail``
+    says why."""
+
+    deal_id: DealId
+    ran: Ran
+    """Whose output, and which."""
+    keys: tuple[Hash32, ...]
+    marks: tuple[Hash32, ...]
+    detail: str = ""
 
 
 class ChainTimeMoved(Event, frozen=True):

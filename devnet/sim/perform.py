@@ -11,6 +11,8 @@ from protocols import events as ev
 from protocols.canonical import tagged_digest
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult, SealedBytes
+from protocols.deals.terms import Level
+from protocols.disputes.marks import ending_at, fingerprints_of
 from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.mediation.access import roots_for
@@ -240,6 +242,21 @@ def _compare(node: "SimNode", effect: fx.CompareOutputs) -> None:
     node.later(node.world.rng.randint(200, 2_000), ended)
 
 
+def _mark(node: "SimNode", effect: fx.MarkOutput) -> None:
+    """Here an output is its root; beside that nobody holds a byte of it."""
+    ran = effect.ran
+    ending = ending_at(Level.EXACT, ran.outcome, ran.exit_code, ran.fuel)
+    marks = fingerprints_of(effect.keys, ending, (ran.root,))
+
+    def ended() -> None:
+        if node.outbox.get(effect.key) is effect:
+            at, deal_id = node.world.now, effect.deal_id
+            answer = ev.OutputMarked(at=at, deal_id=deal_id, ran=ran, keys=effect.keys, marks=marks)
+            node.post(answer, (effect.key,))
+
+    node.later(100, ended)
+
+
 def _post_tx(node: "SimNode", effect: Tx) -> None:
     if node.outbox.get(effect.key) is not effect:
         return
@@ -306,6 +323,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.StopServing: _stop_serving,
     fx.RunJob: _run_job,
     fx.CompareOutputs: _compare,
+    fx.MarkOutput: _mark,
     fx.Unseal: _unseal,
     fx.CancelJob: _nothing,
     fx.PostTx: _post_tx,

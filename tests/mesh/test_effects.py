@@ -19,6 +19,7 @@ from protocols import events as ev
 from protocols.contracts.channels import Channel, ChannelWord
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult, Ran
+from protocols.hashing import keccak256
 from protocols.messages.beacon import BeaconRound
 from protocols.messages.negotiation import InputRoot
 from protocols.messages.registry import DEAL_PROTOCOL
@@ -96,6 +97,12 @@ class Parts:
     ) -> tuple[tuple[bool, ...], str]:
         await self._next("compare")
         return tuple(one.root == ran.root for one in others), "looked at"
+
+    async def mark(
+        self, deal_id: DealId, job: bytes, ran: Ran, keys: tuple[Hash32, ...]
+    ) -> tuple[tuple[Hash32, ...], str]:
+        await self._next("mark")
+        return tuple(keccak256(key, ran.root) for key in keys), ""
 
     async def fetch_round(self, number: int) -> BeaconRound | None:
         await self._next("round")
@@ -348,6 +355,14 @@ async def test_what_a_comparison_finds_is_told_about_each_of_the_others(bench: B
     await eventually(lambda: bench.loop.engine.statistics().outbox == 0)
     (told,) = bench.deal_events(ev.OutputsCompared)
     assert (told.deal_id, told.owner, told.same, told.detail) == (DEAL, mine.owner, (False, True), "looked at")
+
+
+async def test_an_output_is_marked_and_the_answer_says_under_which_keys(bench: Bench, eventually: Any) -> None:
+    ran, keys = Ran(Address(b"\x01" * 20), 0, 0, 7, Cid(b"root")), (Hash32(b"\x01" * 32), Hash32(b"\x02" * 32))
+    await bench.loop.post(fx.MarkOutput(key=f"mark:{HEX}:1", deal_id=DEAL, job=b"job", ran=ran, keys=keys))
+    await eventually(lambda: bench.loop.engine.statistics().outbox == 0)
+    (told,) = bench.deal_events(ev.OutputMarked)
+    assert (told.ran, told.keys, told.marks) == (ran, keys, tuple(keccak256(key, b"root") for key in keys))
 
 
 async def test_a_node_that_is_stopping_performs_nothing_and_does_not_fail(loop: "Loop", hub: MemoryHub) -> None:

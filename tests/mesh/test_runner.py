@@ -27,7 +27,7 @@ from protocols.job.canonical import (
     CanonicalResources,
     CanonicalVerify,
 )
-from protocols.units import Address, Cid, DealId, RunId
+from protocols.units import Address, Cid, DealId, Hash32, RunId
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing
@@ -297,4 +297,10 @@ async def test_results_are_compared_at_the_level_of_their_job(rig: Rig) -> None:
     assert same == (True, False, True)
     assert "the same normal form" in detail
     assert (await rig.runner.compare(deal_id, job.encode(), one, (other, one)))[0] == (False, True)
+    keys = (Hash32(b"\x01" * 32), Hash32(b"\x02" * 32))
+    marked = [await rig.runner.mark(deal_id, sorting.encode(), ran, keys) for ran in (one, other, wrong)]
+    assert marked[0] == marked[1] != marked[2]
+    assert [(len(set(marks)), problem) for marks, problem in marked] == [(2, "")] * 3
+    exact = [await rig.runner.mark(deal_id, job.encode(), ran, keys) for ran in (one, other)]
+    assert exact[0] != exact[1]
     assert rig.left() == []

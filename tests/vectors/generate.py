@@ -72,6 +72,8 @@ def outbox(samples: Samples) -> Iterator[fx.DurableEffect]:
     yield fx.CompareOutputs(
         key=f"compare:{name}:{ran.owner.hex()}", deal_id=deal_id, job=samples.job.encode(), ran=ran, others=(ran,)
     )
+    keys = (keccak256(b"seat"),)
+    yield fx.MarkOutput(key=f"mark:{name}:1", deal_id=deal_id, job=samples.job.encode(), ran=ran, keys=keys)
     yield fx.Unseal(key=f"unseal:{name}", deal_id=deal_id, root=samples.root, size=7, secret=keccak256(b"key"))
     yield fx.CallPanel(key=f"panel:{name}:secret:0", deal_id=deal_id, purpose="panel secret", data=b"calldata")
     yield fx.OpenDispute(
