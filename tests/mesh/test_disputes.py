@@ -20,7 +20,7 @@ from protocols.disputes.record import Record, record_of
 from protocols.disputes.states import Phase, Reason, Side
 from protocols.hashing import keccak256, sha256
 from protocols.units import Address, DealId, Hash32, Seconds, Tokens
-from tests.mesh.test_ledger import Money, Party, chain, money
+from tests.mesh.money import Money, Party, chain, money
 
 __all__ = ["chain", "money"]
 

@@ -8,7 +8,7 @@ from mesh.base.keys import NodeKey
 from mesh.seats import MAX_JOIN, SeatWallet
 from protocols.disputes.params import DEVNET_PANEL
 from protocols.hashing import sha256
-from tests.mesh.test_ledger import Money, Party, chain, money
+from tests.mesh.money import Money, Party, chain, money
 
 __all__ = ["chain", "money"]
 
