@@ -11,9 +11,11 @@ from typing import Final
 
 import msgspec
 
+from protocols.deals.in_channel import WRONG
 from protocols.deals.sealing import KEYLESS
-from protocols.deals.states import Claimed, DealState, Disputed, Expired, Rejected, Settled, Slashed
+from protocols.deals.states import Abandoned, Claimed, DealState, Disputed, Expired, Rejected, Settled, Slashed
 from protocols.hashing import keccak256
+from protocols.messages.deal import ResultNotice
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
 from protocols.units import PPM, Address, Hash32, PeerId, UnixSeconds
 from protocols.verify.replicas import UNDECIDED
@@ -139,9 +141,9 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     """What a deal, where it stands, says about its provider to its client; None while it says nothing, and where results
     of several differ without a majority.
 
-    Broken: a result that was paid for and never opened, no claim in time, a result that the client refused (also when its
-    claim was paid), a conviction, and a refund: a provider that asks for nothing back has given up. Kept: the client signed
-    off, or a panel has acquitted it.
+    Broken: a result that was paid for and never opened, one that the client of a channel has found wrong, no claim in time, a
+    result that the client refused (also when its claim was paid), a conviction, and a refund: a provider that asks for
+    nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
     """
     if isinstance(deal, Disputed):
         return evidence_of(deal.was)
@@ -153,7 +155,9 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
         return None
     if isinstance(deal, Expired | Rejected | Slashed) or (deal is not None and claim is not None and claim.rejected):
         return Evidence(_when(deal), kept=False)
-    if isinstance(deal, Settled) and deal.how == KEYLESS:
+    if isinstance(deal, Settled) and deal.how in (KEYLESS, WRONG):
+        return Evidence(_when(deal), kept=False)
+    if isinstance(deal, Abandoned) and isinstance(deal.disowned, ResultNotice):
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how == "cancelled":
         return Evidence(_when(deal), kept=False) if deal.paid == 0 else None

@@ -13,6 +13,7 @@ import msgspec
 from protocols.channels.states import Closed, book_of
 from protocols.deals.states import (
     Abandoned,
+    Checking,
     DealState,
     DealTerms,
     Expired,
@@ -150,9 +151,9 @@ def _line(state: NodeState, deal_id: DealId, half: Half) -> DealLine:
 def _as_client(state: NodeState, deal: DealState, terms: DealTerms) -> Sums:
     price, collateral = terms.deal.price, terms.deal.collateral
     match deal:
-        case Settled(how="voucher" | "keyless", paid=paid):
+        case Settled(how="voucher" | "keyless" | "wrong", paid=paid):
             return Sums(paid=paid, fees=paid // _FEE_DIVISOR)
-        case Unsealing():  # its voucher is signed
+        case Unsealing() | Checking(seal=Unsealing()):  # its voucher is signed
             return Sums(paid=price, fees=price // _FEE_DIVISOR)
         case Settled(paid=paid):
             return Sums(paid=paid, fees=paid // _FEE_DIVISOR, refunded=price - paid)

@@ -129,7 +129,7 @@ class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _result_of(state: DealState) -> ResultNotice | None:
-    return getattr(state, "result", None)
+    return getattr(state, "result", None) or getattr(state, "disowned", None) or None
 
 
 def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
@@ -162,14 +162,14 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
         committed_at=commitment.at if commitment else None,
         final_tx=final_tx,
         final_how=how,
-        checked=getattr(deal, "checked", ""),
+        checked=getattr(deal, "checked", "") or "",
         outcome=int(result.commit.outcome) if result else None,
         exit_code=result.commit.exit_code if result else None,
         fuel=result.commit.fuel if result else None,
         wall_ms=result.commit.wall_ms if result else None,
         root=result.root if result else None,
         size=result.size if result else 0,
-        detail=getattr(deal, "detail", ""),
+        detail=getattr(deal, "detail", "") or getattr(deal, "refused", "") or "",
         hint=state.hints.get(deal_id) if isinstance(deal, HINTED) else None,
         checks=terms.checks,
     )
@@ -178,7 +178,7 @@ def deal_view(state: NodeState, deal_id: DealId) -> DealView | None:
 def _end_of(deal: DealState) -> tuple[Tokens | None, Hash32 | None, str]:
     """(what was paid, the transaction, how it ended), as far as it is known."""
     match deal:
-        case Settled(how="voucher" | "keyless"):
+        case Settled(how="voucher" | "keyless" | "wrong"):
             return deal.paid, None, deal.how  # no transaction names it: its channel is redeemed
         case Settled():
             return deal.paid, deal.tx, deal.how

@@ -1,17 +1,21 @@
 """How does a deal go that a channel pays, seen by its client?
 
 A literal table like `protocols.deals.client`. The client pays for what it holds and has verified, and for nothing else:
-a deal that it leaves costs nothing, and the provider has lost one price at most.
+a deal that it leaves costs nothing, and the provider has lost one price at most. A result that it has drawn for itself
+(`in_channel.drawn`) is computed again first, by the machine of all checks (`protocols.deals.checking`).
 """
 
 from typing import Final
 
 import msgspec
 
-from protocols.deals import eip712, sealed_client
-from protocols.deals.in_channel import Paid, end, leave, settled, work_began
+from protocols.deals import checking, eip712, sealed_client
+from protocols.deals.in_channel import Paid, drawn, end, leave, patience, settled, work_began
 from protocols.deals.inputs import (
+    AuditFinished,
     CancelWanted,
+    CheckWanted,
+    Compared,
     Countersigned,
     Ctx,
     DealDeclined,
@@ -19,6 +23,7 @@ from protocols.deals.inputs import (
     Fetched,
     FetchFailed,
     Handler,
+    Rerun,
     ResultArrived,
     Step,
     TimePassed,
@@ -27,7 +32,7 @@ from protocols.deals.inputs import (
     send,
 )
 from protocols.deals.reorganised import fetch_result
-from protocols.deals.states import DealState, Delivered, Proposed, Resulted, Sealed, Signed, Unsealing
+from protocols.deals.states import Checking, DealState, Delivered, Proposed, Resulted, Sealed, Signed, Unsealing
 from protocols.effects import Effect
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.deal import Rejection
@@ -41,7 +46,7 @@ def _countersigned(state: Proposed, event: Countersigned, ctx: Ctx) -> Step:
     return Signed(terms), (say(terms, "deal.signed"),)
 
 
-def _signed_late(state: Resulted | Sealed | Unsealing, event: Countersigned, ctx: Ctx) -> Step:
+def _signed_late(state: Resulted | Sealed | Unsealing | Checking, event: Countersigned, ctx: Ctx) -> Step:
     """Evidence, not a move."""
     terms = msgspec.structs.replace(state.terms, provider_signature=event.signature)
     return msgspec.structs.replace(state, terms=terms), ()
@@ -77,14 +82,16 @@ def _result(state: Proposed | Signed, event: ResultArrived, ctx: Ctx) -> Step:
 
 
 def _held(state: Resulted, event: Fetched, ctx: Ctx) -> Step:
-    """All bytes are here and verified: it is paid as soon as the channel holds enough."""
+    """All bytes are here and verified: it is paid as soon as the channel holds enough, unless it is computed again first."""
     terms = state.terms
     result_hash = eip712.digest(ctx.env.domain, state.result.commit)
     receipt = eip712.DeliveryReceipt(deal_id=terms.deal_id, result_hash=result_hash)
     signature = ctx.env.signer.sign(eip712.digest(ctx.env.domain, receipt))
     message = DeliveredMessage(receipt=receipt, signature=signature)
-    delivered = Delivered(terms, state.commitment, state.result, state.at, message)
-    return delivered, (say(terms, "deal.delivered"),)
+    told = (say(terms, "deal.delivered"),)
+    if drawn(terms, state.result.commit.outcome, ctx):
+        return Checking(terms, state.commitment, state.result, state.at, message, None), told
+    return Delivered(terms, state.commitment, state.result, state.at, message), told
 
 
 def _not_held(state: Resulted | Sealed, event: FetchFailed, ctx: Ctx) -> Step:
@@ -99,17 +106,21 @@ def _never_held(state: Resulted | Sealed, event: TimePassed, ctx: Ctx) -> Step:
 def _paid(state: Delivered, event: Paid, ctx: Ctx) -> Step:
     terms, paid = state.terms, str(state.terms.deal.price)
     effects: tuple[Effect, ...] = end(terms, forget=False)
-    return settled(state, "bytes"), (
-        *effects,
-        say(terms, "deal.accepted", checked="bytes"),
-        say(terms, "deal.settled", paid=paid, how="voucher"),
-    )
+    if not state.checked:
+        effects = (*effects, say(terms, "deal.accepted", checked="bytes"))
+    paid_for = settled(terms, state.commitment, state.result, state.checked or "bytes")
+    return paid_for, (*effects, say(terms, "deal.settled", paid=paid, how="voucher"))
 
 
 TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Proposed, Countersigned): _countersigned,
     (Resulted, Fetched): _held,
-    **{(state, Countersigned): _signed_late for state in (Resulted, Sealed, Unsealing)},
+    **{(state, Countersigned): _signed_late for state in (Resulted, Sealed, Unsealing, Checking)},
+    (Checking, CheckWanted): checking.begin_drawn,
+    (Checking, AuditFinished): checking.ran_here,
+    (Checking, Rerun): checking.ran_elsewhere,
+    (Checking, Compared): checking.compared,
+    (Checking, TimePassed): checking.time_up,
     **{(state, FetchFailed): _not_held for state in (Resulted, Sealed)},
     **{(state, TimePassed): _never_held for state in (Resulted, Sealed)},
     **sealed_client.TABLE,
@@ -137,5 +148,7 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(deal.commit_by + deal.exec_seconds + 1)
         case Resulted() | Sealed(held=False) | Unsealing(release=None):
             return UnixSeconds(state.at + deal.claim_seconds)
+        case Checking():
+            return UnixSeconds(state.at + patience(state.terms, ctx.env.params) - ctx.env.params.deadline_margin)
         case _:
             return None

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from protocols.deals import provider as committed
-from protocols.deals.in_channel import Paid, end, leave, settled, work_began
+from protocols.deals.in_channel import Paid, end, leave, patience, settled, work_began
 from protocols.deals.inputs import (
     Ctx,
     DealInput,
@@ -112,7 +112,8 @@ def _left(state: Signed | Ready | Running, event: ResultDisowned, ctx: Ctx) -> S
 
 def _disowned(state: Resulted, event: ResultDisowned, ctx: Ctx) -> Step:
     """It had the result and does not pay: one price is lost, and there is no second."""
-    return leave(state.terms, "rejected-unpaid", f"{event.code}: {event.detail}", forget=True)
+    why = f"{event.code}: {event.detail}"
+    return leave(state.terms, "rejected-unpaid", why, forget=True, disowned=state.result)
 
 
 def _silence(state: Resulted, event: TimePassed, ctx: Ctx) -> Step:
@@ -121,7 +122,7 @@ def _silence(state: Resulted, event: TimePassed, ctx: Ctx) -> Step:
 
 def _paid(state: Resulted, event: Paid, ctx: Ctx) -> Step:
     terms = state.terms
-    return settled(state, ""), (
+    return settled(terms, state.commitment, state.result, ""), (
         *end(terms, forget=True),
         *((_key(terms, ctx),) if state.sealed else ()),
         say(terms, "deal.settled", paid=str(terms.deal.price), how="voucher"),
@@ -177,6 +178,6 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
         case Running(commitment=Commitment(at=at)):
             return UnixSeconds(at + deal.exec_seconds + deal.claim_seconds)
         case Resulted(at=at):
-            return UnixSeconds(at + deal.exec_seconds + ctx.env.params.silence_before_claim)
+            return UnixSeconds(at + patience(state.terms, ctx.env.params))
         case _:
             return None

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import eip712
+from protocols.deals import eip712, in_channel
 from protocols.deals.inputs import (
     AuditFinished,
+    CheckWanted,
     Compared,
     Ctx,
     ReplicasCompared,
@@ -37,6 +38,7 @@ from protocols.deals.states import (
 )
 from protocols.disputes.opening import open_dispute
 from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect
+from protocols.errors import LocalProtocolError
 from protocols.limits import MAX_REASON_CHARS
 from protocols.messages.deal import ReceiptNotice, Rejection, ResultNotice, SignOff
 from protocols.units import Address, Tokens, UnixSeconds
@@ -47,6 +49,7 @@ __all__ = [
     "ROUNDS_LATE",
     "accept",
     "begin",
+    "begin_drawn",
     "bytes_by",
     "check_by",
     "compared",
@@ -67,6 +70,10 @@ __all__ = [
 
 ROUNDS_LATE: Final = 3
 """Rounds that a relay may be behind, and the message that carries the receipt."""
+WRONG_RESULT: Final = "wrong-result"
+"""A client's word for a result that another computation does not bear out."""
+OWN_DRAW: Final = 0
+"""In the place of a round's number where the client has drawn for itself. No beacon has a round 0."""
 
 
 # --- the receipt -------------------------------------------------------------------------------------------------
@@ -103,6 +110,25 @@ def begin(state: Delivered, beacon_round: int, executor: str, budget: Tokens, ct
     return end, (*told, *effects)
 
 
+def begin_drawn(state: Checking, event: CheckWanted, ctx: Ctx) -> Step:
+    """Of a deal that a channel pays: the client has drawn for itself, and no round is waited for."""
+    if state.audit is not None:
+        return state, ()
+    terms, deal = state.terms, state.terms.deal
+    owners = (deal.client, deal.provider)
+    subject = audits.Subject.of(
+        terms.deal_id,
+        deal,
+        executor=event.executor,
+        owners=owners,
+        latest=OWN_DRAW - audits.BEACON_LEAD,
+        budget=event.budget,
+    )
+    waiting, _ = audits.start(subject, deal, state.result.commit.outcome)
+    at, requests = audits.advance(waiting, audits.RoundArrived(OWN_DRAW, in_channel.ticket(terms, ctx)))
+    return _follow(state, at, requests, None, ctx)
+
+
 # --- what happens to a check -------------------------------------------------------------------------------------
 
 
@@ -137,8 +163,15 @@ def replicated(state: Checking, event: ReplicasCompared, ctx: Ctx) -> Step:
 
 
 def time_up(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
-    """The provider is about to claim: what is known by now decides."""
-    return _advance(state, audits.TimeUp(), None, ctx)
+    """The provider is about to claim: what is known by now decides. A re-execution that is under way goes on in the window,
+    which the claim opens: what it finds is still worth knowing, and under a panel it can be disputed."""
+    if in_channel.in_channel(state.terms) or isinstance(state.claim, Claimed) or not _under_way(state):
+        return _advance(state, audits.TimeUp(), None, ctx)
+    return msgspec.structs.replace(state, overtime=True), (say(state.terms, "deal.check_goes_on"),)
+
+
+def _under_way(state: Checking) -> bool:
+    return state.audit is not None and isinstance(state.audit.at, audits.First | audits.Second)
 
 
 def _compared(state: Checking, ran: Ran, cost: Tokens, ctx: Ctx) -> Step:
@@ -228,11 +261,21 @@ def _follow(
 
 
 def _concluded(state: Checking, end: audits.Concluded, ctx: Ctx) -> Step:
-    if end.mismatch:
-        return reject(state, "wrong-result", f"another result than the provider's: {end.reason}", ctx, end.confirmed)
-    new, effects = accept(state, end.checked, end.reason, ctx)
+    terms, wrong = state.terms, f"another result than the provider's: {end.reason}"
+    if in_channel.in_channel(terms):
+        new, effects = (
+            in_channel.refuse(state, WRONG_RESULT, wrong, ctx)
+            if end.mismatch
+            else in_channel.accept(state, end.checked, end.reason)
+        )
+    elif end.mismatch:
+        return reject(state, WRONG_RESULT, wrong, ctx, end.confirmed)
+    else:
+        new, effects = accept(state, end.checked, end.reason, ctx)
+    if end.confirmed:
+        effects = (*effects, say(terms, "deal.mismatch_confirmed", detail=wrong))
     if end.outvoted is not None:
-        effects = (*effects, say(state.terms, "deal.audit_outvoted", owner="0x" + end.outvoted.hex()))
+        effects = (*effects, say(terms, "deal.audit_outvoted", owner="0x" + end.outvoted.hex()))
     return new, effects
 
 
@@ -243,6 +286,8 @@ def accept(state: Checking, checked: audits.Checked, why: str, ctx: Ctx) -> Step
     """Sign off: the receipt that was sent, and the settlement of the whole price."""
     terms = state.terms
     settlement = eip712.Settlement(deal_id=terms.deal_id, paid=terms.deal.price)
+    if state.named is None:
+        raise LocalProtocolError("a result is signed off on chain whose receipt was never signed")
     off = SignOff(
         receipt=state.named.receipt,
         receipt_signature=state.named.signature,
@@ -324,9 +369,13 @@ def silence_over(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
 
 
 def check_by(state: Delivered | Checking, ctx: Ctx) -> UnixSeconds:
-    """When the client ends a check that has not come to an end: a margin before its provider claims."""
+    """When the client ends a check that has not come to an end: a margin before its provider claims. One that was drawn goes
+    on until the claim is there, or can no longer come."""
     if isinstance(state.claim, Claimed):
         return window_call(state.claim, ctx)
+    if isinstance(state, Checking) and state.overtime:
+        deal = state.terms.deal
+        return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
     return UnixSeconds(silence_over(state, ctx) - ctx.env.params.deadline_margin)
 
 

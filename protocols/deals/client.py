@@ -210,8 +210,9 @@ def _overdue(state: OnChain, event: TimePassed, ctx: Ctx) -> Step:
 
 
 def _check_over(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
-    """The provider is about to claim: what is known by now decides."""
-    return _overdue(state, event, ctx) if state.commitment.lost else checking.time_up(state, event, ctx)
+    """The provider is about to claim: what is known by now decides, unless more can still be known."""
+    unclaimed = bool(state.overtime) and not isinstance(state.claim, Claimed)
+    return _overdue(state, event, ctx) if state.commitment.lost or unclaimed else checking.time_up(state, event, ctx)
 
 
 def _window_over(state: Claimed, event: TimePassed, ctx: Ctx) -> Step:

@@ -11,7 +11,19 @@ from msgspec import Meta
 
 from protocols.canonical import decode_strict, encode
 from protocols.deals import eip712
-from protocols.deals.states import Claimed, Commitment, DealState, Disputed, Expired, Rejected, Settled, Slashed, Voided
+from protocols.deals.sealing import KEYLESS
+from protocols.deals.states import (
+    Abandoned,
+    Claimed,
+    Commitment,
+    DealState,
+    Disputed,
+    Expired,
+    Rejected,
+    Settled,
+    Slashed,
+    Voided,
+)
 from protocols.limits import MAX_JOB_BYTES, MAX_REASON_CHARS
 from protocols.messages.deal import Delivered, ResultNotice, SignOff
 from protocols.units import ZERO_HASH, Address, Hash32, Signature, Tokens, UnixSeconds
@@ -116,7 +128,7 @@ def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
             provider_signature=terms.provider_signature,
             job=job,
             commitment=getattr(state, "commitment", None),
-            result=getattr(state, "result", None),
+            result=getattr(state, "result", None) or getattr(state, "disowned", None) or None,
             delivered=getattr(state, "receipt", None),
             sign_off=getattr(state, "sign_off", None),
             state=type(state).__name__.lower(),
@@ -171,6 +183,8 @@ def _end(state: DealState) -> End | None:
 
 
 def _refused(state: DealState, claim: Claimed | None) -> Refused | None:
-    if isinstance(state, Rejected):
+    if isinstance(state, Rejected) or (isinstance(state, Abandoned) and state.disowned):
         return Refused(state.code, state.detail)
+    if isinstance(state, Settled) and state.refused:
+        return Refused("keyless" if state.how == KEYLESS else "wrong-result", state.refused)
     return Refused("", claim.rejected) if claim is not None and claim.rejected else None

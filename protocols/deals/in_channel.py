@@ -6,16 +6,47 @@ one step. Both halves share what is here; `channel_client` and `channel_provider
 
 from typing import Final
 
-from protocols.deals.inputs import DealInput, Step, say
-from protocols.deals.states import Abandoned, Commitment, DealTerms, Delivered, Resulted, Settled
-from protocols.deals.terms import SettlementMode
-from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, StopServing
-from protocols.units import ZERO_HASH, UnixSeconds
+import msgspec
 
-__all__ = ["HOW", "Paid", "end", "in_channel", "leave", "settled", "work_began"]
+from protocols.deals.inputs import Ctx, DealInput, Step, say, send
+from protocols.deals.states import (
+    Abandoned,
+    Checking,
+    Commitment,
+    DealTerms,
+    Delivered,
+    Settled,
+    Unsealing,
+)
+from protocols.deals.terms import OutcomeCode, SettlementMode
+from protocols.effects import CancelFetch, CancelJob, DropEffects, Effect, StopServing
+from protocols.errors import LocalProtocolError
+from protocols.limits import MAX_REASON_CHARS, NetworkParams
+from protocols.messages.deal import Rejection, ResultNotice
+from protocols.units import ZERO_HASH, Hash32, Seconds, UnixSeconds
+from protocols.verify import audits
+from protocols.verify.levels import auditable
+
+__all__ = [
+    "HOW",
+    "WRONG",
+    "Paid",
+    "accept",
+    "drawn",
+    "end",
+    "in_channel",
+    "leave",
+    "patience",
+    "refuse",
+    "settled",
+    "ticket",
+    "work_began",
+]
 
 HOW: Final = "voucher"
 """How such a deal ends: `Settled.how`."""
+WRONG: Final = "wrong"
+"""How one ends whose sealed result was paid for, and whose audit then found another: `Settled.how`."""
 
 
 class Paid(DealInput, frozen=True):
@@ -32,23 +63,36 @@ def work_began(now: UnixSeconds) -> Commitment:
     return Commitment(tx=ZERO_HASH, block=0, at=now)
 
 
-def settled(state: Resulted | Delivered, checked: str) -> Settled:
-    """Paid by a voucher; no transaction names it."""
+def settled(
+    terms: DealTerms,
+    on: Commitment,
+    result: ResultNotice | None,
+    checked: str,
+    how: str = HOW,
+    seal: Unsealing | None = None,
+    refused: str = "",
+) -> Settled:
+    """Paid by a voucher; no transaction names it. ``seal`` and ``refused``: what was paid for in vain, and why."""
     return Settled(
-        terms=state.terms,
+        terms=terms,
         tx=ZERO_HASH,
-        paid=state.terms.deal.price,
-        how=HOW,
-        result=state.result,
+        paid=terms.deal.price,
+        how=how,
+        result=result,
         checked=checked,
-        commitment=state.commitment,
+        commitment=on,
+        seal=seal or msgspec.UNSET,
+        refused=refused or msgspec.UNSET,
     )
 
 
-def leave(terms: DealTerms, code: str, detail: str, *effects: Effect, forget: bool) -> Step:
-    """The end of a deal that is not paid."""
+def leave(
+    terms: DealTerms, code: str, detail: str, *effects: Effect, forget: bool, disowned: ResultNotice | None = None
+) -> Step:
+    """The end of a deal that is not paid. ``disowned``: the result that the client refuses to pay for."""
     note = say(terms, "deal.abandoned", code=code, detail=detail)
-    return Abandoned(terms, code, detail, burned=True), (*end(terms, forget=forget), *effects, note)
+    left = Abandoned(terms, code, detail, burned=True, disowned=disowned or msgspec.UNSET)
+    return left, (*end(terms, forget=forget), *effects, note)
 
 
 def end(terms: DealTerms, *, forget: bool) -> tuple[Effect, ...]:
@@ -58,5 +102,58 @@ def end(terms: DealTerms, *, forget: bool) -> tuple[Effect, ...]:
         CancelFetch(deal_id=deal_id),
         CancelJob(deal_id=deal_id),
         StopServing(deal_id=deal_id, forget=forget),
-        *(DropEffects(prefix=f"{kind}:{name}") for kind in ("run", "serve", "fetch")),
+        *(DropEffects(prefix=f"{kind}:{name}") for kind in ("run", "compare", "serve", "fetch")),
     )
+
+
+# --- the audit ---------------------------------------------------------------------------------------------------
+
+
+def ticket(terms: DealTerms, ctx: Ctx) -> Hash32:
+    """What takes the place of a beacon's round: nobody but this client can compute it, and a restart draws no other.
+
+    No round is needed, and none waited for: the draw costs the provider nothing that it had not agreed to, so there is
+    nobody to whom the client would have to prove that it did not choose.
+    """
+    return ctx.env.signer.derive("audit-draw", terms.deal_id)
+
+
+def drawn(terms: DealTerms, outcome: OutcomeCode, ctx: Ctx) -> bool:
+    """Whether the client runs this deal's job again before it counts the result as right."""
+    deal = terms.deal
+    if deal.audit_ppm == 0 or not auditable(deal.level, outcome):
+        return False
+    return audits.drawn(ticket(terms, ctx), terms.deal_id, deal.audit_ppm)
+
+
+def patience(terms: DealTerms, params: NetworkParams) -> Seconds:
+    """How long a provider waits for the voucher, from its result on: the time to pull it, and where the client may run the
+    job again, to do so here and once more elsewhere."""
+    deal = terms.deal
+    again = deal.exec_seconds + params.commit_within + deal.exec_seconds if deal.audit_ppm else 0
+    return Seconds(deal.exec_seconds + params.silence_before_claim + again)
+
+
+def accept(state: Checking, checked: audits.Checked, why: str) -> Step:
+    """Nothing speaks against the result: it is paid for next, or was already."""
+    terms = state.terms
+    told = say(terms, "deal.accepted", checked=checked, why=why)
+    if isinstance(state.seal, Unsealing):
+        paid = say(terms, "deal.settled", paid=str(terms.deal.price), how=HOW)
+        return settled(terms, state.commitment, state.result, checked), (*end(terms, forget=False), told, paid)
+    if state.receipt is None:
+        raise LocalProtocolError("a result is checked in a channel whose delivery was not noted")
+    passed = Delivered(terms, state.commitment, state.result, state.at, state.receipt, checked=checked)
+    return passed, (*end(terms, forget=False), told)
+
+
+def refuse(state: Checking, code: str, detail: str, ctx: Ctx) -> Step:
+    """Somebody who computed it again has another result: no voucher, or none after this one. What was signed is kept."""
+    terms, detail = state.terms, detail[:MAX_REASON_CHARS]
+    told = say(terms, "deal.rejected", code=code, detail=detail)
+    if isinstance(state.seal, Unsealing):
+        lost = settled(terms, state.commitment, state.result, "audited", WRONG, state.seal, detail)
+        return lost, (*end(terms, forget=False), told)
+    rejection = send(ctx, terms, terms.provider, Rejection(deal_id=terms.deal_id, code=code, detail=detail))
+    left, effects = leave(terms, code, detail, rejection, told, forget=False, disowned=state.result)
+    return left, effects

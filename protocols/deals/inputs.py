@@ -37,6 +37,7 @@ __all__ = [
     "CancelWanted",
     "ChainMoved",
     "ChainRetracted",
+    "CheckWanted",
     "Compared",
     "Countersigned",
     "Ctx",
@@ -122,6 +123,13 @@ class RoundKnown(DealInput, frozen=True):
 
     number: int
     value: Hash32
+
+
+class CheckWanted(DealInput, frozen=True):
+    """Client: this result of a channel's deal is drawn: run it again. ``budget``: what re-executions by others may cost."""
+
+    executor: str
+    budget: Tokens
 
 
 class Rerun(DealInput, frozen=True):

@@ -7,7 +7,7 @@ voucher and releases no key, or seals something else. The deal then ends as `key
 
 from typing import Final
 
-from protocols.deals.in_channel import HOW, Paid, end, work_began
+from protocols.deals.in_channel import HOW, Paid, drawn, end, settled, work_began
 from protocols.deals.inputs import (
     Ctx,
     Fetched,
@@ -23,12 +23,11 @@ from protocols.deals.inputs import (
 )
 from protocols.deals.salting import salted_root
 from protocols.deals.sealing import KEYLESS, key_hash
-from protocols.deals.states import Proposed, Sealed, Settled, Signed, Unsealing
+from protocols.deals.states import Checking, Proposed, Sealed, Settled, Signed, Unsealing
 from protocols.effects import FetchBlobs, Unseal
 from protocols.errors import RemoteProtocolError
 from protocols.messages.deal import KeyRelease, ResultNotice
 from protocols.messages.negotiation import InputRoot
-from protocols.units import ZERO_HASH
 
 __all__ = ["TABLE"]
 
@@ -96,16 +95,10 @@ def _opened(state: Unsealing, event: Opened, ctx: Ctx) -> Step:
     if not same:
         return _keyless(state, "the sealed bytes hold another result than was committed to")
     result = ResultNotice(notice.commit, notice.signature, event.root, release.salt, event.size)
-    settled = Settled(
-        terms=terms,
-        tx=ZERO_HASH,
-        paid=terms.deal.price,
-        how=HOW,
-        result=result,
-        checked="bytes",
-        commitment=state.commitment,
-    )
-    return settled, (
+    if drawn(terms, notice.commit.outcome, ctx):
+        # Paid or not: what is found decides about the next deal with this provider, and whether this run has its result.
+        return Checking(terms, state.commitment, result, ctx.now, None, None, seal=state), ()
+    return settled(terms, state.commitment, result, "bytes"), (
         *end(terms, forget=False),
         say(terms, "deal.accepted", checked="bytes"),
         say(terms, "deal.settled", paid=str(terms.deal.price), how=HOW),
@@ -114,16 +107,7 @@ def _opened(state: Unsealing, event: Opened, ctx: Ctx) -> Step:
 
 def _keyless(state: Unsealing, detail: str) -> Step:
     terms = state.terms
-    lost = Settled(
-        terms=terms,
-        tx=ZERO_HASH,
-        paid=terms.deal.price,
-        how=KEYLESS,
-        result=None,
-        checked="",
-        commitment=state.commitment,
-        seal=state,
-    )
+    lost = settled(terms, state.commitment, None, "", KEYLESS, state, detail)
     return lost, (*end(terms, forget=False), say(terms, "deal.keyless", paid=str(terms.deal.price), detail=detail))
 
 

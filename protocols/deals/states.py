@@ -201,6 +201,8 @@ class Delivered(msgspec.Struct, frozen=True, tag=True):
     """Unused: a row of before there was `Checking` says that a re-execution was under way."""
     claiming: bool = False
     claim: Claimed | msgspec.UnsetType = msgspec.UNSET
+    checked: str | msgspec.UnsetType = msgspec.UNSET
+    """Client, of a channel's deal that its audit has let pass: what was done. It waits to be paid."""
 
 
 class Checking(msgspec.Struct, frozen=True, tag=True):
@@ -212,13 +214,17 @@ class Checking(msgspec.Struct, frozen=True, tag=True):
     at: UnixSeconds
     receipt: DeliveredMessage | None
     """Provider: None when the other receipt came first."""
-    named: ReceiptNotice
-    """The client's first one counts: it cannot choose another round."""
+    named: ReceiptNotice | None
+    """The client's first one counts: it cannot choose another round. None in a channel, whose draw is the client's own."""
     audit: Audit | None = None
     """Client: how its check goes on. Provider: None."""
     claiming: bool = False
     claim: Claimed | msgspec.UnsetType = msgspec.UNSET
     """Client: as in `Resulted`."""
+    overtime: bool | msgspec.UnsetType = msgspec.UNSET
+    """Client: a re-execution was under way when its provider could claim; it goes on in the window."""
+    seal: Unsealing | msgspec.UnsetType = msgspec.UNSET
+    """Client: its result was sealed, so it is paid for already; what the provider has signed and said about it."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag=True):
@@ -281,7 +287,8 @@ class Disputed(msgspec.Struct, frozen=True, tag=True):
 
 class Settled(msgspec.Struct, frozen=True, tag=True):
     """Final: the chain has paid ``paid`` to the provider. ``how`` is ``settled``, ``finalized``, ``cancelled``, ``voucher``,
-    ``keyless`` (a voucher for a result that was never opened), or ``acquitted`` by a panel."""
+    ``keyless`` (a voucher for a result that was never opened), ``wrong`` (one for a sealed result that was then found wrong),
+    or ``acquitted`` by a panel."""
 
     terms: DealTerms
     tx: Hash32
@@ -296,7 +303,9 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     dispute: Disputed | msgspec.UnsetType = msgspec.UNSET
     """The dispute that it came from, likewise."""
     seal: Unsealing | msgspec.UnsetType = msgspec.UNSET
-    """Client: what the provider has signed and said about a result that it never opened. Evidence; a key may come late."""
+    """Client: what the provider has said about a result that it never opened, or that is wrong. A key may come late."""
+    refused: str | msgspec.UnsetType = msgspec.UNSET
+    """Client: why it holds a result for wrong that it had paid for sealed, or could not open."""
 
 
 class Slashed(msgspec.Struct, frozen=True, tag=True):
@@ -358,6 +367,8 @@ class Abandoned(msgspec.Struct, frozen=True, tag=True):
     detail: str
     burned: bool = False
     """The chain knows: nobody can commit it any more. Until then, or until `commitBy`, it may still cost its price."""
+    disowned: ResultNotice | msgspec.UnsetType = msgspec.UNSET
+    """Of a channel's deal whose result the client has refused to pay for: evidence."""
 
 
 DealState = (

@@ -82,8 +82,8 @@ STATES: Final = (
         "both",
         (*_COMMITTED, *_CLAIMED),
         "client: wait for the round, check if drawn, then sign off or refuse",
-        "provider: as in Delivered; client: margin before that, or if it is claimed a quarter of the window before that ends, "
-        "take what is known",
+        "provider: as in Delivered; client: margin before that, take what is known; but what is being computed again goes on "
+        "until the claim, and then until a quarter of the window before that ends; unclaimed: exec + claim + 1, expire",
         _LOCKED,
     ),
     StateRow(
@@ -200,7 +200,6 @@ _OWN: Final = {
         ("Checking", "replicas agree", "Accepted"),
         ("Checking", "replicas differ", "Rejected"),
         ("Checking", "deadline", "Accepted"),
-        ("Checking", "deadline", "Rejected"),
         ("Accepted", "chain: claimed", "Claimed"),
         ("Rejected", "chain: claimed", "Claimed"),
         ("Claimed", "result", "Resulted"),

@@ -11,7 +11,7 @@ import msgspec
 from protocols import events as ev
 from protocols.canonical import tagged_digest
 from protocols.deals import checking
-from protocols.deals.inputs import Ctx, DealInput, Rerun, RoundKnown, Step
+from protocols.deals.inputs import CheckWanted, Ctx, DealInput, Rerun, RoundKnown, Step
 from protocols.deals.search import Recheck, Search
 from protocols.deals.states import (
     FINAL_STATES,
@@ -20,6 +20,7 @@ from protocols.deals.states import (
     Checking,
     Claimed,
     DealState,
+    DealTerms,
     Delivered,
     Expired,
     Ran,
@@ -39,7 +40,7 @@ from protocols.state import NodeState
 from protocols.units import DealId, RunId, Tokens, UnixSeconds
 from protocols.verify.audits import BEACON_LEAD, AwaitRound, RunElsewhere, RunHere
 
-__all__ = ["ask", "begin", "rerun_ended", "search_for", "started", "stop", "sub_search"]
+__all__ = ["ask", "begin", "rerun_ended", "search_for", "started", "stop", "sub_search", "wanted"]
 
 TIMER: Final = "recheck:"
 
@@ -50,10 +51,20 @@ def begin(state: NodeState, delivered: Delivered, env: Env) -> Step:
     ctx = Ctx(env, state.chain_now)
     # A beacon that this node has not heard for a while has gone on: the clock knows what others may have seen.
     latest = max(state.beacon.newest, env.params.beacon.round_at(state.wall))
+    executor, left = _means(state, terms)
+    return checking.begin(delivered, latest + BEACON_LEAD, executor, left, ctx)
+
+
+def wanted(state: NodeState, terms: DealTerms) -> CheckWanted:
+    """What the check of a channel's deal begins with: it was drawn already, by this client alone."""
+    return CheckWanted(*_means(state, terms))
+
+
+def _means(state: NodeState, terms: DealTerms) -> tuple[str, Tokens]:
+    """What the job runs in, and what is left of its run's budget for those who would run it again."""
     run = state.durable.runs[terms.run_id]
     job = CanonicalJob.decode(state.durable.jobs[terms.deal.job_id])
-    left = Tokens(max(run.market.budget - runs.outstanding(state, run), 0))
-    return checking.begin(delivered, latest + BEACON_LEAD, job.executor, left, ctx)
+    return job.executor, Tokens(max(run.market.budget - runs.outstanding(state, run), 0))
 
 
 def ask(state: NodeState, deal: Checking, env: Env) -> tuple[DealInput | None, list[Effect]]:

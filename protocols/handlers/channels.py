@@ -41,6 +41,8 @@ def seen(state: NodeState, event: ev.ChannelSeen, env: Env) -> list[Effect]:
     effects = vouchers.advance(state, pair, half.role, Seen(channel, peer, event.word), env)
     if half.role == PROVIDER:
         return effects + deals.start_waiting(state, env)
+    if vouchers.robbed(state, peer):
+        effects += vouchers.advance(state, pair, CLIENT, CloseWanted(), env)
     for deal in _live(state, pair):
         if isinstance(deal, Delivered | Sealed):
             effects += deals.place(state, CLIENT, (deal, ()), env)

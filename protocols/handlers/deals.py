@@ -106,14 +106,24 @@ def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
         _record(state, role, before.state if before else None, new)
     out = list(effects)
     if in_channel(new.terms):
-        more, then = vouchers.follow(state, role, new, env)
-        out += more + (step(state, deal_id, then, env) if then else [])
-        return out + (start_waiting(state, env) if role == PROVIDER else [])
+        return out + _channel_follows(state, role, before.state if before else None, new, env)
     if role == CLIENT:
         out += _client_follows(state, before.state if before else None, new, env)
     else:
         out += start_waiting(state, env)
     return out
+
+
+def _channel_follows(state: NodeState, role: str, before: DealState | None, new: DealState, env: Env) -> list[Effect]:
+    """The channel that pays a deal, and the check of its result where that was drawn."""
+    out, then = vouchers.follow(state, role, new, env)
+    if role == PROVIDER:
+        return out + start_waiting(state, env)
+    if isinstance(new, Checking):
+        out += _check(state, before, new, env)
+    elif isinstance(before, Checking):
+        out += _check_ended(state, new, env)
+    return out + (step(state, new.terms.deal_id, then, env) if then else [])
 
 
 def _client_follows(state: NodeState, before: DealState | None, new: DealState, env: Env) -> list[Effect]:
@@ -126,10 +136,7 @@ def _client_follows(state: NodeState, before: DealState | None, new: DealState, 
         return _check(state, before, new, env)
     out = runs.follow(state, new, env)
     if isinstance(before, Checking):
-        effects, reruns = audits.stop(state, new, env)
-        out += effects
-        for deal_id in reruns:
-            out += step(state, deal_id, CancelWanted(), env)
+        out += _check_ended(state, new, env)
     if new.terms.checks is None:
         return out + _spare_the_rest(state, new, env)
     ended = audits.rerun_ended(before, new)
@@ -166,6 +173,14 @@ def _check(state: NodeState, before: DealState | None, new: Checking, env: Env) 
     answer, asked = audits.ask(state, new, env)
     effects += asked
     return effects + step(state, new.terms.deal_id, answer, env) if answer else effects
+
+
+def _check_ended(state: NodeState, new: DealState, env: Env) -> list[Effect]:
+    """Nobody need compute it again any more."""
+    effects, reruns = audits.stop(state, new, env)
+    for deal_id in reruns:
+        effects += step(state, deal_id, CancelWanted(), env)
+    return effects
 
 
 def round_drawn(state: NodeState, deal_key: bytes, one: BeaconRound, env: Env) -> list[Effect]:

@@ -57,10 +57,14 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
             commit = result.commit
             done = Done(deal.terms.deal_id, result.root, commit.outcome, commit.exit_code, deal.checked, True)
             return _end(state, run, done) if current or _by(run, deal) else []
-        case Settled() if deal.result is not None and deal.how != "cancelled":
+        case Settled() if deal.result is not None and deal.how not in ("cancelled", "wrong"):
             return _settled(state, run, deal)
         case Settled(how="cancelled"):
             return _not_done(state, run, deal, "infra-error", "the deal was cancelled", env) if current else []
+        case Settled(how="wrong", refused=why) | Abandoned(disowned=ResultNotice(), detail=why):
+            # In a channel: another result than the provider's came out when it was computed again.
+            failed = Failed("rejected", why or "", deal.terms.deal_id)
+            return _end(state, _avoiding(run, deal), failed) if current else []
         case Settled(how="keyless"):
             detail = "the provider took the voucher and gave nothing that opens the result"
             return _not_done(state, run, deal, "provider-lost", detail, env) if current else []

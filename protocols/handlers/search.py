@@ -310,9 +310,7 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
 
 
 def _audit_ppm(state: NodeState, search: Search, asked: Asked, quote: Quote, env: Env) -> int:
-    """How often the deal's result is checked. In a channel nothing is run again."""
-    if asked.rfq.SETTLEMENT:
-        return 0
+    """How often the deal's result is checked."""
     if isinstance(asked.rfq, PanelRfq):
         return asked.rfq.audit_ppm
     if search.run.market.audit_ppm is not None:

@@ -4,10 +4,13 @@ The client funds when its deal is countersigned and signs a voucher when the res
 owed. Which way of paying a deal gets is decided here too.
 """
 
+from typing import Final
+
 from protocols.channels import client as client_channel
 from protocols.channels import provider as provider_channel
 from protocols.channels.inputs import (
     ChannelInput,
+    CloseWanted,
     Ctx,
     DealDropped,
     DealPaid,
@@ -16,15 +19,26 @@ from protocols.channels.inputs import (
 )
 from protocols.channels.states import Closed, Closing, Open, Opening, ToppingUp, book_of, pair_of
 from protocols.deals.channel_provider import UNPAID
-from protocols.deals.in_channel import Paid, in_channel
+from protocols.deals.in_channel import WRONG, Paid, in_channel
 from protocols.deals.inputs import DealInput
 from protocols.deals.sealing import KEYLESS
-from protocols.deals.states import Abandoned, DealState, DealTerms, Delivered, Ready, Sealed, Settled, Signed
+from protocols.deals.states import (
+    Abandoned,
+    Checking,
+    DealState,
+    DealTerms,
+    Delivered,
+    Ready,
+    Sealed,
+    Settled,
+    Signed,
+)
 from protocols.deals.terms import SettlementMode
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import runs
+from protocols.handlers import audits, runs
 from protocols.limits import MAX_CHANNELS
+from protocols.messages.deal import ResultNotice
 from protocols.runs import MarketTerms
 from protocols.signing import address_of_peer
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, NodeState
@@ -85,6 +99,11 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case Delivered() | Sealed(held=True) if room_of(state, _pair(terms)) >= price:
             out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
             then = Paid()
+        case Checking(audit=None):
+            then = audits.wanted(state, terms)
+        case Settled() | Abandoned() if _lost(new):
+            # It gets no further deal of the channel, so what is left there comes home.
+            out += advance(state, _pair(terms), CLIENT, CloseWanted(), env)
         case _:
             pass
     return [*out, *runs.follow(state, new, env)], then
@@ -152,8 +171,6 @@ def mode_for(
         return SettlementMode.COMMIT  # what disagrees must not be paid for
     if market.settlement != "auto":
         return SettlementMode.CHANNEL if market.settlement == "channel" else SettlementMode.COMMIT
-    if market.audit_ppm != 0 and level != "none":
-        return SettlementMode.COMMIT  # in a channel only the bytes are checked: who wants more must not lose it unasked
     if price > env.params.channel_max_price or _busy(state, CLIENT, provider) or robbed(state, provider):
         return SettlementMode.COMMIT
     half = state.durable.channels.get(pair_of(env.signer.address, address_of_peer(provider)))
@@ -204,14 +221,21 @@ def seals(state: NodeState, terms: DealTerms, env: Env) -> bool:
 
 
 def robbed(state: NodeState, provider: PeerId) -> bool:
-    """Client: whether this provider has taken a voucher and has not given what was paid for."""
+    """Client: whether this provider has kept a key that was paid for, or was caught with a wrong result in a channel."""
     return any(
-        half.role == CLIENT
-        and isinstance(half.state, Settled)
-        and half.state.how == KEYLESS
-        and half.state.terms.provider == provider
+        half.role == CLIENT and half.state.terms.provider == provider and _lost(half.state)
         for half in state.durable.deals.values()
     )
+
+
+_LOST: Final = frozenset({KEYLESS, WRONG})
+
+
+def _lost(deal: DealState) -> bool:
+    """Client: whether a channel's deal has ended so that there is to be no other with its provider in one."""
+    if isinstance(deal, Settled):
+        return deal.how in _LOST
+    return isinstance(deal, Abandoned) and isinstance(deal.disowned, ResultNotice)
 
 
 def _settled_with(state: NodeState, role: str, other: Address) -> int:
@@ -219,7 +243,7 @@ def _settled_with(state: NodeState, role: str, other: Address) -> int:
     return sum(
         half.role == role
         and isinstance(half.state, Settled)
-        and half.state.how != KEYLESS
+        and half.state.how not in _LOST
         and other in (half.state.terms.deal.client, half.state.terms.deal.provider)
         for half in state.durable.deals.values()
     )

@@ -154,13 +154,6 @@ def _settlement(job: JobSpec) -> Iterator[Finding]:
             "a channel pays each deal by itself, and of replicas only those that agree are paid",
             "write settlement: auto",
         )
-        return
-    if job.settlement == "channel" and job.verify.level != "none" and job.verify.audit_ppm != 0:
-        yield (
-            "settlement",
-            f"a deal in a channel is not run again, and verify.level {job.verify.level} promises that some are",
-            "write settlement: auto, or verify: {level: none}",
-        )
 
 
 _CHECKS: Final[tuple[tuple[tuple[str, ...], Callable[[JobSpec], Iterator[Finding]]], ...]] = (

@@ -64,8 +64,9 @@ BEACON_LEAD: Final = 3
 MAX_REEXECUTIONS: Final = 4
 """Tries of one audit, usable or not: two that count and two that failed. Then what is known decides."""
 
-Checked = Literal["bytes", "audited", "replicated", "disputed"]
-"""What was done to a result before it was accepted: all bytes verified; re-executed; run by several; fought over."""
+Checked = Literal["bytes", "unfinished", "audited", "replicated", "disputed"]
+"""What was done to a result before it was accepted: all bytes verified; the same, and an audit that was drawn came to no end;
+re-executed; run by several; fought over."""
 
 
 def drawn(round_value: Hash32, deal_id: DealId, audit_ppm: int) -> bool:
@@ -270,7 +271,7 @@ def _first(state: First, event: AuditEvent) -> AuditStep:
         case Unusable():
             return _again(state, event)
         case TimeUp():
-            return Concluded("bytes", "no re-execution ended in time"), ()
+            return Concluded("unfinished", "no re-execution ended in time"), ()
         case _:
             return state, ()
 
@@ -300,7 +301,7 @@ def _again(state: First | Second, event: Unusable) -> AuditStep:
     unfit = state.unfit if event.owner is None else (*state.unfit, event.owner)
     nobody = event.owner is None or state.tries >= MAX_REEXECUTIONS
     if nobody:
-        return _unconfirmed(event.reason) if isinstance(state, Second) else (Concluded("bytes", event.reason), ())
+        return _unconfirmed(event.reason) if isinstance(state, Second) else (Concluded("unfinished", event.reason), ())
     left = _less(state.left, event.cost)
     return _elsewhere(msgspec.structs.replace(state, left=left, tries=state.tries + 1, unfit=unfit))
 
@@ -308,7 +309,7 @@ def _again(state: First | Second, event: Unusable) -> AuditStep:
 def _elsewhere(state: First | Second) -> AuditStep:
     if state.left == 0:
         reason = "the budget leaves nothing for a re-execution"
-        return _unconfirmed(reason) if isinstance(state, Second) else (Concluded("bytes", reason), ())
+        return _unconfirmed(reason) if isinstance(state, Second) else (Concluded("unfinished", reason), ())
     return state, (RunElsewhere(state.subject.numeric_class, _parties(state), state.left),)
 
 

@@ -1,4 +1,4 @@
-"""A client, its only provider, and what they say to each other, on the simulator's chain: for the tests of channels."""
+"""A client, its provider, and what they say to each other, on the simulator's chain: for the tests of channels."""
 
 import msgspec
 
@@ -20,17 +20,22 @@ LIMIT = Tokens(10**17)
 
 
 class Pair:
-    """A client, its only provider, and what they say to each other."""
+    """A client, its provider, and what they say to each other. ``others`` can compute results again: a client that names its
+    provider deals with none of them otherwise."""
 
-    def __init__(self, *, channel_trust: int = 0, **more: int) -> None:
+    def __init__(self, *, channel_trust: int = 0, others: int = 0, **more: int) -> None:
         self.world = World(1, network=NO_NOISE)
         self.client = self.world.add(free=FUNDS, stake=0)
         self.provider = self.world.add(free=0, stake=FUNDS)
-        for node in (self.client, self.provider):
+        self.others = [self.world.add(free=0, stake=FUNDS) for _ in range(others)]
+        nodes = (self.client, self.provider, *self.others)
+        for node in nodes:
             params = msgspec.structs.replace(node.env.params, channel_trust=channel_trust, **more)
             node.env = msgspec.structs.replace(node.env, params=params)
+        for node in self.others:
+            node.offer = offer_of(self.world, node)
         self.provider.offer = offer_of(self.world, self.provider)
-        for node in (self.client, self.provider):
+        for node in nodes:
             node.start()
         self.world.run(8_000)
         self.price = price_of(self.provider.offer, toy_job(1))
@@ -43,7 +48,12 @@ class Pair:
                 job=job.encode(),
                 inputs=(InputRoot(job.module, job.module_size),),
                 market=MarketTerms(
-                    max_price=LIMIT, budget=Tokens(budget), search_s=20, settlement=settlement, audit_ppm=audit_ppm
+                    max_price=LIMIT,
+                    budget=Tokens(budget),
+                    search_s=20,
+                    settlement=settlement,
+                    audit_ppm=audit_ppm,
+                    target=self.provider.me if self.others else None,
                 ),
                 run_nonce=number,
                 entropy=Hash32(bytes(32)),

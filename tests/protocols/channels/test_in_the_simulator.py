@@ -151,17 +151,18 @@ def test_a_restart_at_any_moment_loses_no_deal_and_no_voucher(who: str) -> None:
         assert not isinstance(pair.channel(pair.client), Opening)
 
 
-def test_an_owner_opens_a_channel_before_its_first_deal_and_auto_takes_it_where_nothing_is_checked_again() -> None:
+def test_an_owner_opens_a_channel_before_its_first_deal_and_auto_takes_it_checked_or_not() -> None:
     pair = Pair()
     pair.command(pair.client, "fund", 7 * pair.price)
     pair.passes(5)
     assert pair.book(pair.client).deposit == 7 * pair.price
     pair.submit(1, "auto", audit_ppm=0)
-    pair.submit(2, "auto", audit_ppm=1)
+    pair.passes(20)
+    pair.submit(2, "auto", audit_ppm=1_000_000)
     pair.passes(40)
-    hows = [state.how for n in (1, 2) if isinstance(state := pair.deal(pair.client, n), Settled)]
-    assert hows == ["voucher", "settled"]
-    assert pair.book(pair.provider).paid == pair.price
+    deals = [state for n in (1, 2) if isinstance(state := pair.deal(pair.client, n), Settled)]
+    assert [(deal.how, deal.checked) for deal in deals] == [("voucher", "bytes"), ("voucher", "audited")]
+    assert pair.book(pair.provider).paid == 2 * pair.price
     assert pair.world.channels.posted == ["fund"]
     pair.command(pair.provider, "redeem")
     pair.passes(5)

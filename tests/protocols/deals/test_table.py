@@ -59,6 +59,7 @@ def variants() -> Iterator[st.DealState]:
         yield replace(plain["Checking"], audit=audit)
         yield replace(plain["Checking"], audit=audit, claim=claim)
         yield replace(plain["Checking"], audit=audit, commitment=lost)
+        yield replace(plain["Checking"], audit=audit, overtime=True)
 
 
 def audits() -> Iterator[st.Audit]:

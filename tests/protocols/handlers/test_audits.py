@@ -14,15 +14,14 @@ from devnet.sim.world import World
 from protocols import effects as fx
 from protocols import events as ev
 from protocols import views
-from protocols.deals import checking, eip712
-from protocols.deals.states import Accepted, Checking, Claimed, DealState, Rejected, Settled
-from protocols.handlers.deals import context
+from protocols.deals import eip712
+from protocols.deals.states import Accepted, Checking, Claimed, DealState, Expired, Rejected, Settled
 from protocols.job.canonical import CanonicalVerify, level_params_of
 from protocols.messages.negotiation import InputRoot
 from protocols.reputation import Record, work_kind
 from protocols.runs import Done, Failed, MarketTerms, Run
 from protocols.state import PROVIDER
-from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, Tokens
 from protocols.verify.audits import AwaitRound, RunElsewhere, RunHere
 
 PRICE = Tokens(10**17)
@@ -135,6 +134,7 @@ def test_the_receipt_names_a_round_that_nobody_has_seen_and_the_provider_keeps_i
     scene.until(lambda: scene.asks(AwaitRound))
     deal = scene.first
     assert isinstance(deal, Checking)
+    assert deal.named is not None
     due = scene.world.params.beacon.round_at(scene.client.wall)
     assert deal.named.receipt.beacon_round == due + 3
     assert scene.client.state.beacon.known(due + 3) is None
@@ -283,6 +283,7 @@ def test_a_second_receipt_changes_nothing_at_the_provider() -> None:
     scene.until(lambda: isinstance(theirs(scene, deal_id), Checking))
     kept = theirs(scene, deal_id)
     assert isinstance(kept, Checking)
+    assert kept.named is not None
     receipt = msgspec.structs.replace(kept.named.receipt, beacon_round=kept.named.receipt.beacon_round + 1)
     signature = scene.client.env.signer.sign(eip712.digest(scene.world.domain, receipt))
     other = msgspec.structs.replace(kept.named, receipt=receipt, signature=signature)
@@ -376,13 +377,66 @@ def test_time_that_is_up_ends_a_comparison_too() -> None:
     scene = Scene(level="numeric", noisy=True)
     scene.until(lambda: comparing(scene))
     (key,) = [key for key in scene.client.outbox if key.startswith("compare:")]
-    scene.client.post(ev.ChainTimeMoved(at=scene.world.now, block=10**6, timestamp=deadline_of(scene)), ())
-    assert isinstance(scene.first, Accepted)
-    assert scene.first.checked == "bytes"
-    assert key not in scene.client.outbox
+    scene.client.outbox.pop(key)  # it never answers
+    scene.until(lambda: isinstance(scene.first, Settled))
+    assert isinstance(scene.first, Settled)
+    assert (scene.first.checked, scene.first.how) == ("unfinished", "settled")
+    assert scene.first.claim is not None, "the window had been the time for it"
 
 
-def deadline_of(scene: Scene) -> UnixSeconds:
-    deal = scene.first
-    assert isinstance(deal, Checking)
-    return UnixSeconds(checking.check_by(deal, context(scene.client.state, scene.client.env)) + 1)
+def never_run(scene: Scene) -> str:
+    """The client's own executor does not answer; the key under which it would have."""
+    scene.until(lambda: scene.asks(RunHere))
+    (key,) = [key for key in scene.client.outbox if key.startswith("run:")]
+    scene.client.outbox.pop(key)
+    return key
+
+
+def overtime(scene: Scene) -> bool:
+    return isinstance(scene.first, Checking) and scene.first.overtime is True
+
+
+def test_a_check_that_is_not_over_when_its_provider_claims_goes_on_in_the_window() -> None:
+    """It used to be signed off as checked by bytes: a liar was paid because the client's machine was busy."""
+    scene = Scene(lies=True)
+    key = never_run(scene)
+    scene.until(lambda: overtime(scene))
+    assert len(scene.told("deal.check_goes_on")) == 1
+    scene.until(lambda: isinstance(scene.first, Checking) and isinstance(scene.first.claim, Claimed))
+    deal_id = scene.first.terms.deal_id
+    scene.client.post(ev.AuditCompleted(at=scene.world.now, deal_id=deal_id, result=result_here(scene)), (key,))
+    scene.until(lambda: isinstance(scene.run.status, Failed))
+    assert isinstance(scene.first, Claimed)
+    assert "two re-executions agree" in scene.first.rejected
+    assert not scene.client.state.records[scene.provider.me].days[0].kept
+
+
+def test_an_honest_provider_whose_client_is_too_slow_is_paid_by_its_claim_and_the_outcome_says_so() -> None:
+    scene = Scene()
+    never_run(scene)
+    scene.until(lambda: isinstance(scene.first, Settled))
+    assert isinstance(scene.first, Settled)
+    assert scene.first.checked == "unfinished"
+    assert scene.first.paid == scene.first.terms.deal.price
+    assert isinstance(scene.run.status, Done)
+    assert scene.run.status.checked == "unfinished"
+    assert [day.kept for day in scene.client.state.records[scene.provider.me].days] == [1]
+
+
+def test_a_restart_in_the_window_goes_on_with_the_check() -> None:
+    scene = Scene()
+    never_run(scene)
+    scene.until(lambda: overtime(scene))
+    scene.client.kill()
+    scene.client.start()
+    assert overtime(scene)
+    scene.until(lambda: isinstance(scene.run.status, Done))
+    assert scene.run.status == msgspec.structs.replace(scene.run.status, checked="audited")
+
+
+def test_a_provider_that_never_claims_what_is_not_signed_off_loses_by_its_own_silence() -> None:
+    scene = Scene(lies=True)
+    never_run(scene)
+    scene.until(lambda: overtime(scene))
+    scene.provider.kill()
+    scene.until(lambda: isinstance(scene.first, Expired))

@@ -155,11 +155,10 @@ def test_a_token_the_network_does_not_have(small, problems_of):
     assert parse_job(job, {}, {}, symbols={"DAI"}).market.max_price is not None
 
 
-def test_a_channel_does_not_silently_drop_what_verify_promises(small, problems_of):
-    job = {**small, "settlement": "channel", "verify": {"level": "exact"}}
-    assert list(problems_of(job)) == ["settlement"]
-    for fits in ({"verify": {"level": "none"}}, {"verify": {"level": "exact", "audit": 0}}, {"settlement": "auto"}):
-        assert parse_job(job | fits, {}, {}).settlement in ("auto", "channel")
+@pytest.mark.parametrize("verify", [{"level": "exact"}, {"level": "exact", "audit": "0.05"}, {"level": "none"}])
+def test_a_channel_can_be_had_with_audits_and_without(small, verify):
+    job = parse_job({**small, "settlement": "channel", "verify": verify}, {}, {})
+    assert (job.settlement, job.verify.level) == ("channel", verify["level"])
 
 
 @pytest.mark.parametrize(

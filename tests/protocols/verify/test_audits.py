@@ -116,7 +116,7 @@ def test_wasm_runs_here_and_everything_else_at_a_stranger() -> None:
     assert begin("wasm", budget=0)[1] == (RunHere(),), "one's own time costs no tokens"
     _, (request,) = begin()
     assert request == RunElsewhere(DEAL.numeric_class, (CLIENT, PROVIDER), BUDGET)
-    assert begin(budget=0)[0] == Concluded("bytes", "the budget leaves nothing for a re-execution")
+    assert begin(budget=0)[0] == Concluded("unfinished", "the budget leaves nothing for a re-execution")
 
 
 def test_a_match_ends_it() -> None:
@@ -156,7 +156,7 @@ def test_one_owner_is_not_two_witnesses() -> None:
 
 def test_an_audit_without_a_mismatch_blames_nobody() -> None:
     end = through(begin()[0], Unusable(A, "infra_error"), Unusable(B, "timeout"), Unusable(None, "nobody fits"))
-    assert end == Concluded("bytes", "nobody fits")
+    assert end == Concluded("unfinished", "nobody fits")
 
 
 owners = st.sampled_from([CLIENT, PROVIDER, A, B, C])
@@ -175,9 +175,11 @@ def test_whatever_happens(events: list[AuditEvent], executor: str, budget: int) 
     """It asks for at most MAX_REEXECUTIONS runs, never beyond its budget, and accuses only on two strangers' word."""
     state: AuditState = Waiting(subject(executor, budget))
     asked, spent, differed, backed = 0, 0, set[Address](), set[Address]()
+    in_time = False
     for event in events:
         before = state
         state, requests = advance(state, event)
+        in_time |= isinstance(event, RoundArrived) and before is not state
         if isinstance(event, Reexecuted | Unusable) and before is not state and not isinstance(before, Waiting):
             spent += event.cost
         if isinstance(event, Reexecuted) and isinstance(before, First | Second) and before is not state:
@@ -193,6 +195,6 @@ def test_whatever_happens(events: list[AuditEvent], executor: str, budget: int) 
         assert advance(state, TimeUp()) == (state, ()), "an end is an end"
         assert not state.confirmed or (len(differed) == 2 and state.mismatch)
         assert not state.mismatch or not backed
-        assert state.checked == ("audited" if differed | backed else "bytes")
+        assert state.checked == ("audited" if differed | backed else "unfinished" if in_time else "bytes")
     else:
         assert isinstance(through(state, TimeUp()), Concluded), "time ends it from everywhere"
