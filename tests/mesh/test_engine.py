@@ -115,11 +115,25 @@ async def test_nothing_is_left_behind_by_what_is_done(loop: "Loop", message: Mes
     for number in range(50):
         await loop.post(message(f"send:{number:02x}:1"), message(f"send:{number:02x}:2"))
     assert loop.engine.statistics().prefixes == 50
-    for number in range(50):
-        await loop.engine.acknowledge(f"send:{number:02x}:1")
-        await loop.engine.acknowledge(f"send:{number:02x}:2")
+    async with trio.open_nursery() as done:
+        for number in range(50):
+            done.start_soon(loop.engine.acknowledge, f"send:{number:02x}:1")
+            done.start_soon(loop.engine.acknowledge, f"send:{number:02x}:2")
     counts = loop.engine.statistics()
     assert (counts.outbox, counts.prefixes) == (0, 0)
+
+
+async def test_an_acknowledgement_shares_the_transaction_of_the_next_event(loop: "Loop", message: Message) -> None:
+    await loop.post(message("send:aa:1"), message("send:aa:2"))
+    before = loop.engine.statistics().transactions
+    async with trio.open_nursery() as done:
+        done.start_soon(loop.engine.acknowledge, "send:aa:1")
+        await trio.testing.wait_all_tasks_blocked()
+        assert loop.engine.outstanding() == {"send:aa:1", "send:aa:2"}
+        await loop.post(NOTE)
+    assert loop.engine.statistics().transactions == before + 1
+    await loop.engine.acknowledge("send:aa:2")  # nothing happens meanwhile: it becomes durable by itself
+    assert (await loop.store.load()).outbox == ()
 
 
 async def test_many_events_share_transactions_up_to_a_bound(make_loop: "Callable[[], Loop]") -> None:
