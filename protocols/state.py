@@ -21,6 +21,7 @@ from protocols.errors import LocalProtocolError
 from protocols.limits import MAX_CHANNELS
 from protocols.mediation.book import CaseBook
 from protocols.mediation.case import Case
+from protocols.mediation.outputs import Look
 from protocols.offers.book import JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.validators import Market
@@ -224,12 +225,13 @@ class Timers:
         self._heap: list[tuple[int, int, str]] = []
         self._due: dict[str, tuple[int, int, str]] = {}
         """The entry of the heap that counts for a name; any other is an old one."""
-        self._count = 0
+        self.sets = 0
+        """How often a wake-up was set: while this stands still, none is due earlier than before."""
 
     def set(self, name: str, at: int) -> None:
         """Wake under ``name`` at ``at``."""
-        self._count += 1
-        self._due[name] = entry = (at, self._count, name)
+        self.sets += 1
+        self._due[name] = entry = (at, self.sets, name)
         heapq.heappush(self._heap, entry)
 
     def clear(self, name: str) -> None:
@@ -280,6 +282,8 @@ class NodeState:
         self.timers = Timers()
         """By the monotonic clock, in milliseconds."""
         self.cases = CaseBook()
+        self.looks: dict[DealId, Look] = {}
+        """What was found out about outputs in open disputes."""
         self.addresses: tuple[bytes, ...] = ()
         """Where others may dial this node, as binary multiaddrs."""
         self.open_disputes: dict[DealId, UnixSeconds] = {}

@@ -21,7 +21,7 @@ from protocols.deals.eip712 import Deal, OnChainState, deal_id
 from protocols.disputes.params import FIRST_SEATS, bond_of, fee_of
 from protocols.disputes.states import Row
 from protocols.runs import MarketTerms
-from protocols.units import DealId, Tokens
+from protocols.units import Address, DealId, Tokens
 
 __all__ = ["Chaos", "broken_promises", "chaos", "play", "report"]
 
@@ -102,7 +102,8 @@ def report(world: World, seed: int, deals: int, problems: tuple[str, ...]) -> Ch
     """The figures of a world in which everything is over."""
     honest = [node for node in world.nodes.values() if _is_honest(node)]
     entries = list(world.escrow.slots.values())
-    beyond = [_lost(world, node) - _declared(world, node, prices_only=True) for node in honest]
+    prices = _Risks(world).prices
+    beyond = [_lost(world, node) - prices[node.env.signer.address] for node in honest]
     return Chaos(
         seed=seed,
         hash=world.history(),
@@ -123,8 +124,8 @@ def report(world: World, seed: int, deals: int, problems: tuple[str, ...]) -> Ch
 
 def broken_promises(world: World) -> tuple[str, ...]:
     """A sentence for every promise to the honest that was not kept."""
-    honest = [node for node in world.nodes.values() if _is_honest(node)]
-    return (*(problem for node in honest for problem in _broken(world, node)), *_misjudged(world))
+    risks, honest = _Risks(world), [node for node in world.nodes.values() if _is_honest(node)]
+    return (*(problem for node in honest for problem in _broken(world, risks, node)), *_misjudged(world))
 
 
 def _world(seed: int, deals: int) -> tuple[World, int]:
@@ -179,19 +180,23 @@ def _lost(world: World, node: SimNode) -> int:
     return came_with - held
 
 
-def _declared(world: World, node: SimNode, *, prices_only: bool = False) -> int:
-    """What a node has agreed to lose at most, by how its deals ended. ``prices_only``: what it paid for, or has locked."""
-    who, rows = node.env.signer.address, _rows(world)
-    total: int = 0
-    for entry in world.escrow.slots.values():
-        deal, row = entry.deal, rows.get(deal_id(world.domain, entry.deal))
-        if deal.client == who:
-            total += int(deal.price) if entry.state in _PAID else 0
-            total += 0 if prices_only else _bond_at_risk(deal, row, entry.state)
-        if deal.provider == who:
-            total += deal.collateral if entry.state in _OPEN else 0
-            total += 0 if prices_only else _collateral_at_risk(deal, row, entry.state, node)
-    return total
+class _Risks:
+    """What every node has agreed to lose at most, by how its deals ended. Each slot of the escrow is looked at once."""
+
+    def __init__(self, world: World) -> None:
+        self.prices: Counter[Address] = Counter()
+        """What was paid for, or is locked."""
+        self.beyond: Counter[Address] = Counter()
+        """Penalties, fees and bonds."""
+        rows = _rows(world)
+        for entry in world.escrow.slots.values():
+            deal, state = entry.deal, entry.state
+            row = rows.get(deal_id(world.domain, deal))
+            self.prices[deal.client] += int(deal.price) if state in _PAID else 0
+            self.prices[deal.provider] += int(deal.collateral) if state in _OPEN else 0
+            self.beyond[deal.client] += _bond_at_risk(deal, row, state)
+            buried = world.by_address[deal.provider].buried
+            self.beyond[deal.provider] += _collateral_at_risk(deal, row, state, buried=buried)
 
 
 def _bond_at_risk(deal: Deal, row: Row | None, state: OnChainState) -> int:
@@ -203,23 +208,24 @@ def _bond_at_risk(deal: Deal, row: Row | None, state: OnChainState) -> int:
     return FIRST_SEATS * fee // 2 if row in (Row.UNPROVEN, Row.BLAMELESS) else 0
 
 
-def _collateral_at_risk(deal: Deal, row: Row | None, state: OnChainState, node: SimNode) -> int:
+def _collateral_at_risk(deal: Deal, row: Row | None, state: OnChainState, *, buried: bool) -> int:
     """Of a provider: the penalty for what it never claimed, half of the fees, and all if it left its own dispute alone."""
     if state is OnChainState.EXPIRED:
         return min(deal.price, deal.collateral)
-    if row is Row.FORFEIT and node.buried:
+    if row is Row.FORFEIT and buried:
         return deal.collateral
     fees = FIRST_SEATS * fee_of(deal.seat_fee, deal.price, deal.collateral)
     return fees - fees // 2 if row in (Row.UNPROVEN, Row.BLAMELESS) else 0
 
 
-def _broken(world: World, node: SimNode) -> Iterator[str]:
-    lost = _lost(world, node)
+def _broken(world: World, risks: _Risks, node: SimNode) -> Iterator[str]:
+    lost, who = _lost(world, node), node.env.signer.address
+    declared = risks.prices[who] + risks.beyond[who]
     name = node.me.hex()[-8:]
     if node.mediates:
         if lost > 0 and not node.buried:
             yield f"seats: the honest mediator {name} has lost {lost} wei"
-    elif lost > (declared := _declared(world, node)):
+    elif lost > declared:
         yield f"losses: the honest node {name} has lost {lost} wei, and had declared {declared}"
 
 

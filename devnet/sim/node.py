@@ -114,6 +114,8 @@ class SimNode:
         self.die_at: tuple[int, str] | None = None
         """Kill this node at that durable step, ``before`` it is committed or ``after``, before its effects leave."""
         self._wake: int | None = None
+        self._armed = -1
+        """Wake-ups the rules had set when the next one was last looked for."""
         self._next_head = 0
         """Virtual time before which this node's endpoint has no newer block."""
         self._next_round = 0
@@ -125,7 +127,7 @@ class SimNode:
 
     def start(self) -> None:
         """Come up, or come back."""
-        self.up, self.life, self._wake = True, self.life + 1, None
+        self.up, self.life, self._wake, self._armed = True, self.life + 1, None, -1
         self._next_head = self._next_round = 0
         self.state = NodeState(self.env.params.name)
         self._case_rates = Rates()
@@ -198,8 +200,9 @@ class SimNode:
     def handle(self, event: ev.Event, acks: Sequence[str] = ()) -> None:
         """Rules, then rows and outbox, then effects."""
         self.world.events += 1
-        effects = rules.handle(self.state, event, self.env)
-        rows = self.state.durable.drain_dirty()
+        state = self.state
+        effects = rules.handle(state, event, self.env)
+        rows = state.durable.drain_dirty()
         if rows or acks or effects:
             fresh, gone = self._sort(effects, acks)
             if rows or fresh or gone:
@@ -218,8 +221,9 @@ class SimNode:
             for effect in effects:
                 if not isinstance(effect, fx.DurableEffect) or fresh.get(effect.key) is effect:
                     self.perform(effect)
-        self._arm()
-        if self.state.beacon.waiters and self._listening != self.life:
+        if state.timers.sets != self._armed:
+            self._arm()
+        if state.beacon.waiters and self._listening != self.life:
             self._listening = self.life
             self.later(self.env.params.beacon.period_s * 1000, self._listen)
         if self.habits.vanishes and isinstance(event, ev.DealMovedOnChain) and event.to == "committed":
@@ -251,6 +255,7 @@ class SimNode:
         PERFORM[type(effect)](self, effect)
 
     def _arm(self) -> None:
+        self._armed = self.state.timers.sets
         due = rules.next_wakeup(self.state)
         if due is not None and (self._wake is None or due < self._wake):
             self._wake = due
@@ -258,7 +263,7 @@ class SimNode:
 
     def _tick(self) -> None:
         due = rules.next_wakeup(self.state)
-        self._wake = None
+        self._wake, self._armed = None, -1
         if due is not None and due <= self.world.now:
             self.post(ev.Ticked(at=self.world.now, wall=self.wall))
         else:

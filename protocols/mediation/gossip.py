@@ -7,6 +7,8 @@ nothing.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
 
 from protocols.canonical import decode_strict
 from protocols.envelope import Envelope, parse_envelope
@@ -24,6 +26,8 @@ __all__ = ["Verify", "check_notice"]
 
 Verify = Callable[[Envelope], object]
 """Checks an envelope's signature; raises ``RemoteProtocolError``."""
+_OPENED: Final = 1_024
+"""Notices whose form is remembered, the last that came: 4 MiB, and the same one comes from every peer."""
 
 
 def check_notice(
@@ -36,15 +40,22 @@ def check_notice(
     if len(data) > MAX_GOSSIP_BYTES:
         raise GossipReject(f"{len(data)} bytes, at most {MAX_GOSSIP_BYTES} allowed")
     try:
-        envelope = parse_envelope(data, max_bytes=MAX_GOSSIP_BYTES)
-        if envelope.type != CASE_TAG:
-            raise GossipIgnore(f"unknown record type {envelope.type[:40]!r}")
-        notice = decode_strict(CaseNotice, envelope.payload, max_bytes=MAX_PAYLOAD_BYTES)
+        envelope, notice = _opened(data)
         _cheap(book, rates, envelope.signer, notice, now, at)
         verify(envelope)
     except RemoteProtocolError as error:
         raise GossipReject(f"{error.code}: {error}") from error
     return envelope.signer, notice
+
+
+@lru_cache(maxsize=_OPENED)
+def _opened(data: bytes) -> tuple[Envelope, CaseNotice]:
+    """What the bytes say; a function of them alone. What is malformed raises and is not remembered; nothing here has been
+    verified."""
+    envelope = parse_envelope(data, max_bytes=MAX_GOSSIP_BYTES)
+    if envelope.type != CASE_TAG:
+        raise GossipIgnore(f"unknown record type {envelope.type[:40]!r}")
+    return envelope, decode_strict(CaseNotice, envelope.payload, max_bytes=MAX_PAYLOAD_BYTES)
 
 
 def _cheap(book: CaseBook, rates: Rates, author: PeerId, notice: CaseNotice, now: UnixSeconds, at: Millis) -> None:

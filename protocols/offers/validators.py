@@ -104,7 +104,12 @@ def admit(market: Market, record: Record, data: bytes, now: UnixSeconds, at: Mil
 
 
 def _cheap(market: Market, topic: str, envelope: Envelope, record: Record, now: UnixSeconds, at: Millis) -> None:
-    if topic not in _topics(market.network, record):
+    if isinstance(record, ResourceOffer):  # nearly every record: two questions in one
+        belongs = topic == offers_topic(market.network, record.capability)
+        book: Book[ResourceOffer] | Book[JobOffer] = market.offers
+    else:
+        belongs, book = topic in _topics(market.network, record), _book(market, record)
+    if not belongs:
         raise GossipReject(f"a {envelope.type} of this class does not belong on {topic[:80]!r}")
     if record.expires <= now:
         raise GossipIgnore("the record has expired")
@@ -113,19 +118,16 @@ def _cheap(market: Market, topic: str, envelope: Envelope, record: Record, now: 
     author = record.author
     if not market.rates.allows(author, at):
         raise GossipIgnore("the author publishes too fast")
-    if not _book(market, record).newer(author, record.slot, record.sequence):
+    if not book.newer(author, record.slot, record.sequence):
         raise GossipIgnore("seen already, or older than what is known")
 
 
-def _book(market: Market, record: Record) -> Book[ResourceOffer] | Book[JobOffer]:
-    offers = isinstance(record, ResourceOffer) or (isinstance(record, OfferWithdrawn) and record.kind == "offer")
-    return market.offers if offers else market.jobs
+def _book(market: Market, record: JobOffer | OfferWithdrawn) -> Book[ResourceOffer] | Book[JobOffer]:
+    return market.offers if isinstance(record, OfferWithdrawn) and record.kind == "offer" else market.jobs
 
 
-def _topics(network: str, record: Record) -> tuple[str, ...]:
+def _topics(network: str, record: JobOffer | OfferWithdrawn) -> tuple[str, ...]:
     match record:
-        case ResourceOffer():
-            return (offers_topic(network, record.capability),)
         case JobOffer():
             return (jobs_topic(network, record.capability),)
         case OfferWithdrawn():  # it does not say which class it had: any of them, known ones only
