@@ -44,6 +44,8 @@ Mode = Literal[
     "blind",
     "frozen",
     "swallowing",
+    "forging",
+    "withholding",
 ]
 MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
 
@@ -71,6 +73,7 @@ class HostileEndpoint:
         self._upstream = upstream
         self._client = httpx.AsyncClient(trust_env=False)
         self._frozen_at = -1
+        self._taken: set[str] = set()
         self._call_came = trio.lowlevel.ParkingLot()
 
     async def until_asked(self, method: str, times: int) -> None:
@@ -140,7 +143,12 @@ class HostileEndpoint:
         if mode == "swallowing" and method in _ABOUT_WAITING:
             result = "0x" + keccak256(bytes.fromhex(call["params"][0][2:])).hex() if method == _SENDS else None
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode()
+        if mode == "forging" and method in _ABOUT_OURS:
+            return json.dumps(await self._forged(call)).encode()
         answer = await self._honest(call)
+        if mode in ("forging", "withholding") and method == "eth_getLogs":
+            kept = [] if mode == "withholding" else answer.get("result", [])
+            answer["result"] = [{**log, "data": _flipped(log["data"])} for log in kept]
         if mode == "wrong-id":
             answer["id"] = 10**9
         elif mode == "null":
@@ -173,6 +181,24 @@ class HostileEndpoint:
         if number > top:
             return {"jsonrpc": "2.0", "id": call["id"], "result": None}
         return await self._honest({**call, "params": [hex(number), False]})
+
+    async def _forged(self, call: dict[str, Any]) -> dict[str, Any]:
+        """A transaction that it has taken and handed to nobody, and the receipt of its success in the newest block."""
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
+        method, given = call["method"], call["params"][0]
+        if method == _SENDS:
+            answer["result"] = "0x" + keccak256(bytes.fromhex(given[2:])).hex()
+            self._taken.add(answer["result"])
+            return answer
+        if given not in self._taken:
+            return await self._honest(call)
+        if method == "eth_getTransactionByHash":
+            return {**answer, "result": None}
+        newest = {"jsonrpc": "2.0", "id": 0, "method": "eth_getBlockByNumber", "params": ["latest", False]}
+        block = (await self._honest(newest))["result"]
+        forged = {"transactionHash": given, "blockNumber": block["number"], "blockHash": block["hash"]}
+        forged |= {"status": "0x1", "gasUsed": "0x5208", "contractAddress": None, "logs": []}
+        return {**answer, "result": forged}
 
     async def _honest(self, call: dict[str, Any]) -> dict[str, Any]:
         if self._upstream is None:
@@ -216,11 +242,18 @@ _ABOUT_BLOCKS: Final = frozenset({"eth_getBlockByNumber", "eth_getTransactionRec
 _SENDS: Final = "eth_sendRawTransaction"
 _ABOUT_WAITING: Final = frozenset({_SENDS, "eth_getTransactionByHash"})
 """What a ``swallowing`` endpoint keeps to itself: it says that it has taken a transaction, and hands it to nobody."""
+_ABOUT_OURS: Final = frozenset({_SENDS, "eth_getTransactionReceipt", "eth_getTransactionByHash"})
+"""What a ``forging`` endpoint invents. It also changes the data of every log."""
 _STATUS: Final[dict[Mode, tuple[int, list[tuple[str, str]]]]] = {
     "throttled": (429, [("retry-after", "1")]),
     "overloaded": (503, []),
     "redirect": (302, [("location", "http://127.0.0.1:1/")]),
 }
+
+
+def _flipped(data: str) -> str:
+    """Other bytes of the same length."""
+    return data[:-1] + ("0" if data[-1:] != "0" else "1") if len(data) > 2 else "0x" + "01" * 32
 
 
 def _width(call: dict[str, Any]) -> int:

@@ -1,6 +1,7 @@
-"""What if a node's RPC endpoints die, lie and fall behind in the middle of a deal? The deal settles, the bad ones are put aside.
+"""What if a node's RPC endpoints die, lie, fall behind and forge in mid-deal? The deals settle, the bad ones are put aside.
 
-Five endpoints, in the order in which they are preferred; only the last one stays honest.
+Six endpoints, in the order in which they are preferred; only the last one stays honest. The one before it forges with care:
+it keeps a transaction, answers a receipt of its success, and changes what the logs say, all of it well-formed.
 """
 
 from collections.abc import AsyncIterator
@@ -30,64 +31,75 @@ POLL_S: Final = 0.2
 
 
 class _Endpoints:
-    """The five, all of them in front of the same chain; ``mortal`` ends with its stack."""
+    """The six, all of them in front of the same chain; ``mortal`` ends with its stack."""
 
     def __init__(self, mortal: HostileEndpoint, end: AsyncExitStack, *others: HostileEndpoint) -> None:
         self.mortal = mortal
         self.end = end
-        self.swallowing, self.frozen, self.foreign, self.honest = others
+        self.swallowing, self.frozen, self.foreign, self.forging, self.honest = others
 
     @property
     def urls(self) -> list[str]:
         """By preference."""
-        five = (self.mortal, self.swallowing, self.frozen, self.foreign, self.honest)
-        return [one.url for one in five]
+        six = (self.mortal, self.swallowing, self.frozen, self.foreign, self.forging, self.honest)
+        return [one.url for one in six]
 
 
 @asynccontextmanager
-async def _five(chain_url: str) -> AsyncIterator[_Endpoints]:
+async def _six(chain_url: str) -> AsyncIterator[_Endpoints]:
     async with AsyncExitStack() as stack:
-        others = [await stack.enter_async_context(hostile_endpoint(upstream=chain_url)) for _ in range(4)]
+        others = [await stack.enter_async_context(hostile_endpoint(upstream=chain_url)) for _ in range(5)]
         end = await stack.enter_async_context(AsyncExitStack())
         yield _Endpoints(await end.enter_async_context(hostile_endpoint(upstream=chain_url)), end, *others)
 
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
-    """Two deals between a client and a provider that know the five: what happens to each endpoint, and to the money?"""
+    """Three deals between a client and a provider that know the six: what happens to each endpoint, and to the money?"""
     world = real(cluster)
-    async with _five(world.cluster.chain.rpc_url) as five:
-        client = await world.cluster.add("client-2", ("client",), chain={"rpc": five.urls})
-        provider = await world.cluster.add("provider-2", ("provider",), chain={"rpc": five.urls})
+    async with _six(world.cluster.chain.rpc_url) as six:
+        client = await world.cluster.add("client-2", ("client",), chain={"rpc": six.urls})
+        provider = await world.cluster.add("provider-2", ("provider",), chain={"rpc": six.urls})
         await world.cluster.meet(len(world.providers))
         before = await read_books(world.cluster)
         first = await _committed(world, client, provider)
-        await five.end.aclose()
-        five.swallowing.mode = "swallowing"
+        await six.end.aclose()
+        six.swallowing.mode = "swallowing"
         kept_s, first = await _paid(world, client.name, first)
-        swallowed = five.swallowing.asked.get("eth_sendRawTransaction", 0)
+        swallowed = six.swallowing.asked.get("eth_sendRawTransaction", 0)
         check(swallowed > 0, "nothing was swallowed")
 
         second = await _committed(world, client, provider)
-        five.swallowing.mode, five.frozen.mode, five.foreign.mode = "absurd", "frozen", "wrong-chain"
-        await _freeze(five.frozen)
+        six.swallowing.mode, six.frozen.mode, six.foreign.mode = "absurd", "frozen", "wrong-chain"
+        await _freeze(six.frozen)
         await world.pass_time(LAG_S)
         late_s, second = await _paid(world, client.name, second)
-        states = {member.name: await _put_aside(member, five) for member in (client, provider)}
-        for deal in (first.deals[-1], second.deals[-1]):
+
+        for member in (client, provider):
+            await _serving(member, six.forging)
+        third = await _committed(world, client, provider)
+        six.forging.mode = "forging"
+        forged_s, third = await _paid(world, client.name, third)
+        runs = (first, second, third)
+        states = {member.name: await _put_aside(member, six) for member in (client, provider)}
+        for deal in (one.deals[-1] for one in runs):
             await world.until_deal(provider.name, deal.deal_id, lambda one: one.final_how == "settled", LIMIT_S)
         after = await read_books(world.cluster)
         for member in (client, provider):
             await member.stop()
-    prices = sum(int(one.deals[-1].price) for one in (first, second))
+    prices = sum(int(one.deals[-1].price) for one in runs)
     spent = before[client.name].free - after[client.name].free
     earned = after[provider.name].free - before[provider.name].free
     check(spent == prices, f"the client is {spent} wei lighter, the prices are {prices}")
-    check(earned == prices - prices // 100, f"the provider earned {earned} wei of {prices}")
+    check(
+        earned == prices - sum(int(one.deals[-1].price) // 100 for one in runs),
+        f"the provider earned {earned} wei of {prices}",
+    )
     check_conserved(before, after)
     return {
-        "deals": [first.deals[-1].deal_id, second.deals[-1].deal_id],
+        "deals": [one.deals[-1].deal_id for one in runs],
         "settled_though_swallowed_s": round(kept_s, 2),
         "settled_though_frozen_s": round(late_s, 2),
+        "settled_though_forged_s": round(forged_s, 2),
         "swallowed": swallowed,
         "endpoints": states,
         "prices_wei": str(prices),
@@ -116,17 +128,31 @@ async def _freeze(endpoint: HostileEndpoint) -> None:
         (await asker.post(endpoint.url, json=asked)).raise_for_status()
 
 
-async def _put_aside(member: Member, five: _Endpoints) -> dict[str, Any]:
+async def _serving(member: Member, endpoint: HostileEndpoint) -> None:
+    """Wait until a node asks this endpoint first: those before it have been found out."""
+    with trio.fail_after(QUARANTINE_S):
+        while True:
+            async with member.api() as api:
+                if any(
+                    one.serving and one.url == endpoint.url.removeprefix("http://")
+                    for one in (await api.status()).endpoints
+                ):
+                    return
+            await trio.sleep(POLL_S)
+
+
+async def _put_aside(member: Member, six: _Endpoints) -> dict[str, Any]:
     """Wait until a node's status shows each bad endpoint for what it is; what it shows then."""
     shown: list[EndpointInfo] = []
     with trio.move_on_after(QUARANTINE_S):
         while True:
             async with member.api() as api:
                 shown = list((await api.status()).endpoints)
-            dead, absurd, frozen, foreign, honest = shown
+            dead, absurd, frozen, foreign, forging, honest = shown
             told = dead.failures > 0 and absurd.failures > 0 and not (dead.serving or absurd.serving)
-            if told and frozen.state == "lagging" and foreign.state == "refused" and honest.serving:
-                names = ("died", "lied", "fell_behind", "changed_chain", "honest")
+            refused = foreign.state == "refused" and forging.state == "refused" and "forges" in forging.trouble
+            if told and frozen.state == "lagging" and refused and honest.serving:
+                names = ("died", "lied", "fell_behind", "changed_chain", "forged", "honest")
                 return {name: _figures(one) for name, one in zip(names, shown, strict=True)}
             await trio.sleep(POLL_S)
     raise Failed(f"{member.name} does not tell the bad endpoints from the good one: {shown}")
@@ -139,7 +165,7 @@ def _figures(one: EndpointInfo) -> dict[str, Any]:
 
 SCENARIO = Scenario(
     name="rpc-failover",
-    about="RPC endpoints die, keep transactions, lie and fall behind in mid-deal: it settles, they are put aside",
+    about="RPC endpoints die, keep transactions, lie, fall behind and forge in mid-deal: it settles, they are put aside",
     script=run,
     providers=1,
     worlds=("processes",),

@@ -55,6 +55,8 @@ class EndpointInfo(_Json, frozen=True):
     calls: int
     failures: int
     head_block: int | None = None
+    trouble: str = ""
+    """Why it is refused, or what it and others contradict each other about; "" otherwise."""
 
 
 class RelayInfo(_Json, frozen=True):

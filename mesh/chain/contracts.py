@@ -13,7 +13,7 @@ from eth_abi.exceptions import DecodingError
 
 from mesh.chain import wire
 from mesh.chain.errors import ChainError, RpcError
-from mesh.chain.eth import TxCall
+from mesh.chain.eth import TxCall, surely
 from mesh.chain.rpc import Rpc
 from mesh.chain.transactions import TxSigner
 from protocols.contracts import artifact, calls
@@ -74,9 +74,15 @@ class Contracts:
 
     async def account(self, owner: Address) -> Account:
         """Free balance and unlocked stake of an owner."""
-        return await self._view(
-            self._escrow, "accountOf", (address_text(owner),), lambda v: Account(Tokens(v[0]), Tokens(v[1]))
-        )
+        read = lambda v: Account(Tokens(v[0]), Tokens(v[1]))  # noqa: E731
+        return await self._view(self._escrow, "accountOf", (address_text(owner),), read)
+
+    async def sure_account(self, operator: Address) -> Account:
+        """What an operator trades with, as a second endpoint confirms it: deals are signed on the strength of it. Raises
+        ``ChainUnreachable`` when they do not agree."""
+        owner = await read_view(self._rpc, self._escrow, "ownerOf", (address_text(operator),), _address, sure=True)
+        read = lambda v: Account(Tokens(v[0]), Tokens(v[1]))  # noqa: E731
+        return await read_view(self._rpc, self._escrow, "accountOf", (address_text(owner),), read, sure=True)
 
     async def exits(self, owner: Address) -> Exits:
         """Money of an owner on its way out."""
@@ -279,12 +285,14 @@ class Contracts:
 
 
 async def read_view(
-    rpc: Rpc, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer]
+    rpc: Rpc, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer], *, sure: bool = False
 ) -> _Answer:
-    """What a view of a web3 contract answers, as ``read`` sees it. Raises ``ChainError``."""
+    """What a view of a web3 contract answers, as ``read`` sees it; ``sure``: as two endpoints do. Raises ``ChainError``."""
     call = {"to": contract.address, "data": contract.encode_abi(name, args)}
     answered = _reader(contract.get_function_by_name(name).abi["outputs"], read)
     try:
+        if sure:
+            return await surely(rpc, f"{name} of {args[0]}", "eth_call", [call, "latest"], answered)
         return await rpc.call("eth_call", [call, "latest"], answered)
     except (RpcError, _NoContract) as error:
         raise ChainError(

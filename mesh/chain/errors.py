@@ -12,11 +12,13 @@ __all__ = [
     "ChainUnreachable",
     "EndpointFailed",
     "EndpointRefused",
+    "EndpointsDisagree",
     "FeeAboveCap",
     "InsufficientFunds",
     "ReorgTooDeep",
     "RpcError",
     "TxRefused",
+    "Unconfirmed",
 ]
 
 
@@ -48,6 +50,14 @@ class EndpointRefused(ChainError):
 
 class ChainUnreachable(ChainError):
     """No RPC endpoint answers. ``why`` lists what each of them did."""
+
+
+class Unconfirmed(ChainUnreachable):
+    """One endpoint says something that the others do not know yet, or contradict. Ask again."""
+
+
+class EndpointsDisagree(ChainUnreachable):
+    """The endpoints tell different chains, and nothing shows which of them lies. Nothing is done until it is known."""
 
 
 class RpcError(ChainError):

@@ -3,22 +3,33 @@
 Every method raises ``ChainUnreachable`` when no endpoint helps and ``RpcError`` when the chain's node declines.
 """
 
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, TypeVar
 
 import msgspec
+import trio
 
 from mesh.chain import wire
+from mesh.chain.agreement import agreed, receipt_question, value_question, window_question
+from mesh.chain.errors import Unconfirmed
 from mesh.chain.rpc import Rpc
 from mesh.chain.wire import Head, Log, Receipt, SeenTx, hex_data, hex_quantity
 from protocols.units import Address, Hash32
 
-__all__ = ["BlockTag", "Eth", "LogQuery", "TxCall"]
+__all__ = ["BlockTag", "Eth", "LogQuery", "TxCall", "surely"]
 
 BlockTag = int | Literal["latest", "safe", "finalized", "pending", "earliest"]
 """A height, or a name that the endpoint resolves."""
 
 MAX_GAS: Final = 32_000_000
 """Gas of one transaction on Arbitrum; an estimate above it is a lie or a defect."""
+
+
+SURE_S: Final = 5.0
+"""How long a value of the newest state is asked for again while endpoints are some blocks apart."""
+SURE_PAUSE_S: Final = 0.25
+
+_Value = TypeVar("_Value")
 
 
 class TxCall(msgspec.Struct, frozen=True):
@@ -38,6 +49,12 @@ class LogQuery(msgspec.Struct, frozen=True):
     addresses: tuple[Address, ...]
     topics: tuple[tuple[Hash32, ...] | None, ...] = ()
 
+    def wants(self, log: Log) -> bool:
+        """Whether a log is one of those."""
+        if log.address not in self.addresses or len(log.topics) < len(self.topics):
+            return False
+        return all(any_of is None or topic in any_of for topic, any_of in zip(log.topics, self.topics, strict=False))
+
 
 class Eth:
     """Typed JSON-RPC."""
@@ -51,34 +68,32 @@ class Eth:
 
     async def block(self, tag: BlockTag) -> Head | None:
         """A block, None where the endpoint has none of that height or name."""
-        if isinstance(tag, int):
-            read = wire.matching(wire.head_or_none, lambda head: head is None or head.number == tag, "block")
-        else:
-            read = wire.head_or_none
-        return await self.rpc.call("eth_getBlockByNumber", [_tag(tag), False], read)
+        return await self.rpc.call(*_block(tag))
 
     async def logs(self, query: LogQuery, first: int, last: int) -> tuple[Log, ...]:
         """The logs of blocks ``first`` to ``last``, both included, in chain order."""
-        topics: list[object] = [None if any_of is None else [hex_data(t) for t in any_of] for any_of in query.topics]
-        wanted: dict[str, object] = {
-            "fromBlock": hex_quantity(first),
-            "toBlock": hex_quantity(last),
-            "address": [hex_data(address) for address in query.addresses],
-            "topics": topics,
-        }
-        asked = frozenset(query.addresses)
+        return await self.rpc.call(*_logs(query, first, last))
 
-        def fits(found: tuple[Log, ...]) -> bool:
-            return all(first <= log.block_number <= last and log.address in asked for log in found)
-
-        return await self.rpc.call("eth_getLogs", [wanted], wire.matching(wire.logs, fits, "range or address"))
+    async def agreed_logs(self, query: LogQuery, first: int, last: int) -> tuple[Head, tuple[Log, ...]] | None:
+        """The block ``last`` and the logs up to it, as a second endpoint confirms them (`agreement.agreed`); None where there
+        is no such block yet. Raises ``Unconfirmed`` and ``EndpointsDisagree`` too."""
+        question = window_question(
+            self.rpc,
+            last,
+            lambda one: self.rpc.ask(one, *_block(last)),
+            lambda one: self.rpc.ask(one, *_logs(query, first, last)),
+            query.wants,
+        )
+        return await agreed(self.rpc, question)
 
     async def receipt(self, tx_hash: Hash32) -> Receipt | None:
         """The receipt of a mined transaction, None while it is not mined (or dropped, or unknown)."""
-        read = wire.matching(
-            wire.receipt_or_none, lambda receipt: receipt is None or receipt.tx_hash == tx_hash, "transaction"
-        )
-        return await self.rpc.call("eth_getTransactionReceipt", [hex_data(tx_hash)], read)
+        return await self.rpc.call(*_receipt(tx_hash))
+
+    async def agreed_receipt(self, tx_hash: Hash32) -> Receipt | None:
+        """The same, as a second endpoint confirms it. Raises ``Unconfirmed`` and ``EndpointsDisagree`` too."""
+        ask = lambda one: self.rpc.ask(one, *_receipt(tx_hash))  # noqa: E731
+        return await agreed(self.rpc, receipt_question(self.rpc, tx_hash, ask))
 
     async def transaction(self, tx_hash: Hash32) -> SeenTx | None:
         """A transaction that the endpoint knows, mined or waiting."""
@@ -119,6 +134,53 @@ class Eth:
     async def spread_raw(self, raw: bytes) -> None:
         """Hand a signed transaction to every endpoint: for one that was taken and is nowhere."""
         await self.rpc.spread("eth_sendRawTransaction", [hex_data(raw)])
+
+
+async def surely(
+    rpc: Rpc, about: str, method: str, params: Sequence[object], read: Callable[[object], _Value]
+) -> _Value:
+    """A value of the newest state that a second endpoint confirms. Raises ``ChainUnreachable`` when none does in time."""
+    question = value_question(rpc, about, method, params, read)
+    until = trio.current_time() + SURE_S
+    while True:
+        try:
+            value = await agreed(rpc, question)
+        except Unconfirmed:
+            if trio.current_time() >= until:
+                raise
+            await trio.sleep(SURE_PAUSE_S)
+        else:
+            assert value is not None
+            return value
+
+
+def _block(tag: BlockTag) -> tuple[str, list[object], Callable[[object], Head | None]]:
+    read: Callable[[object], Head | None] = wire.head_or_none
+    if isinstance(tag, int):
+        read = wire.matching(wire.head_or_none, lambda head: head is None or head.number == tag, "block")
+    return "eth_getBlockByNumber", [_tag(tag), False], read
+
+
+def _logs(query: LogQuery, first: int, last: int) -> tuple[str, list[object], Callable[[object], tuple[Log, ...]]]:
+    wanted: dict[str, object] = {
+        "fromBlock": hex_quantity(first),
+        "toBlock": hex_quantity(last),
+        "address": [hex_data(address) for address in query.addresses],
+        "topics": [None if any_of is None else [hex_data(t) for t in any_of] for any_of in query.topics],
+    }
+    asked = frozenset(query.addresses)
+
+    def fits(found: tuple[Log, ...]) -> bool:
+        return all(first <= log.block_number <= last and log.address in asked for log in found)
+
+    return "eth_getLogs", [wanted], wire.matching(wire.logs, fits, "range or address")
+
+
+def _receipt(tx_hash: Hash32) -> tuple[str, list[object], Callable[[object], Receipt | None]]:
+    read = wire.matching(
+        wire.receipt_or_none, lambda receipt: receipt is None or receipt.tx_hash == tx_hash, "transaction"
+    )
+    return "eth_getTransactionReceipt", [hex_data(tx_hash)], read
 
 
 def _call(call: TxCall, sender: Address) -> dict[str, object]:

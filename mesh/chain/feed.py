@@ -49,6 +49,11 @@ class LogRef(msgspec.Struct, frozen=True):
     tx_hash: Hash32
     index: int
 
+    @classmethod
+    def of(cls, log: Log) -> "LogRef":
+        """Of a log."""
+        return cls(log.block_number, log.block_hash, log.tx_hash, log.index)
+
 
 class LogSeen(msgspec.Struct, frozen=True, tag=True):
     """A log in the newest chain, in chain order; may still be retracted."""
@@ -59,7 +64,7 @@ class LogSeen(msgspec.Struct, frozen=True, tag=True):
     @property
     def ref(self) -> LogRef:
         """Its name in a later ``LogRetracted``."""
-        return LogRef(self.log.block_number, self.log.block_hash, self.log.tx_hash, self.log.index)
+        return LogRef.of(self.log)
 
 
 class LogRetracted(msgspec.Struct, frozen=True, tag=True):

@@ -2,8 +2,9 @@
 
 The follower polls. At every step it makes sure that the block it stands on is still in the chain; if not, it walks its
 checkpoints back to the common ancestor, retracts what was above, and reads on from there. Logs come in windows that
-halve when an endpoint refuses them. Nothing runs in the background: awaiting the next item does the work, so a slow
-consumer slows the follower and no queue grows.
+halve when an endpoint refuses them. Where there are several endpoints a second one confirms a window with logs before they
+are told, and every window, so that none is left out, before it is called safe. Nothing runs in the background: awaiting the
+next item does the work, so a slow consumer slows the follower and no queue grows.
 """
 
 import math
@@ -14,7 +15,7 @@ from typing import Final
 import trio
 
 from mesh.chain.checkpoints import Checkpoints, Point
-from mesh.chain.errors import ChainUnreachable, ReorgTooDeep, RpcError
+from mesh.chain.errors import ChainUnreachable, ReorgTooDeep, RpcError, Unconfirmed
 from mesh.chain.eth import Eth, LogQuery
 from mesh.chain.feed import (
     WHOLE_BLOCK,
@@ -71,6 +72,8 @@ class Follower(AsyncIterator[FeedItem]):
         if cursor is not None:
             self._points.remember((cursor.number, cursor.hash))
         self._level = {"safe": -1, "finalized": -1 if cursor is None else cursor.finalized}
+        self._vouched = -1 if cursor is None else cursor.number
+        """Up to here a second endpoint tells the same logs."""
         self._window = self._set.window
         self._head: Head | None = None
         self._levels_due = -math.inf
@@ -139,6 +142,7 @@ class Follower(AsyncIterator[FeedItem]):
             return
         # Genesis has no logs, so standing on it skips nothing.
         self._level["finalized"] = max(self._level["finalized"], before)
+        self._vouched = before
         self._at = Cursor(block.number, block.hash, WHOLE_BLOCK, before)
         self._points.remember((block.number, block.hash))
 
@@ -187,6 +191,7 @@ class Follower(AsyncIterator[FeedItem]):
         self._points.cut(ancestor)
         self._at = cursor = Cursor(number, block_hash, WHOLE_BLOCK, self._level["finalized"])
         self._level["safe"] = min(self._level["safe"], number)
+        self._vouched = min(self._vouched, number)
         while self._unsettled and self._unsettled[-1].block_number > number:
             self._retracted += 1
             self._items.append(LogRetracted(self._unsettled.pop(), cursor))
@@ -203,6 +208,12 @@ class Follower(AsyncIterator[FeedItem]):
             return
         try:
             logs = await self._eth.logs(self._query, first, last)
+            if logs and not self._eth.rpc.alone:
+                told = await self._eth.agreed_logs(self._query, first, last)
+                if told is None:
+                    await self._wait()
+                    return
+                end, logs = told
         except RpcError:
             if self._window == 1:
                 raise
@@ -236,6 +247,10 @@ class Follower(AsyncIterator[FeedItem]):
         assert at is not None
         for level in _LEVELS:
             number = min(await self._level_of(level, head), at.number)
+            if not self._eth.rpc.alone:
+                if level == "safe" and number > self._vouched and not await self._vouch(number):
+                    return True
+                number = min(number, self._vouched)
             if number <= self._level[level]:
                 continue
             blocks = {ref.block_number: ref.block_hash for ref in self._unsettled if ref.block_number <= number}
@@ -250,6 +265,23 @@ class Follower(AsyncIterator[FeedItem]):
             self._at = cursor
             self._items.append(LevelReached(level, number, cursor))
             return True
+        return False
+
+    async def _vouch(self, number: int) -> bool:
+        """Have a second endpoint confirm what was told up to a height, a window further. False after a roll back: it was not
+        what the chain has."""
+        first, last = self._vouched + 1, min(number, self._vouched + self._window)
+        told = await self._eth.agreed_logs(self._query, first, last)
+        if told is None:
+            raise Unconfirmed(f"no endpoint has block {last} any more")
+        ours = [ref for ref in self._unsettled if first <= ref.block_number <= last]
+        if ours == [LogRef.of(one) for one in told[1]]:
+            self._vouched = last
+            return True
+        block = await self._eth.block(self._vouched)
+        if block is None:
+            raise Unconfirmed(f"no endpoint has block {self._vouched} any more")
+        self._roll_back((block.number, block.hash))
         return False
 
     async def _level_of(self, level: Level, head: Head) -> int:

@@ -1,19 +1,19 @@
 """How does a log become a proof that needs no chain? Header and receipts are fetched once, and the trie is rebuilt here."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from mesh.chain import wire
 from mesh.chain.errors import RpcError
 from mesh.chain.rpc import Rpc
-from mesh.chain.wire import Malformed
+from mesh.chain.wire import Head, Malformed, Receipt
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.units import Address, Hash32
-from protocols.verify.inclusion import LogProof, prove_log
+from protocols.verify.inclusion import LogProof, prove_log, receipts_root
 from protocols.verify.rlp import encode_rlp, integer
 
-__all__ = ["MAX_TRANSACTIONS", "log_proofs"]
+__all__ = ["MAX_TRANSACTIONS", "Ask", "block_proven", "log_proofs"]
 
 MAX_TRANSACTIONS: Final = 512
 """Receipts fetched one by one where an endpoint has no `eth_getBlockReceipts`; Arbitrum's blocks hold a few dozen."""
@@ -31,6 +31,34 @@ _LATER: Final = (
 """Added by one fork after the other: a chain has them up to some point. Source: EIPs 1559, 4895, 4844, 4788, 7685."""
 
 Fields = Mapping[str, Any]
+_Value = TypeVar("_Value")
+
+
+class Ask(Protocol):
+    """``Rpc.call``, of all endpoints or of one."""
+
+    async def __call__(self, method: str, params: Sequence[object], read: Callable[[object], _Value]) -> _Value:
+        """One question."""
+
+
+async def block_proven(ask: Ask, number: int) -> tuple[Head, tuple[Receipt, ...]] | None:
+    """A block that hashes to its hash, with the receipts that its header names; None where what is told does not add up.
+
+    That is a proof of the receipts to whoever knows the hash from elsewhere; alone it shows that a lie was made with care.
+    Raises what ``ask`` raises.
+    """
+    block = await ask("eth_getBlockByNumber", [wire.hex_quantity(number), False], _maybe)
+    if block is None:
+        return None
+    try:
+        _header(block)
+        found = await _receipts(ask, block)
+        if receipts_root([_receipt(one) for one in found]) != wire.hash32(block.get("receiptsRoot"), "receiptsRoot"):
+            return None
+        receipts = tuple(one for one in map(wire.receipt_or_none, found) if one is not None)
+        return wire.head(block), receipts
+    except (Malformed, LocalProtocolError, RemoteProtocolError):
+        return None
 
 
 async def log_proofs(
@@ -49,7 +77,7 @@ async def log_proofs(
         return ()
     try:
         header = _header(block)
-        receipts = await _receipts(rpc, block)
+        receipts = [_receipt(one) for one in await _receipts(rpc.call, block)]
         place = wire.quantity(receipt.get("transactionIndex"), "transactionIndex", len(receipts) or 1)
         wanted = [i for i, log in enumerate(_list(receipt, "logs")) if about(*_what(log))]
         return tuple(prove_log(header, receipts, place, i) for i in wanted)
@@ -57,16 +85,15 @@ async def log_proofs(
         return ()  # whoever reads the dossier is told that this proof is missing, and can look it up
 
 
-async def _receipts(rpc: Rpc, block: Fields) -> list[bytes]:
-    """Every receipt of the block, as the chain encodes it."""
+async def _receipts(ask: Ask, block: Fields) -> list[Fields]:
+    """Every receipt of the block."""
     hashes = [wire.hash32(one, "transaction") for one in _list(block, "transactions")]
     if len(hashes) > MAX_TRANSACTIONS:
         raise Malformed(f"a block of {len(hashes)} transactions, at most {MAX_TRANSACTIONS} are fetched")
     try:
-        found = await rpc.call("eth_getBlockReceipts", [block.get("hash")], _all)
+        return await ask("eth_getBlockReceipts", [block.get("hash")], _all)
     except RpcError:
-        found = [await rpc.call("eth_getTransactionReceipt", [wire.hex_data(one)], _one) for one in hashes]
-    return [_receipt(one) for one in found]
+        return [await ask("eth_getTransactionReceipt", [wire.hex_data(one)], _one) for one in hashes]
 
 
 def _header(block: Fields) -> bytes:

@@ -3,10 +3,11 @@
 Endpoints are tried in the order given (the user's own first, then the public list). Each must prove its chain id
 before its first use and after every failure. One that fails cools down with jittered exponential backoff, and is not
 asked by anybody who waits until a probe has found it well, as long as another one serves; one whose head is older than
-the best by more than ``max_lag_s`` is put aside until it has caught up; one that names another chain is refused for good.
+the best by more than ``max_lag_s`` is put aside until it has caught up; one that names another chain, and one that was found
+to forge (``agreement``), is refused for good.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
@@ -19,10 +20,12 @@ from mesh.chain.endpoint import Endpoint, EndpointStatistics
 from mesh.chain.errors import BadAnswer, ChainError, ChainUnreachable, EndpointFailed, EndpointRefused, RpcError
 from mesh.chain.wire import Malformed
 
-__all__ = ["MAX_ENDPOINTS", "Rpc", "RpcSettings", "RpcStatistics", "open_rpc"]
+__all__ = ["MAX_ENDPOINTS", "Doubt", "Rpc", "RpcSettings", "RpcStatistics", "open_rpc"]
 
 MAX_ENDPOINTS: Final = 16
 """Endpoints of one network: probing is one call to each."""
+STALE_S: Final = 60.0
+"""A contradiction about which nobody has asked again for that long says nothing about now."""
 
 _Value = TypeVar("_Value")
 
@@ -43,13 +46,25 @@ class RpcSettings(msgspec.Struct, frozen=True):
     backoff_s: float = 0.2
     """Pause after the first failure; doubles with each."""
     backoff_max_s: float = 30.0
+    agree_s: float = 10.0
+    """How long endpoints may contradict each other before one of them is taken for a liar: after a reorganisation honest
+    ones agree again within seconds."""
 
 
 class RpcStatistics(msgspec.Struct, frozen=True):
-    """Which endpoint serves now, and the record of each in order of preference."""
+    """Which endpoint serves now, and the record of each in order of preference. ``disagreement``: what they contradict each
+    other about while nobody can tell which of them lies; "" otherwise."""
 
     serving: str | None
     endpoints: tuple[EndpointStatistics, ...]
+    disagreement: str = ""
+
+
+class Doubt(msgspec.Struct):
+    """A question that endpoints answer differently. Times of the event loop; ``told`` once it was judged, in vain."""
+
+    since: float
+    told: str = ""
 
 
 class Rpc:
@@ -78,7 +93,31 @@ class Rpc:
         self._endpoints = [Endpoint(url) for url in unique]
         self._jitter = jitter
         self._wall = wall
-        self._set = settings or RpcSettings()
+        self.settings = self._set = settings or RpcSettings()
+        self.doubts: dict[str, Doubt] = {}
+        """By what the endpoints contradict each other about; see ``agreement``."""
+
+    @property
+    def alone(self) -> bool:
+        """One endpoint is left, or one was set: there is nobody to ask whether it tells the truth."""
+        return sum(not endpoint.refused for endpoint in self._endpoints) < 2
+
+    @property
+    def disagreement(self) -> str:
+        """What the endpoints contradict each other about with nobody to decide; "" when they do not."""
+        live = trio.current_time() - max(STALE_S, 3 * self._set.agree_s)
+        return next((doubt.told for doubt in self.doubts.values() if doubt.told and doubt.since >= live), "")
+
+    def witnesses(self, besides: Endpoint | None = None) -> tuple[Endpoint, ...]:
+        """Who else can be asked now: neither refused nor out of order, the laggards last."""
+        able = [e for e in self._endpoints if e is not besides and not e.refused and e.streak == 0]
+        return tuple(sorted(able, key=lambda e: e.lagging))
+
+    def refuse(self, endpoint: Endpoint, why: str) -> None:
+        """Never ask it again: it forges."""
+        endpoint.refused = endpoint.last_error = f"{endpoint.name} {why}"
+        endpoint.failures += 1
+        endpoint.verified = False
 
     def which(self) -> str | None:
         """The host of the endpoint that would be asked next, None while none is usable."""
@@ -88,7 +127,9 @@ class Rpc:
     def statistics(self) -> RpcStatistics:
         """The record of every endpoint."""
         now = trio.current_time()
-        return RpcStatistics(self.which(), tuple(endpoint.statistics(now) for endpoint in self._endpoints))
+        return RpcStatistics(
+            self.which(), tuple(endpoint.statistics(now) for endpoint in self._endpoints), self.disagreement
+        )
 
     async def call(self, method: str, params: Sequence[object], read: Callable[[object], _Value]) -> _Value:
         """Ask until one endpoint gives an answer that ``read`` accepts.
@@ -97,6 +138,10 @@ class Rpc:
         here may be asked twice, sending a signed transaction included. Raises ``RpcError`` when the chain declined and
         ``ChainUnreachable`` after ``give_up_s``. Cancelling leaves nothing but a closed connection.
         """
+        return (await self.served(lambda endpoint: self.ask(endpoint, method, params, read)))[1]
+
+    async def served(self, work: Callable[[Endpoint], Awaitable[_Value]]) -> tuple[Endpoint, _Value]:
+        """Which endpoint did the work, and what came of it: ``call`` for more than one question to the same endpoint."""
         problems: dict[str, str] = {}
         with trio.move_on_after(self._set.give_up_s):
             while any(not endpoint.refused for endpoint in self._endpoints):
@@ -105,7 +150,7 @@ class Rpc:
                     await self._wait_for_one()
                     continue
                 try:
-                    return await self._ask(endpoint, method, params, read)
+                    return endpoint, await work(endpoint)
                 except (EndpointFailed, BadAnswer, EndpointRefused) as error:
                     problems[endpoint.name] = _told(error)
         raise self._unreachable(problems)
@@ -125,6 +170,8 @@ class Rpc:
                 if not endpoint.refused:
                     nursery.start_soon(self._probe_one, endpoint, heads)
         best = max((head.timestamp for head in heads.values()), default=0)
+        if self._wall is not None:  # no block is younger than now: one from the future makes nobody else late
+            best = min(best, int(self._wall()))
         for endpoint, head in heads.items():
             endpoint.lagging = best - head.timestamp > self._set.max_lag_s
             if endpoint.lagging:
@@ -151,9 +198,11 @@ class Rpc:
         usable = [e for e in self._endpoints if not e.refused and not e.lagging and e.ready_at <= now]
         return min(usable, key=lambda e: (e.streak > 0, not e.verified), default=None)
 
-    async def _ask(
+    async def ask(
         self, endpoint: Endpoint, method: str, params: Sequence[object], read: Callable[[object], _Value]
     ) -> _Value:
+        """What one endpoint answers. Raises ``EndpointFailed``, ``BadAnswer`` or ``EndpointRefused``, all of which go on its
+        record, and ``RpcError``."""
         try:
             if not endpoint.verified:
                 await self._verify(endpoint)
@@ -174,7 +223,7 @@ class Rpc:
 
     async def _tell(self, endpoint: Endpoint, method: str, params: Sequence[object]) -> None:
         with suppress(ChainError):
-            await self._ask(endpoint, method, params, lambda told: told)
+            await self.ask(endpoint, method, params, lambda told: told)
 
     async def _verify(self, endpoint: Endpoint) -> None:
         """Prove the chain id, once for all tasks that wait for it. Raises ``EndpointRefused`` on another chain."""
@@ -228,7 +277,7 @@ class Rpc:
         try:
             # A server can be replaced behind its name while it serves, so the id is asked for again each time.
             endpoint.verified = False
-            head = await self._ask(endpoint, "eth_getBlockByNumber", ["latest", False], self._believable)
+            head = await self.ask(endpoint, "eth_getBlockByNumber", ["latest", False], self._believable)
         except ChainError as error:
             endpoint.last_error = _told(error)
             return

@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from mesh.chain.agreement import check_agreement
 from mesh.chain.errors import ChainError, ChainUnreachable, FeeAboveCap, InsufficientFunds, RpcError, TxRefused
 from mesh.chain.eth import MAX_GAS, Eth, TxCall
 from mesh.chain.journal import TxJournal
@@ -173,6 +174,7 @@ class Submitter:
         """Sign under the next free nonce, journal, send. It may or may not be known then."""
         if len(self._flights) >= MAX_IN_FLIGHT:
             raise ChainError(f"{MAX_IN_FLIGHT} transactions await their end", why="their keys were never released")
+        check_agreement(self._eth.rpc)
         async with self._turn:
             if (other := self._flights.get(key)) is not None:
                 return other
@@ -263,7 +265,7 @@ class Submitter:
 
     async def _receipt(self, flight: _Flight) -> Receipt | None:
         for version in reversed(flight.versions):
-            receipt = await self._eth.receipt(version.hash)
+            receipt = await self._eth.agreed_receipt(version.hash)
             if receipt is not None:
                 return receipt
         return None

@@ -7,16 +7,18 @@ from mesh.base.clock import SystemClock
 from mesh.base.config import Chain
 from mesh.base.errors import MeshError
 from mesh.base.keys import load_key
+from mesh.chain.agreement import FIX
 from mesh.chain.contracts import Contracts
 from mesh.chain.deploy import check_deployment, check_panel
 from mesh.chain.endpoint import EndpointStatistics
 from mesh.chain.eth import Eth
 from mesh.chain.presets import ChainPreset, chain_preset
 from mesh.chain.rpc import Rpc, RpcSettings, open_rpc
+from mesh.chain.wire import head_or_none, hex_quantity
 from mesh.cli.diagnosis import Check, Patient, bad, good, weak
 from mesh.cli.node_key import key_path, unlock
 from mesh.cli.render import amount
-from protocols.units import Address
+from protocols.units import Address, Hash32
 
 __all__ = ["check_chain"]
 
@@ -43,6 +45,7 @@ async def check_chain(patient: Patient) -> list[Check]:
         found = [_endpoint(one, chain_id, bool(alive)) for one in endpoints]
         missing = _unknown_contracts(patient, preset)
         if alive:
+            found += await _agreement(rpc, preset)
             found.append(await _clock(rpc, preset))
             found += missing or await _contracts(patient, rpc, preset)
         else:
@@ -62,6 +65,27 @@ def _endpoint(one: EndpointStatistics, chain_id: int, others: bool) -> Check:
     )
     seen = one.last_error or one.state
     return weak(name, seen, fix) if others and one.state != "refused" else bad(name, seen, fix)
+
+
+async def _agreement(rpc: Rpc, preset: ChainPreset) -> list[Check]:
+    """Whether the endpoints tell the same block: a node whose endpoints do not stops until it knows which is true."""
+    endpoints = rpc.witnesses()
+    if len(endpoints) < 2:
+        seen = "one endpoint serves: nobody contradicts it if it forges"
+        return [] if preset.name == "devnet" else [weak("rpc agree", seen, "mesh config set chain.rpc URL   (add one)")]
+    number = min(endpoint.head_number or 0 for endpoint in endpoints)
+    hashes: dict[Hash32, list[str]] = {}
+    for endpoint in endpoints:
+        try:
+            told = await rpc.ask(endpoint, "eth_getBlockByNumber", [hex_quantity(number), False], head_or_none)
+        except MeshError:
+            continue
+        if told is not None:
+            hashes.setdefault(told.hash, []).append(endpoint.name)
+    if len(hashes) < 2:
+        return [good("rpc agree", f"{len(endpoints)} endpoints tell the same block {number}")]
+    camps = "; ".join(f"{', '.join(names)}: 0x{told.hex()[:12]}" for told, names in hashes.items())
+    return [bad("rpc agree", f"they tell different blocks {number}: {camps}", FIX)]
 
 
 async def _clock(rpc: Rpc, preset: ChainPreset) -> Check:

@@ -169,6 +169,8 @@ def status_text(found: NodeStatus) -> str:
     for one in found.endpoints:
         serving = "serves" if one.serving else one.state
         rows.append(("rpc", f"{one.url}: {serving}, {one.calls} calls, {one.failures} failures"))
+        if one.trouble:
+            rows.append(("", one.trouble))
     if found.beacon is not None:
         rows.append(("beacon", beacon_text(found.beacon)))
     if found.provider is not None:

@@ -124,8 +124,8 @@ class Ledger:
         await self.posting.release(key)
 
     async def account(self, operator: Address) -> tuple[Tokens, Tokens]:
-        """(free, unlocked stake) of the operator's owner. Raises ``ChainError``."""
-        found = await self.contracts.account(await self.contracts.owner_of(operator))
+        """(free, unlocked stake) of the operator's owner, as two endpoints tell it. Raises ``ChainError``."""
+        found = await self.contracts.sure_account(operator)
         return found.free, found.stake
 
     async def seats(self, asked: ReadSeats) -> tuple[int, int]:
@@ -155,6 +155,7 @@ class Ledger:
                 calls=one.calls,
                 failures=one.failures,
                 head_block=one.head_number,
+                trouble=one.last_error if one.state == "refused" else found.disagreement,
             )
             for one in found.endpoints
         )

@@ -16,7 +16,16 @@ from protocols.hashing import keccak256
 from protocols.units import Address, Hash32, UnixSeconds
 from protocols.verify.rlp import Item, decode_rlp, encode_rlp, integer
 
-__all__ = ["MAX_HEADER_BYTES", "MAX_NODE_BYTES", "MAX_PATH", "LogProof", "ProvenLog", "prove_log", "verify_log"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "MAX_NODE_BYTES",
+    "MAX_PATH",
+    "LogProof",
+    "ProvenLog",
+    "prove_log",
+    "receipts_root",
+    "verify_log",
+]
 
 MAX_HEADER_BYTES: Final = 4_096
 """Headers have 500 to 700 bytes; extra data is 32."""
@@ -90,6 +99,19 @@ def prove_log(header: bytes, receipts: Sequence[bytes], transaction: int, log: i
     proof = LogProof(header, transaction, log, (root, *reversed(nodes)))
     verify_log(proof)
     return proof
+
+
+def receipts_root(receipts: Sequence[bytes]) -> Hash32:
+    """What a header names as the root of these receipts, each as the chain encodes it.
+
+    Raises LocalProtocolError for more of them than a block can have.
+    """
+    if len(receipts) > MAX_RECEIPTS:
+        raise LocalProtocolError(f"{len(receipts)} receipts, at most {MAX_RECEIPTS} are hashed")
+    if not receipts:
+        return keccak256(encode_rlp(b""))
+    pairs = sorted((_nibbles(_key(i)), receipt) for i, receipt in enumerate(receipts))
+    return keccak256(_build(pairs, 0, _nibbles(_key(0)), []))
 
 
 def _key(index: int) -> bytes:

@@ -1,0 +1,289 @@
+"""Do the RPC endpoints tell the same chain, and which of them forges when they do not?
+
+What a node acts on for good is asked of a second endpoint when there is one. Endpoints that contradict each other for
+longer than a reorganisation takes are judged: by majority, else by what each can prove (a header that hashes to its hash and
+stands on its parent, receipts that the header names). Whoever loses is never asked again. Where neither decides, nothing is
+answered: a node that does not know which chain is true does nothing. Endpoints that are dead, or behind, are no witnesses;
+with one endpoint alone that one is believed (docs/protocol/escrow.md).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+import msgspec
+import trio
+
+from mesh.base.observe import get_log
+from mesh.chain import wire
+from mesh.chain.endpoint import Endpoint
+from mesh.chain.errors import ChainError, EndpointsDisagree, Unconfirmed
+from mesh.chain.proofs import Ask, block_proven
+from mesh.chain.rpc import Doubt, Rpc
+from mesh.chain.wire import Head, Log, Receipt
+from protocols.units import Hash32
+
+__all__ = [
+    "FIX",
+    "MAX_DOUBTS",
+    "Question",
+    "agreed",
+    "check_agreement",
+    "receipt_question",
+    "value_question",
+    "window_question",
+]
+
+MAX_DOUBTS: Final = 2048
+"""Contradictions remembered, 200 B each: one per transaction in flight, and a few about logs and accounts."""
+MAX_PROVEN_BLOCKS: Final = 4
+"""Blocks whose receipts are fetched to prove an answer: one that was forged is enough."""
+FIX: Final = (
+    "mesh config set chain.rpc URL   (an endpoint that you trust; it then decides), or remove the one that lies"
+)
+
+_Value = TypeVar("_Value")
+Window = tuple[Head, tuple[Log, ...]]
+log = get_log("chain")
+
+
+class Question(msgspec.Struct, Generic[_Value], frozen=True):
+    """Something to be certain of. ``ask`` answers None for what an endpoint does not know (yet)."""
+
+    about: str
+    """In words, the same each time it is asked: contradictions are timed by it."""
+    ask: Callable[[Endpoint], Awaitable[_Value | None]]
+    same: Callable[[_Value, _Value], bool]
+    proven: Callable[[Endpoint, _Value, Sequence[_Value]], Awaitable[bool]]
+    """Whether the endpoint can prove its answer, of which others tell ``others``."""
+    vouched: Callable[[Endpoint, Endpoint, _Value], Awaitable[bool]]
+    """Whether a witness that does not know the answer knows what proves it."""
+    condemns: bool = True
+    """Whether a wrong answer shows a liar: the newest state differs between honest endpoints."""
+
+
+async def agreed(rpc: Rpc, question: Question[_Value]) -> _Value | None:
+    """The answer that a second endpoint confirms, or, with nobody to ask, that the only one gives; None when it is unknown.
+
+    Raises ``Unconfirmed`` while the others do not know it yet or contradict it, ``EndpointsDisagree`` when that has lasted and
+    nothing decides, ``ChainUnreachable`` and ``RpcError``.
+    """
+    while True:
+        endpoint, value = await rpc.served(question.ask)
+        if value is None:
+            return None
+        heard = await _heard(rpc, question, endpoint, value)
+        if heard is not None and heard is not False:
+            rpc.doubts.pop(question.about, None)
+            return value
+        if heard is None:
+            raise Unconfirmed(f"{endpoint.name} alone knows {question.about} so far", endpoint=endpoint.name)
+        if not await _judge(rpc, question):
+            best = await _majority(rpc, question)
+            if best is None:
+                raise _disagree(rpc, question)
+            return best
+
+
+def check_agreement(rpc: Rpc) -> None:
+    """Raises ``EndpointsDisagree`` while they contradict each other: what is sent then may rest on a lie."""
+    if told := rpc.disagreement:
+        raise EndpointsDisagree("nothing is sent while the RPC endpoints tell different chains", why=told, fix=FIX)
+
+
+async def _heard(rpc: Rpc, question: Question[_Value], endpoint: Endpoint, value: _Value) -> bool | None:
+    """True: confirmed, or nobody there to ask. False: contradicted. None: they do not know it yet."""
+    late = False
+    for other in rpc.witnesses(endpoint):
+        try:
+            told = await question.ask(other)
+            if told is None and await question.vouched(other, endpoint, value):
+                return True
+        except ChainError:
+            continue
+        if told is None:
+            late |= not other.lagging
+        elif question.same(told, value):
+            return True
+        elif question.condemns:
+            return False
+        elif not other.lagging:
+            if await _abreast(rpc, endpoint, other):
+                return False
+            late = True
+    return None if late else True
+
+
+async def _abreast(rpc: Rpc, one: Endpoint, other: Endpoint) -> bool:
+    """Whether two endpoints have the same newest block: only then does their newest state have to be the same."""
+    try:
+        heads = [await rpc.ask(each, "eth_getBlockByNumber", ["latest", False], wire.head) for each in (one, other)]
+    except ChainError:
+        return False
+    return heads[0].number == heads[1].number
+
+
+async def _judge(rpc: Rpc, question: Question[_Value]) -> bool:
+    """Whether a liar was found and refused, so that it is worth asking again. Raises ``Unconfirmed`` before it is time."""
+    now = trio.current_time()
+    if question.about not in rpc.doubts and len(rpc.doubts) >= MAX_DOUBTS:
+        rpc.doubts.pop(next(iter(rpc.doubts)))
+    doubt = rpc.doubts.setdefault(question.about, Doubt(now))
+    if now - doubt.since < rpc.settings.agree_s:
+        if doubt.told:
+            raise _disagree(rpc, question)
+        raise Unconfirmed(f"the endpoints contradict each other about {question.about}")
+    doubt.since = now
+    if not question.condemns:
+        return False
+    camps = await _camps(rpc, question)
+    if len(camps) < 2:
+        rpc.doubts.pop(question.about, None)
+        return True
+    right = _largest(camps)
+    if right is None:
+        right = await _only_proven(question, camps)
+    if right is None:
+        return False
+    for value, camp in camps:
+        if value is not right:
+            for endpoint in camp:
+                rpc.refuse(endpoint, f"forges: it contradicts the others about {question.about}")
+                log.error("endpoint.forges", endpoint=endpoint.name, about=question.about)
+    rpc.doubts.pop(question.about, None)
+    return True
+
+
+async def _majority(rpc: Rpc, question: Question[_Value]) -> _Value | None:
+    """What most of the endpoints say, for a question that shows no liars."""
+    return None if question.condemns else _largest(await _camps(rpc, question))
+
+
+async def _camps(rpc: Rpc, question: Question[_Value]) -> list[tuple[_Value, list[Endpoint]]]:
+    """Who tells what, of those that know."""
+    camps: list[tuple[_Value, list[Endpoint]]] = []
+    for endpoint in rpc.witnesses():
+        try:
+            told = await question.ask(endpoint)
+        except ChainError:
+            continue
+        if told is None:
+            continue
+        camp = next((members for value, members in camps if question.same(value, told)), None)
+        if camp is None:
+            camps.append((told, [endpoint]))
+        else:
+            camp.append(endpoint)
+    return camps
+
+
+def _largest(camps: list[tuple[_Value, list[Endpoint]]]) -> _Value | None:
+    """The answer of more than half of them, and of two at least."""
+    total = sum(len(members) for _, members in camps)
+    return next((value for value, members in camps if len(members) >= 2 and 2 * len(members) > total), None)
+
+
+async def _only_proven(question: Question[_Value], camps: list[tuple[_Value, list[Endpoint]]]) -> _Value | None:
+    """The only answer that somebody proves."""
+    proven = []
+    for value, members in camps:
+        others = [other for other, _ in camps if other is not value]
+        for endpoint in members:
+            try:
+                if await question.proven(endpoint, value, others):
+                    proven.append(value)
+                    break
+            except ChainError:
+                continue
+    return proven[0] if len(proven) == 1 else None
+
+
+def _disagree(rpc: Rpc, question: Question[_Value]) -> EndpointsDisagree:
+    names = ", ".join(endpoint.name for endpoint in rpc.witnesses())
+    told = f"{names} contradict each other about {question.about}, and nothing shows which of them lies"
+    if question.condemns and (doubt := rpc.doubts.get(question.about)) is not None:
+        doubt.told = told
+    return EndpointsDisagree("the RPC endpoints tell different chains", why=told, fix=FIX)
+
+
+# the questions
+
+
+def window_question(
+    rpc: Rpc,
+    last: int,
+    block: Callable[[Endpoint], Awaitable[Head | None]],
+    logs: Callable[[Endpoint], Awaitable[tuple[Log, ...]]],
+    wanted: Callable[[Log], bool],
+) -> Question[Window]:
+    """The block of height ``last`` and the ``wanted`` logs of a window that ends there."""
+
+    async def ask(endpoint: Endpoint) -> Window | None:
+        head = await block(endpoint)
+        return None if head is None else (head, await logs(endpoint))
+
+    async def proven(endpoint: Endpoint, value: Window, others: Sequence[Window]) -> bool:
+        head, told = value
+        contested = {log.block_number for _, other in others for log in set(other) ^ set(told)} or {last}
+        return all([
+            await _block_stands(rpc, endpoint, number, head if number == last else None, told, wanted)
+            for number in sorted(contested)[:MAX_PROVEN_BLOCKS]
+        ])  # fmt: skip
+
+    def same(one: Window, other: Window) -> bool:
+        return one[0].hash == other[0].hash and one[0].timestamp == other[0].timestamp and one[1] == other[1]
+
+    return Question("blocks and their logs", ask, same, proven, _nobody)
+
+
+async def _block_stands(
+    rpc: Rpc, endpoint: Endpoint, number: int, head: Head | None, told: Sequence[Log], wanted: Callable[[Log], bool]
+) -> bool:
+    """Whether a block and what is told of it hold together: hash, parent, receipts, and the logs in them."""
+    ask: Ask = partial(rpc.ask, endpoint)
+    found = await block_proven(ask, number)
+    if found is None or (head is not None and found[0] != head):
+        return False
+    parent = await ask("eth_getBlockByNumber", [wire.hex_quantity(max(number - 1, 0)), False], wire.head_or_none)
+    if number and (parent is None or parent.hash != found[0].parent):
+        return False
+    inside = {log for receipt in found[1] for log in receipt.logs if wanted(log)}
+    return {log for log in told if log.block_number == number} == inside
+
+
+def receipt_question(
+    rpc: Rpc, tx_hash: Hash32, receipt: Callable[[Endpoint], Awaitable[Receipt | None]]
+) -> Question[Receipt]:
+    """How a transaction of ours ended."""
+
+    async def proven(endpoint: Endpoint, value: Receipt, others: Sequence[Receipt]) -> bool:
+        found = await block_proven(partial(rpc.ask, endpoint), value.block_number)
+        return found is not None and found[0].hash == value.block_hash and value in found[1]
+
+    async def vouched(witness: Endpoint, endpoint: Endpoint, value: Receipt) -> bool:
+        number = wire.hex_quantity(value.block_number)
+        head = await rpc.ask(witness, "eth_getBlockByNumber", [number, False], wire.head_or_none)
+        return head is not None and head.hash == value.block_hash and await proven(endpoint, value, ())
+
+    def same(one: Receipt, other: Receipt) -> bool:
+        return msgspec.structs.replace(one, gas_price=0) == msgspec.structs.replace(other, gas_price=0)
+
+    return Question(f"the receipt of 0x{tx_hash.hex()}", receipt, same, proven, vouched)
+
+
+def value_question(
+    rpc: Rpc, about: str, method: str, params: Sequence[object], read: Callable[[object], _Value]
+) -> Question[_Value]:
+    """A value of the newest state: a balance, a nonce. Endpoints that are some blocks apart tell different ones for a moment."""
+
+    async def ask(endpoint: Endpoint) -> _Value | None:
+        return await rpc.ask(endpoint, method, params, read)
+
+    async def proven(endpoint: Endpoint, value: _Value, others: Sequence[_Value]) -> bool:
+        return False
+
+    return Question(about, ask, lambda one, other: one == other, proven, _nobody, condemns=False)
+
+
+async def _nobody(witness: Endpoint, endpoint: Endpoint, value: object) -> bool:
+    return False

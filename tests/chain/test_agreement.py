@@ -1,0 +1,229 @@
+"""Is an endpoint that forges well-formed answers found out, and does a node that cannot tell who lies do nothing?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from devnet.chain import ChainHandle, dev_accounts
+from devnet.chain.hostile import Mode, hostile_endpoint
+from mesh.chain import wire
+from mesh.chain.agreement import MAX_DOUBTS
+from mesh.chain.errors import EndpointsDisagree, Unconfirmed
+from mesh.chain.eth import Eth, LogQuery, TxCall, surely
+from mesh.chain.feed import FeedItem, FollowerSettings, LevelReached, LogRetracted, LogSeen
+from mesh.chain.follower import Follower
+from mesh.chain.journal import MemoryJournal
+from mesh.chain.outcomes import Confirmed, SubmitterSettings
+from mesh.chain.reverts import Reverts
+from mesh.chain.rpc import Doubt, Rpc, RpcSettings, open_rpc
+from mesh.chain.submitter import Submitter
+from protocols.units import Address
+
+Opener = Callable[..., Rpc]
+SOON = RpcSettings(attempt_s=2.0, give_up_s=10.0, backoff_s=0.01, backoff_max_s=0.05, agree_s=0.05)
+TOPIC = b"\x07" * 32
+WRITER = bytes.fromhex("7f" + "2a" * 32 + "600052" + "7f") + TOPIC + bytes.fromhex("60206000a100")
+"""Creation code that logs 32 bytes under TOPIC."""
+FOLLOW = FollowerSettings(poll_s=0.005, level_poll_s=0.0, use_tags=False, safe_depth=0, finalized_depth=40)
+
+
+async def write(chain: ChainHandle, eth: Eth, key: str, retries: SubmitterSettings | None = None) -> Confirmed:
+    """One log on the chain."""
+    sender = Submitter(eth, chain.accounts[0], MemoryJournal(), Reverts([]), retries or SubmitterSettings(poll_s=0.01))
+    outcome = await sender.submit(key, TxCall(to=None, data=WRITER))
+    assert isinstance(outcome, Confirmed)
+    return outcome
+
+
+async def until_safe(follower: Follower, number: int) -> list[FeedItem]:
+    """Everything until a height is safe."""
+    items: list[FeedItem] = []
+    with trio.fail_after(30):
+        async for item in follower:
+            items.append(item)
+            if isinstance(item, LevelReached) and item.level == "safe" and item.number >= number:
+                return items
+    raise AssertionError
+
+
+@pytest.mark.parametrize("mode", ["forging", "withholding"])
+async def test_forged_and_withheld_logs_are_found_out_with_two_endpoints(
+    mode: Mode, chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    written = await write(chain, eth, "one")
+    (true,) = written.logs
+    async with hostile_endpoint(mode, upstream=chain.rpc_url) as liar:
+        rpc = open_rpc_to(liar.url, chain.rpc_url, settings=SOON)
+        follower = Follower(Eth(rpc), LogQuery((true.address,)), jitter=lambda: 0.5, settings=FOLLOW)
+        items = await until_safe(follower, written.block)
+    assert [item.log for item in items if isinstance(item, LogSeen)] == [true]
+    assert not any(isinstance(item, LogRetracted) for item in items)
+    record = rpc.statistics().endpoints[0]
+    assert record.state == "refused"
+    assert "forges" in record.last_error
+    assert rpc.alone
+    assert not rpc.doubts
+
+
+async def test_one_endpoint_alone_is_believed(chain: ChainHandle, eth: Eth, open_rpc_to: Opener) -> None:
+    """What the pages say: with one endpoint that one is trusted."""
+    written = await write(chain, eth, "one")
+    async with hostile_endpoint("forging", upstream=chain.rpc_url) as liar:
+        rpc = open_rpc_to(liar.url, settings=SOON)
+        query = LogQuery((written.logs[0].address,))
+        items = await until_safe(Follower(Eth(rpc), query, jitter=lambda: 0.5, settings=FOLLOW), written.block)
+    assert [item.log.data for item in items if isinstance(item, LogSeen)] != [written.logs[0].data]
+
+
+async def test_a_forged_receipt_ends_no_transaction(chain: ChainHandle, eth: Eth, open_rpc_to: Opener) -> None:
+    async with hostile_endpoint("forging", upstream=chain.rpc_url) as liar:
+        rpc = open_rpc_to(liar.url, chain.rpc_url, settings=SOON)
+        with trio.fail_after(30):
+            outcome = await write(chain, Eth(rpc), "one", SubmitterSettings(poll_s=0.01, stuck_s=0.2))
+        assert liar.asked["eth_sendRawTransaction"] >= 1
+    true = await eth.receipt(outcome.tx_hash)
+    assert true is not None
+    assert (true.block_hash, true.logs) == (outcome.block_hash, outcome.logs)
+    assert len(outcome.logs) == 1
+
+
+async def test_a_witness_that_has_the_block_but_not_the_receipt_is_enough_for_a_receipt_that_is_proven(
+    chain: ChainHandle, open_rpc_to: Opener
+) -> None:
+    async with hostile_endpoint("blind", upstream=chain.rpc_url) as blind:
+        rpc = open_rpc_to(chain.rpc_url, blind.url, settings=SOON)
+        with trio.fail_after(10):
+            await write(chain, Eth(rpc), "one")
+
+
+async def test_an_endpoint_that_is_behind_is_waited_for_and_not_accused(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    written = await write(chain, eth, "one")
+    async with hostile_endpoint("lagging", upstream=chain.rpc_url) as late:
+        rpc = open_rpc_to(chain.rpc_url, late.url, settings=SOON)
+        ours = Eth(rpc)
+        query = LogQuery((written.logs[0].address,))
+        for _ in range(3):
+            with pytest.raises(Unconfirmed, match="alone knows"):
+                await ours.agreed_logs(query, 0, written.block)
+            await trio.testing.wait_all_tasks_blocked()
+        late.mode = "honest"
+        told = await ours.agreed_logs(query, 0, written.block)
+        assert told is not None
+        assert told[1] == written.logs
+        late.mode = "lagging"
+        rpc.witnesses()[1].lagging = True  # as the next probe finds, when it is far behind
+        assert await ours.agreed_logs(query, 0, written.block) == told
+    assert {one.state for one in rpc.statistics().endpoints} == {"ready", "lagging"}
+
+
+def block(number: int, mark: str) -> dict[str, Any]:
+    return {
+        "number": hex(number),
+        "hash": "0x" + mark * 32,
+        "parentHash": "0x" + "22" * 32,
+        "timestamp": hex(1_700_000_000),
+        "baseFeePerGas": "0x1",
+    }
+
+
+def canned(mark: str, balance: int = 7) -> dict[str, object]:
+    return {
+        "eth_chainId": "0x7a69",
+        "eth_getBlockByNumber": block(5, mark),
+        "eth_getLogs": [],
+        "eth_getBalance": hex(balance),
+    }
+
+
+async def test_who_stands_alone_against_two_is_refused(open_rpc_to: Opener) -> None:
+    async with (
+        hostile_endpoint(canned=canned("33")) as liar,
+        hostile_endpoint(canned=canned("11")) as one,
+        hostile_endpoint(canned=canned("11")) as two,
+    ):
+        rpc = open_rpc_to(liar.url, one.url, two.url, settings=SOON)
+        told = await patient(Eth(rpc))
+        assert told[0].hash == b"\x11" * 32
+        assert [each.state for each in rpc.statistics().endpoints] == ["refused", "ready", "ready"]
+        assert rpc.disagreement == ""
+
+
+async def patient(eth: Eth) -> Any:
+    """The agreed block 5, asked for until the endpoints were judged."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                return await eth.agreed_logs(LogQuery((Address(bytes(20)),)), 5, 5)
+            except EndpointsDisagree:
+                raise
+            except Unconfirmed:
+                await trio.sleep(0.01)
+
+
+async def test_two_that_nothing_decides_between_stop_the_node_and_are_named(open_rpc_to: Opener) -> None:
+    async with hostile_endpoint(canned=canned("33")) as one, hostile_endpoint(canned=canned("11")) as two:
+        rpc = open_rpc_to(one.url, two.url, settings=SOON)
+        with pytest.raises(EndpointsDisagree) as caught:
+            await patient(Eth(rpc))
+        assert caught.value.fix.startswith("mesh config set chain.rpc")
+        for each in (one, two):
+            assert each.url.removeprefix("http://") in caught.value.why
+            assert each.url.removeprefix("http://") in rpc.statistics().disagreement
+        assert not any(each.state == "refused" for each in rpc.statistics().endpoints)
+
+        follower = Follower(
+            Eth(rpc), LogQuery((Address(bytes(20)),)), jitter=lambda: 0.5, settings=FOLLOW, start_block=5
+        )
+        with trio.move_on_after(1):
+            async for item in follower:
+                assert not isinstance(item, (LogSeen, LevelReached))
+
+        sender = Submitter(Eth(rpc), dev_accounts(1)[0], MemoryJournal(), Reverts([]))
+        with pytest.raises(EndpointsDisagree):
+            await sender.submit("one", TxCall(to=Address(bytes(20)), gas=21_000))
+        assert "eth_sendRawTransaction" not in one.asked
+
+        two.canned = canned("33")  # whoever was wrong has come round
+        assert (await patient(Eth(rpc)))[0].hash == b"\x33" * 32
+        assert rpc.disagreement == ""
+
+
+async def test_a_balance_that_two_contradict_is_not_known_and_a_third_decides(open_rpc_to: Opener) -> None:
+    async with (
+        hostile_endpoint(canned=canned("11", 9)) as liar,
+        hostile_endpoint(canned=canned("11", 7)) as one,
+        hostile_endpoint(canned=canned("11", 7)) as two,
+    ):
+        asked = ("the balance", "eth_getBalance", ["0x" + "00" * 20, "latest"], wire.quantity)
+        with trio.fail_after(15):
+            with pytest.raises(EndpointsDisagree):
+                await surely(open_rpc_to(liar.url, one.url, settings=SOON), *asked)
+            rpc = open_rpc_to(liar.url, one.url, two.url, settings=SOON)
+            assert await surely(rpc, *asked) == 7
+        assert not any(each.state == "refused" for each in rpc.statistics().endpoints)
+
+
+async def test_a_block_from_the_future_makes_nobody_else_late() -> None:
+    future = {**block(5, "11"), "timestamp": hex(1_700_003_000)}
+    async with (
+        hostile_endpoint(canned=canned("11") | {"eth_getBlockByNumber": future}) as liar,
+        hostile_endpoint(canned=canned("11")) as honest,
+    ):
+        wall = lambda: 1_700_000_010.0  # noqa: E731
+        async with open_rpc([liar.url, honest.url], 31337, jitter=lambda: 0.5, wall=wall, settings=SOON) as rpc:
+            await rpc.probe()
+            assert [each.state for each in rpc.statistics().endpoints] == ["ready", "ready"]
+
+
+async def test_contradictions_are_bounded(open_rpc_to: Opener) -> None:
+    async with hostile_endpoint(canned=canned("33")) as one, hostile_endpoint(canned=canned("11")) as two:
+        rpc = open_rpc_to(one.url, two.url, settings=RpcSettings(agree_s=60.0))
+        rpc.doubts.update({str(number): Doubt(0.0) for number in range(MAX_DOUBTS)})
+        with pytest.raises(Unconfirmed):
+            await Eth(rpc).agreed_logs(LogQuery((Address(bytes(20)),)), 5, 5)
+        assert len(rpc.doubts) == MAX_DOUBTS
