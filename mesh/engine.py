@@ -26,11 +26,13 @@ from protocols.events import Event, Ticked
 from protocols.state import NodeState
 from protocols.state import Row as StateRow
 
-__all__ = ["Engine", "EngineStatistics", "Perform", "Rules"]
+__all__ = ["Engine", "EngineStatistics", "Listener", "Perform", "Rules"]
 
 T = TypeVar("T")
 Perform = Callable[[Effect], None]
 """Starts an effect and returns at once; the answer, if any, comes back as an event."""
+Listener = Callable[[Notify, int, int], None]
+"""Hears a notice, its wall time in unix seconds, and its place in the trace."""
 Rules = Callable[[NodeState, Event, Env], list[Effect]]
 """`protocols.node.handle`, or a shorter table for trying the loop out."""
 
@@ -87,19 +89,19 @@ class Engine:
         """Keys of the outbox, and no others, by what `DropEffects` names."""
         self._perform: Perform = _lost
         self._forget: Callable[[str], None] = _ignore
-        self._listeners: list[Callable[[Notify, int], None]] = []
+        self._listeners: list[Listener] = []
         self._events = self._transactions = self._effects = 0
 
     def connect(self, perform: Perform, forget: Callable[[str], None]) -> None:
         """Say who performs effects, and who stops one that no longer matters. Before `run`."""
         self._perform, self._forget = perform, forget
 
-    def listen(self, listener: Callable[[Notify, int], None]) -> Callable[[], None]:
-        """Hear every notice with its wall time, after it is durable. Returns how to stop."""
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Hear every notice, after it is durable. Returns how to stop."""
         self._listeners.append(listener)
         return partial(self._unlisten, listener)
 
-    def _unlisten(self, listener: Callable[[Notify, int], None]) -> None:
+    def _unlisten(self, listener: Listener) -> None:
         with contextlib.suppress(ValueError):
             self._listeners.remove(listener)
 
@@ -212,7 +214,7 @@ class Engine:
         self, rows: Sequence[StateRow], fresh: Sequence[DurableEffect], gone: Sequence[str], notices: Sequence[Notify]
     ) -> None:
         wall = self._clock.unix_s()
-        await self._store.commit(
+        last = await self._store.commit(
             Batch(
                 puts=[Row(row.kind, row.id, row.version, row.data) for row in rows if row.data is not None],
                 deletes=[(row.kind, row.id) for row in rows if row.data is None],
@@ -234,15 +236,15 @@ class Engine:
             )
         )
         self._transactions += 1
-        for notice in notices:
+        for place, notice in enumerate(notices, last - len(notices) + 1):
             log.info(notice.name, subject=notice.subject.hex()[:12], **notice.fields)
-            self._tell(notice, wall)
+            self._tell(notice, wall, place)
 
-    def _tell(self, notice: Notify, wall: int) -> None:
+    def _tell(self, notice: Notify, wall: int, place: int) -> None:
         """A listener shows things to people. One that fails hears no more; the money goes on."""
         for listener in list(self._listeners):
             try:
-                listener(notice, wall)
+                listener(notice, wall, place)
             except Exception as error:
                 log.error("listener.failed", notice=notice.name, reason=repr(error))
                 self._unlisten(listener)

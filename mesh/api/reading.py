@@ -32,7 +32,7 @@ __all__ = [
 
 MAX_LOG_BYTES: Final = 256 << 20
 MAX_TRACE_LINES: Final = 1_000
-"""Of all subjects together, one read."""
+"""Of one read."""
 STREAMS: Final = ("stdout", "stderr")
 _HELD: Final = ("delivered", "checking")
 """Phases of a deal whose result is here and not accepted yet: its bytes are worth seeing."""
@@ -123,7 +123,7 @@ class HomeReader:
     async def read_trace(self, subject: bytes | None, since: int) -> Sequence[TraceLine]:
         """The records of one subject, or the newest of all, after ``since``."""
         if subject is not None:
-            return await self._store.trace(subject, since)
+            return await self._store.trace(subject, since, MAX_TRACE_LINES)
         return tuple(record for record in await self._store.tail(MAX_TRACE_LINES) if record.seq > since)
 
     async def logs(self, run: str, stream: str, offset: int) -> LogInfo:

@@ -11,9 +11,10 @@ import msgspec
 import trio
 
 from mesh.api.channels import channel_command, channel_info
+from mesh.api.following import Tail
 from mesh.api.lookup import one_run
 from mesh.api.mediation import SeatsInfo
-from mesh.api.reading import HomeReader, StoredBlobs, TracePort, trace_info
+from mesh.api.reading import MAX_TRACE_LINES, HomeReader, StoredBlobs, TracePort, trace_info
 from mesh.api.submission import market_terms
 from mesh.api.text import candidate_info, offer_info
 from mesh.api.types import (
@@ -50,8 +51,6 @@ from protocols.units import Cid, DealId, Hash32, PeerId, RunId
 
 __all__ = ["LocalApi", "NetworkPort", "Wallet"]
 
-FOLLOW_QUEUE: Final = 256
-"""Trace lines waiting for a slow reader; beyond it the reader is told to read the trace again."""
 QUOTE_LIMIT_S: Final = 30.0
 
 
@@ -188,7 +187,7 @@ class LocalApi(HomeReader):
         quote_id = RunId(self._entropy.bytes(32))
         closed = trio.Event()
 
-        def hear(notice: Notify, _: int) -> None:
+        def hear(notice: Notify, _wall: int, _place: int) -> None:
             if notice.subject == quote_id and notice.name == "quote.closed":
                 closed.set()
 
@@ -214,25 +213,22 @@ class LocalApi(HomeReader):
     async def events(self, run: str, *, since: int = 0, follow: bool = False) -> AsyncIterator[TraceInfo]:
         """See ``NodeApi``."""
         subject = one_run(self._engine, run).run_id if run else None
-        wake = trio.Event()
-
-        def hear(notice: Notify, _: int) -> None:
-            if subject is None or notice.subject == subject:
-                wake.set()
-
-        forget = self._engine.listen(hear)
+        tail = Tail(subject)
+        forget = self._engine.listen(tail.hear)
         try:
             while True:
                 records = await self.read_trace(subject, since)
                 for record in records:
                     since = record.seq
                     yield trace_info(record)
-                if records:
+                if len(records) >= MAX_TRACE_LINES:
                     continue
                 if not follow:
                     return
-                await wake.wait()
-                wake = trio.Event()
+                while (lines := await tail.after(since)) is not None:
+                    for line in lines:
+                        since = line.seq
+                        yield line
         finally:
             forget()
 

@@ -77,8 +77,8 @@ def check_batch(batch: Batch) -> None:
         raise LocalProtocolError("a batch puts and deletes the same row")
 
 
-def apply_batch(connection: sqlite3.Connection, batch: Batch, *, now_s: int, trace_kept: int) -> None:
-    """Carry out ``batch`` inside the transaction that is open."""
+def apply_batch(connection: sqlite3.Connection, batch: Batch, *, now_s: int, trace_kept: int) -> int:
+    """Carry out ``batch`` inside the transaction that is open; the place of its last trace entry, 0 without any."""
     if batch.deletes:
         delete_rows(connection, batch.deletes)
     if batch.puts:
@@ -87,10 +87,9 @@ def apply_batch(connection: sqlite3.Connection, batch: Batch, *, now_s: int, tra
         acknowledge(connection, batch.acks, now_s)
     if batch.outbox:
         add_entries(connection, batch.outbox, now_s)
-    if batch.trace:
-        append_entries(connection, batch.trace, trace_kept)
     if batch.cursors:
         connection.executemany("INSERT OR REPLACE INTO cursors (name, value) VALUES (?, ?)", batch.cursors.items())
+    return append_entries(connection, batch.trace, trace_kept) if batch.trace else 0
 
 
 def read_snapshot(connection: sqlite3.Connection) -> Snapshot:

@@ -74,15 +74,18 @@ class Store:
         log.info("store.opened", path=str(database.path))
         return cls(database, clock or SystemClock(), trace_kept)
 
-    async def commit(self, batch: Batch) -> None:
+    async def commit(self, batch: Batch) -> int:
         """Make ``batch`` durable, all of it; on return it survives a crash of the process and of the machine.
+
+        Answers the place (``seq``) of its last trace entry, those before it have the places before; 0 without any.
 
         Callers at the same time share an fsync. Raises ``LocalProtocolError`` (a bound broken: nothing written),
         ``StoreFull`` (nothing written, may be tried again), ``StoreError``, ``StoreClosed``. Cancellation before it is
         queued means it did not happen; after that the call finishes first, so a cancelled commit that began is durable.
         """
         check_batch(batch)
-        await self.write(partial(apply_batch, batch=batch, now_s=self._clock.unix_s(), trace_kept=self._trace_kept))
+        work = partial(apply_batch, batch=batch, now_s=self._clock.unix_s(), trace_kept=self._trace_kept)
+        return await self.write(work)
 
     async def load(self) -> Snapshot:
         """All rows, the open effects and the cursors, as of one moment. Errors as ``read``."""

@@ -27,13 +27,15 @@ class TraceRecord(TraceEntry, frozen=True):
     seq: int
 
 
-def append_entries(connection: sqlite3.Connection, entries: Sequence[TraceEntry], keep: int) -> None:
-    """Add at the end and drop the oldest beyond ``keep``."""
+def append_entries(connection: sqlite3.Connection, entries: Sequence[TraceEntry], keep: int) -> int:
+    """Add at the end and drop the oldest beyond ``keep``; the place of the last one."""
     connection.executemany(
         "INSERT INTO trace (at, kind, subject, data) VALUES (?, ?, ?, ?)",
         [(entry.at, entry.kind, entry.subject, entry.data) for entry in entries],
     )
-    connection.execute("DELETE FROM trace WHERE seq <= (SELECT max(seq) FROM trace) - ?", (keep,))
+    (last,) = connection.execute("SELECT max(seq) FROM trace").fetchone()
+    connection.execute("DELETE FROM trace WHERE seq <= ?", (last - keep,))
+    return int(last)
 
 
 def read_subject(connection: sqlite3.Connection, subject: bytes, since: int, limit: int) -> tuple[TraceRecord, ...]:

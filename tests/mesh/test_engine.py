@@ -154,13 +154,14 @@ async def test_many_events_share_transactions_up_to_a_bound(make_loop: "Callable
 
 async def test_a_listener_that_fails_hears_no_more_and_harms_nobody(loop: "Loop", message: Message) -> None:
     heard: list[str] = []
+    places: list[int] = []
 
-    def broken(notice: fx.Notify, wall: int) -> None:
+    def broken(notice: fx.Notify, wall: int, place: int) -> None:
         heard.append("broken")
         raise ValueError("a full channel")
 
     stop_broken = loop.engine.listen(broken)
-    stop = loop.engine.listen(lambda notice, wall: heard.append(notice.name))
+    stop = loop.engine.listen(lambda notice, wall, place: (heard.append(notice.name), places.append(place)))
     await loop.post(NOTE, message("send:aa:1"))
     await loop.post(NOTE)
     assert heard == ["broken", "deal.moved", "deal.moved"]
@@ -169,7 +170,9 @@ async def test_a_listener_that_fails_hears_no_more_and_harms_nobody(loop: "Loop"
     stop()
     await loop.post(NOTE)
     assert len(heard) == 3
-    assert [record.kind for record in await loop.store.trace(b"run")] == ["deal.moved"] * 3
+    trace = await loop.store.trace(b"run")
+    assert [record.kind for record in trace] == ["deal.moved"] * 3
+    assert places == [record.seq for record in trace[:2]]
 
 
 async def test_timers_come_due_under_constant_load(loop: "Loop") -> None:
