@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from devnet.chain import run_chain
+from devnet.chain.hostile import hostile_endpoint
 from mesh.base.config import load_config
 from mesh.base.keys import create_key
 from mesh.chain.presets import preset_of
@@ -175,3 +176,20 @@ async def test_deploying_heals_the_patient(mesh, home, nursery, monkeypatch) -> 
     assert (states["gas"], states["free"], states["stake"]) == ("ok", "fail", "ok")
     monkeypatch.setenv("MESH_CHAIN_ESCROW", record["token"])
     assert told(await check_chain(patient()))["contracts"] == "fail"
+
+
+async def test_endpoints_that_tell_different_chains(home) -> None:
+    block = {"number": "0x5", "parentHash": "0x" + "22" * 32, "timestamp": hex(1_700_000_000), "baseFeePerGas": "0x1"}
+    canned = [
+        {"eth_chainId": "0x7a69", "eth_getBlockByNumber": block | {"hash": "0x" + mark * 32}} for mark in ("11", "33")
+    ]
+    async with hostile_endpoint(canned=canned[0]) as one, hostile_endpoint(canned=canned[1]) as two:
+        urls = [one.url, two.url]
+        found = {each.name: each for each in await check_chain(patient(network__name="devnet", chain__rpc=urls))}
+        assert found["rpc agree"].state == "fail"
+        assert "0x111111111111" in found["rpc agree"].seen
+        assert "0x333333333333" in found["rpc agree"].seen
+        assert found["rpc agree"].fix
+        two.canned = canned[0]
+        found = {each.name: each for each in await check_chain(patient(network__name="devnet", chain__rpc=urls))}
+        assert found["rpc agree"].state == "ok"
