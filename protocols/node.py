@@ -17,13 +17,14 @@ from protocols.handlers import (
     client,
     deals,
     disputes,
+    outputs,
     provider,
     search,
     seat_work,
     seats,
     wire,
 )
-from protocols.state import NodeState
+from protocols.state import CLIENT, NodeState
 
 __all__ = ["HANDLERS", "handle", "next_wakeup"]
 
@@ -81,10 +82,14 @@ def _time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Ef
 
 
 def _blobs_arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
+    if event.purpose.startswith(outputs.PURPOSE):
+        return disputes.output_arrived(state, event, env)
     return _ARRIVED.get(event.purpose, deals.blobs_arrived)(state, event, env)
 
 
 def _blobs_failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
+    if event.purpose.startswith(outputs.PURPOSE):
+        return disputes.output_failed(state, event, env)
     return _FAILED.get(event.purpose, deals.blobs_failed)(state, event, env)
 
 
@@ -92,6 +97,13 @@ def _run_again(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Eff
     """As the client of a deal, or as a seat: nobody is both."""
     mine = event.deal_id in state.durable.deals
     return deals.audit_completed(state, event, env) if mine else seats.executed(state, event, env)
+
+
+def _compared(state: NodeState, event: ev.OutputsCompared, env: Env) -> list[Effect]:
+    """For the client's own check, or for what a panel publishes."""
+    half = state.durable.deals.get(event.deal_id)
+    checks = half is not None and half.role == CLIENT
+    return deals.outputs_compared(state, event, env) if checks else disputes.outputs_compared(state, event, env)
 
 
 def _tx_failed(state: NodeState, event: ev.TxFailed, env: Env) -> list[Effect]:
@@ -151,7 +163,8 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.JobProgressed: _progressed,
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: _run_again,
-    ev.OutputsCompared: deals.outputs_compared,
+    ev.OutputsCompared: _compared,
+    ev.OutputMarked: disputes.output_marked,
     ev.RoundArrived: _round_arrived,
     ev.ChainTimeMoved: _time_moved,
     ev.ChannelSeen: channels.seen,

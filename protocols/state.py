@@ -21,6 +21,7 @@ from protocols.errors import LocalProtocolError
 from protocols.limits import MAX_CHANNELS
 from protocols.mediation.book import CaseBook
 from protocols.mediation.case import Case
+from protocols.mediation.outputs import Look
 from protocols.offers.book import JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.validators import Market
@@ -281,6 +282,8 @@ class NodeState:
         self.timers = Timers()
         """By the monotonic clock, in milliseconds."""
         self.cases = CaseBook()
+        self.looks: dict[DealId, Look] = {}
+        """What was found out about outputs in open disputes."""
         self.addresses: tuple[bytes, ...] = ()
         """Where others may dial this node, as binary multiaddrs."""
         self.open_disputes: dict[DealId, UnixSeconds] = {}

@@ -40,7 +40,7 @@ from protocols.effects import PostChannelTx
 from protocols.hashing import keccak256
 from protocols.messages.channel import CloseConsent, VoucherNotice
 from protocols.messages.deal import Progress, Rejection, SealedNotice
-from protocols.messages.dispute import CaseFile, CasePull
+from protocols.messages.dispute import CaseFile, CasePull, OutputPull, OutputTold
 from protocols.messages.negotiation import (
     ChannelRfq,
     DealAcceptance,
@@ -149,6 +149,8 @@ class Samples(SampleDeal):
             "sealed/1": self.sealed_notice(),
             "key/1": release_of(self.provider, deal_id),
             "case_pull/1": CasePull(deal_id=deal_id),
+            "output_pull/1": OutputPull(deal_id=deal_id),
+            "output_told/1": OutputTold(deal_id=deal_id, root=self.root, outcome=1, exit_code=-1),
             "case_file/1": CaseFile(*parties, self.job.encode(), self.result_commit()),
         }
 

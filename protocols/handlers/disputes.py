@@ -10,23 +10,33 @@ from typing import Final
 from msgspec.structs import replace
 
 from protocols import events as ev
-from protocols.deals.eip712 import Deal, Level, OutcomeCode
+from protocols.deals.eip712 import Deal
 from protocols.deals.inputs import say
 from protocols.deals.salting import root_on_chain
 from protocols.deals.states import Claimed, DealTerms, Disputed, Rejected
 from protocols.disputes.duties import Appeals, Duty, ProviderHas, client_duties, poke_due, provider_duties
 from protocols.disputes.file import DEFENDANT, DISPUTER, DisputeFile
-from protocols.disputes.fingerprint import Ending, fingerprint_of, provider_mask
 from protocols.disputes.params import appeal_deposit, fee_of
 from protocols.disputes.record import Record
 from protocols.effects import CallPanel, DropEffects, Effect
 from protocols.env import Env
-from protocols.handlers import cases, seats
+from protocols.handlers import cases, matching, outputs, seats
 from protocols.messages.deal import Delivered, ResultNotice
-from protocols.state import CLIENT, Half, NodeState
-from protocols.units import DealId, Hash32, Tokens
+from protocols.messages.dispute import OutputTold
+from protocols.state import CLIENT, PROVIDER, Half, NodeState
+from protocols.units import DealId, PeerId, Tokens, UnixSeconds
 
-__all__ = ["logged", "retracted", "started", "time_moved"]
+__all__ = [
+    "logged",
+    "output_arrived",
+    "output_failed",
+    "output_marked",
+    "output_told",
+    "outputs_compared",
+    "retracted",
+    "started",
+    "time_moved",
+]
 
 POLICY: Final = Appeals(answer=True)
 """What a node puts up seven fees for when nobody says otherwise: to defend a verdict in its favour, not to attack one. After a
@@ -77,6 +87,43 @@ def started(state: NodeState, env: Env) -> list[Effect]:
     return effects
 
 
+# --- outputs -----------------------------------------------------------------------------------------------------------
+
+
+def output_told(state: NodeState, peer: PeerId, message: OutputTold, env: Env) -> list[Effect]:
+    """A seat says which output is behind its fingerprint."""
+    return _again(state, message.deal_id, env) if outputs.told(state, peer, message) else []
+
+
+def output_arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
+    """A seat's output is here."""
+    outputs.arrived(state, event)
+    return _again(state, event.deal_id, env)
+
+
+def output_failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
+    """A seat's output did not come."""
+    return [*outputs.failed(state, event), *_again(state, event.deal_id, env)]
+
+
+def output_marked(state: NodeState, event: ev.OutputMarked, env: Env) -> list[Effect]:
+    """Fingerprints were made."""
+    return [*outputs.marked(state, event, env), *_again(state, event.deal_id, env)]
+
+
+def outputs_compared(state: NodeState, event: ev.OutputsCompared, env: Env) -> list[Effect]:
+    """Two outputs were compared."""
+    return [*outputs.compared(state, event), *_again(state, event.deal_id, env)]
+
+
+def _again(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
+    """What is owed now that more is known."""
+    half, file = state.durable.deals.get(deal_id), state.durable.disputes.get(deal_id)
+    if file is None or deal_id not in state.open_disputes:
+        return []
+    return _follow(state, half, file, env) if half is not None else seats.work(state, deal_id, env)
+
+
 def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[Effect]:
     """Keep the file, and call what is owed and was not called yet."""
     record, terms = file.record(), half.state.terms
@@ -97,6 +144,9 @@ def _follow(state: NodeState, half: Half, file: DisputeFile, env: Env) -> list[E
         state.open_disputes[file.deal_id] = min((record.until, *state.cases.again(file.deal_id, state.chain_now)))
         state.cases.records[file.deal_id] = record
         effects += cases.announce(state, file.deal_id) + cases.collect(state, half, record)
+        if half.role == PROVIDER and not matching.has_looked(record):
+            state.open_disputes[file.deal_id] = UnixSeconds(0)  # looked at in every block
+            effects += matching.provider_looks(state, half, record, env)
     return _told(terms, before.record() if before else None, record) + effects
 
 
@@ -108,7 +158,7 @@ def _told(terms: DealTerms, before: Record | None, now: Record | None) -> list[E
     if before is not None and (before.phase, before.round) == (now.phase, now.round):
         return [DropEffects(prefix=f"poke:{terms.deal_id.hex()}")] if before.until != now.until else []
     note = say(terms, "dispute." + now.phase.name.lower(), until=str(now.until), row=now.row.name if now.row else "")
-    kinds = ("poke", "panel") if now.over else ("poke",)
+    kinds = ("poke", "panel", "mark", "compare") if now.over else ("poke",)
     return [*(DropEffects(prefix=f"{kind}:{terms.deal_id.hex()}") for kind in kinds), note]
 
 
@@ -120,7 +170,7 @@ def _owed(state: NodeState, half: Half, record: Record, env: Env) -> tuple[Duty,
         return ()
     if half.role == CLIENT:
         return client_duties(record, replace(POLICY, split=_sure(half)))
-    has = _provider_has(half, record, env)
+    has = _provider_has(state, half, record, env)
     return provider_duties(record, has) if has else ()
 
 
@@ -135,33 +185,22 @@ def _sure(half: Half) -> bool:
             return False
 
 
-def _provider_has(half: Half, record: Record, env: Env) -> ProviderHas | None:
+def _provider_has(state: NodeState, half: Half, record: Record, env: Env) -> ProviderHas | None:
     """What this provider keeps of the deal: its secrets are derived from its key, the rest stands in the deal's row."""
     terms, notice = half.state.terms, getattr(half.state, "result", None)
     if not isinstance(notice, ResultNotice):
         return None
     receipt = getattr(half.state, "receipt", None)
+    mask = matching.provider_match(state, half, record, env)
     return ProviderHas(
         secret=env.signer.derive("provider-secret", terms.rfq_id),
         result=notice.commit,
         salt=notice.salt,
         root=root_on_chain(notice.root),
-        mask=_mask(record, terms.deal, notice) if terms.deal.level is Level.EXACT else None,
+        mask=mask,
         receipt=receipt.signature if isinstance(receipt, Delivered) else None,
         appeals=POLICY,
     )
-
-
-def _mask(record: Record, deal: Deal, notice: ResultNotice) -> int:
-    """At level exact the root stands for every byte: it is their hash."""
-    commit = notice.commit
-    ending = Ending(OutcomeCode(commit.outcome), commit.exit_code, commit.fuel)
-    content = [root_on_chain(notice.root)]
-
-    def recompute(number: int, seat: int) -> Hash32:
-        return fingerprint_of(DealId(commit.deal_id), number, seat, ending, content)
-
-    return provider_mask(record, recompute)
 
 
 def _call(file: DisputeFile, duty: Duty, needs: Tokens) -> CallPanel:

@@ -8,19 +8,18 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from protocols.deals.salting import root_on_chain
 from protocols.disputes.draw import commitment_of
 from protocols.disputes.duties import Duty, SeatHas, poke_due, seat_duties
 from protocols.disputes.file import DisputeFile
-from protocols.disputes.fingerprint import fingerprint_of, seat_mask
 from protocols.disputes.record import Place, Record
 from protocols.disputes.states import Phase
 from protocols.effects import CallPanel, Effect
 from protocols.env import Env
+from protocols.handlers import matching
 from protocols.handlers.seat_work import case_of
-from protocols.mediation.case import Case, ending_of, matches_provider, unfit
+from protocols.mediation.case import Case, unfit
 from protocols.state import NodeState
-from protocols.units import Hash32, Seconds
+from protocols.units import Seconds
 
 __all__ = ["owed"]
 
@@ -70,19 +69,14 @@ def _has(state: NodeState, record: Record, place: Place, case: Case | None, env:
     late = state.chain_now >= record.until - env.params.deadline_margin
     if case is None or case.ran is None:
         return SeatHas(missing=late and not (case is not None and case.inputs_here))
-    deal_id, ending = record.deal_id, ending_of(case.ran)
-    content = [root_on_chain(case.ran.root)]
-
-    def recompute(number: int, seat: int) -> Hash32:
-        return fingerprint_of(deal_id, number, seat, ending, content)
-
-    mark = recompute(record.round, place.seat)
+    deal_id, mark = record.deal_id, matching.seat_mark(state, record, place.seat)
+    if mark is None:
+        return SeatHas()
     salt = env.signer.derive("seat-salt", deal_id, bytes([record.round]), place.seat.to_bytes(8))
-    shown = case.result is not None or late
     return SeatHas(
         commitment=commitment_of(deal_id, record.round, place.seat, mark, salt),
         fingerprint=mark,
         salt=salt,
         served=True if case.bytes_here else False if late else None,
-        mask=seat_mask(record, ending, recompute, provider=matches_provider(record, case)) if shown else None,
+        mask=matching.seat_match(state, record, case, late=late),
     )

@@ -23,7 +23,7 @@ from protocols.effects import (
     StopServing,
 )
 from protocols.env import Env
-from protocols.handlers import cases, seat_calls, seat_work
+from protocols.handlers import cases, matching, seat_calls, seat_work
 from protocols.handlers.seat_work import case_of
 from protocols.mediation.access import sits
 from protocols.mediation.book import members
@@ -121,6 +121,8 @@ def work(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
         effects += seat_work.prepare(state, case)
     if case is not None and record.phase in _SHOWN and not case.bytes_here:
         effects += seat_work.collect(state, record, case)
+    if case is not None:
+        effects += matching.seat_looks(state, record, case, env)
     return effects + seat_calls.owed(state, file, record, env)
 
 
@@ -246,7 +248,7 @@ def _dropped(state: NodeState, file: DisputeFile) -> list[Effect]:
 
 
 def _stopped(deal_id: DealId) -> list[Effect]:
-    kinds = ("fetch", "run", "panel", "poke")
+    kinds = ("fetch", "run", "mark", "compare", "panel", "poke")
     return [
         CancelFetch(deal_id=deal_id),
         CancelJob(deal_id=deal_id),

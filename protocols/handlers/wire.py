@@ -27,7 +27,7 @@ from protocols.effects import Effect, Penalise
 from protocols.env import Env
 from protocols.envelope import open_, parse_envelope
 from protocols.errors import RemoteProtocolError
-from protocols.handlers import cases, channels, deals, provider, search, seats
+from protocols.handlers import cases, channels, deals, disputes, outputs, provider, search, seats
 from protocols.limits import MAX_MESSAGE_BYTES, MAX_REASON_CHARS
 from protocols.messages import channel as cm
 from protocols.messages import deal as dm
@@ -76,6 +76,10 @@ def _dispatch(state: NodeState, event: ev.MessageArrived, message: msgspec.Struc
             return cases.pull_arrived(state, peer, message, at, env)
         case pm.CaseFile():
             return seats.told(state, peer, message, env)
+        case pm.OutputPull():
+            return outputs.pull_arrived(state, peer, message, at, env)
+        case pm.OutputTold():
+            return disputes.output_told(state, peer, message, env)
         case dm.Progress():
             return _progress(state, peer, message)
         case _:

@@ -1,8 +1,8 @@
 """How does a drawn mediator come to know what it is to judge? It hears who has the case, asks, and is told.
 
-`CaseNotice` is gossip: whoever has the case of an open dispute says so, and where to dial. `CasePull` and `CaseFile` are
-direct messages. Nothing in them is believed: the DealId that the panel's log names is the hash of the deal, the deal names
-the job by its hash, the job its module and inputs.
+`CaseNotice` is gossip: whoever has the case of an open dispute says so, and where to dial. `CasePull` and `CaseFile`, and
+under a tolerance `OutputPull` and `OutputTold`, are direct messages. Nothing in them is believed: the DealId that the panel's
+log names is the hash of the deal, the deal names the job by its hash, the job its module and inputs.
 """
 
 from typing import Annotated, Final
@@ -10,15 +10,17 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from protocols.deals.eip712 import Deal, ResultCommit
+from protocols.deals.eip712 import Deal, OutcomeCode, ResultCommit
 from protocols.limits import MAX_JOB_BYTES
 from protocols.offers.records import Addresses, Moment
 from protocols.signing import PEER_ID_BYTES
+from protocols.transfer.cid import CID_BYTES
 from protocols.units import DealId, PeerId
 
-__all__ = ["CASE_TAG", "CaseFile", "CaseNotice", "CasePull", "cases_topic"]
+__all__ = ["CASE_TAG", "CaseFile", "CaseNotice", "CasePull", "OutputPull", "OutputTold", "cases_topic"]
 
 CASE_TAG: Final = "case/1"
+MAX_OUTCOME: Final = int(max(OutcomeCode))
 
 Named = Annotated[DealId, Meta(min_length=32, max_length=32)]
 Peer = Annotated[PeerId, Meta(min_length=PEER_ID_BYTES, max_length=PEER_ID_BYTES)]
@@ -52,6 +54,21 @@ class CaseFile(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """Canonical bytes; their hash is the deal's job id."""
     result: ResultCommit | None
     """What the provider has signed, once the chain knows its parts: before that it would help those who do not work."""
+
+
+class OutputPull(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """To a seat that has revealed, from another one or from the provider: which output is behind your fingerprint?"""
+
+    deal_id: Named
+
+
+class OutputTold(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The answer. It proves nothing: what is pulled must have the fingerprint that was revealed."""
+
+    deal_id: Named
+    root: Annotated[bytes, Meta(min_length=CID_BYTES, max_length=CID_BYTES)]
+    outcome: Annotated[int, Meta(ge=0, le=MAX_OUTCOME)]
+    exit_code: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 def cases_topic(network: str) -> str:

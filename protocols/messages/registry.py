@@ -52,9 +52,11 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "channel_close/1": channel.CloseConsent,
     "case_pull/1": dispute.CasePull,
     "case_file/1": dispute.CaseFile,
+    "output_pull/1": dispute.OutputPull,
+    "output_told/1": dispute.OutputTold,
 }
 _TAGS: Final = {kind: tag for tag, kind in MESSAGE_TYPES.items()}
-_CASES: Final = frozenset({"case_pull/1", "case_file/1"})
+_CASES: Final = frozenset({"case_pull/1", "case_file/1", "output_pull/1", "output_told/1"})
 _NEGOTIATION: Final = frozenset({"rfq/1", "channel_rfq/1", "panel_rfq/1", "quote/1", "refusal/1", "release/1"})
 
 

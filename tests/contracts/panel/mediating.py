@@ -15,9 +15,10 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols.contracts import calls, panel
 from protocols.deals.eip712 import Level, OutcomeCode, ResultCommit, digest
-from protocols.deals.states import Claimed, Commitment, DealTerms, LocalResult
+from protocols.deals.states import Claimed, Commitment, DealTerms, LocalResult, Ran
 from protocols.disputes import states as st
 from protocols.disputes.file import PanelLog
+from protocols.disputes.marks import ending_at, fingerprints_of
 from protocols.disputes.record import Record, record_of
 from protocols.env import Env
 from protocols.envelope import open_
@@ -51,6 +52,10 @@ def ran(root: Cid, outcome: OutcomeCode = OutcomeCode.EXITED) -> LocalResult:
     return LocalResult(
         outcome=outcome, exit_code=0, fuel=7, wall_ms=8, root=root, size=100, log_head=ZERO_HASH, detail=""
     )
+
+
+def _form(ran: Ran) -> tuple[int, int, bytes]:
+    return ran.outcome, ran.exit_code, ran.root[:-1]
 
 
 class Node:
@@ -275,7 +280,21 @@ class Mediated:
                 node.ran += 1
                 node.post(ev.AuditCompleted(at=self.at, deal_id=effect.deal_id, result=node.result), key)
                 busy = True
+            elif isinstance(effect, fx.MarkOutput | fx.CompareOutputs):
+                node.post(self._looked_at(effect), key)
+                busy = True
         return busy
+
+    def _looked_at(self, effect: fx.MarkOutput | fx.CompareOutputs) -> ev.Event:
+        """Here the last byte of a root is what a normal form forgets, and a tolerance allows."""
+        ran = effect.ran
+        if isinstance(effect, fx.CompareOutputs):
+            same = tuple(_form(one) == _form(ran) for one in effect.others)
+            return ev.OutputsCompared(at=self.at, deal_id=effect.deal_id, owner=ran.owner, same=same, detail="")
+        ending = ending_at(self.deal.level, ran.outcome, ran.exit_code, ran.fuel)
+        content = ran.root[:-1] if self.deal.level is Level.CANONICAL else ran.root
+        marks = fingerprints_of(effect.keys, ending, (content,))
+        return ev.OutputMarked(at=self.at, deal_id=effect.deal_id, ran=ran, keys=effect.keys, marks=marks)
 
     def _served(self, node: Node, effect: fx.FetchBlobs) -> bool:
         """Whether one of those it asks serves all of it."""

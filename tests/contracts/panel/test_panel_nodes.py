@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from devnet.sim.signer import KeyRing
+from devnet.sim.workload import toy_job
 from protocols import events as ev
 from protocols.contracts import panel
 from protocols.deals.states import Claimed, Commitment, DealTerms
+from protocols.deals.terms import Level
 from protocols.disputes import states as st
 from protocols.disputes.duties import Duty
 from protocols.disputes.file import DEFENDANT, DISPUTER, PanelLog
+from protocols.disputes.marks import ending_at, fingerprints_of
 from protocols.disputes.opening import open_dispute
 from protocols.disputes.params import bond_of
-from protocols.effects import CallPanel, DropEffects, Effect, Notify
+from protocols.effects import CallPanel, DropEffects, Effect, MarkOutput, Notify
 from protocols.env import Env
 from protocols.hashing import keccak256, sha256
 from protocols.limits import DEVNET
@@ -24,8 +27,6 @@ from protocols.units import ZERO_HASH, Cid, Hash32, Millis, PeerId, RunId, Signa
 from tests.contracts.panel.test_panel_duties import RIGHT, WRONG, Court, F, P
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from protocols.contracts.lock import Lock
     from tests.contracts.panel.court import PanelWorld
 
@@ -40,6 +41,7 @@ class Node:
         self.role, self.env = role, env
         self.state = NodeState("devnet")
         self.state.durable.put_deal(deal.terms.deal_id, Half(role, deal))
+        self.state.durable.put_job(deal.terms.deal.job_id, toy_job(7).encode())
         self.heard = 0
         self.calls: list[CallPanel] = []
         self.said: list[str] = []
@@ -51,6 +53,16 @@ class Node:
         self.calls = [call for call in self.calls if not call.key.startswith(gone)]
         self.calls += [effect for effect in effects if isinstance(effect, CallPanel)]
         self.said += [effect.name for effect in effects if isinstance(effect, Notify)]
+        for effect in effects:
+            if isinstance(effect, MarkOutput):
+                self.hears(self._marked(effect, event.at))
+
+    def _marked(self, effect: MarkOutput, at: Millis) -> ev.Event:
+        """As the seats of `Court` make their fingerprints; a provider that is right has their bytes."""
+        ran = effect.ran
+        output = RIGHT if ran.root == Cid(FOLDER + keccak256(RIGHT)) else WRONG
+        marks = fingerprints_of(effect.keys, ending_at(Level.EXACT, ran.outcome, ran.exit_code, ran.fuel), (output,))
+        return ev.OutputMarked(at=at, deal_id=effect.deal_id, ran=ran, keys=effect.keys, marks=marks)
 
     def restarted(self) -> "Node":
         """The same node after a crash: its rows, and what is in its outbox."""
@@ -113,10 +125,6 @@ class Nodes(Court):
         data = panel.dispute(effect.deal, lock, effect.result_hash, effect.secret, st.Reason.WRONG)
         court.send(court.client, data)
         self.hear()
-
-    def recompute(self, output: bytes) -> "Callable[[int, int], Hash32]":
-        """At level exact the root's digest is the output."""
-        return super().recompute(keccak256(output))
 
     def tell(self) -> None:
         for node in (self.client_node, self.provider_node):
