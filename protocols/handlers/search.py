@@ -289,7 +289,7 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
         best = None
     if best is not None and not _seated(state, search, *best, now, env):
         best = None
-    if best is not None and best[0].rfq.index != len(state.durable.runs[run.run_id].deals) and not search.quote_only:
+    if best is not None and not search.quote_only and best[0].rfq.index != len(state.durable.runs[run.run_id].deals):
         # A check of an earlier result has taken this index meanwhile: ask again, with the next one.
         search.run = msgspec.structs.replace(run, next_index=len(state.durable.runs[run.run_id].deals))
         best = None

@@ -9,12 +9,14 @@ from devnet.sim.world import World
 from protocols import events as ev
 from protocols import views
 from protocols.canonical import decode_strict, encode
+from protocols.hashing import keccak256
 from protocols.messages.negotiation import InputRoot
 from protocols.offers.pricing import price_of
 from protocols.runs import Candidate, Failed, MarketTerms, Searching
-from protocols.units import Hash32, Tokens, UnixSeconds
+from protocols.units import Hash32, RunId, Tokens, UnixSeconds
 
 PRICE = Tokens(10**12)
+QUOTE = RunId(keccak256(b"a quote"))
 
 
 class Search:
@@ -47,6 +49,20 @@ class Search:
             )
         )
 
+    def asks(self, max_price: Tokens) -> list[Candidate]:
+        """What the same job would cost."""
+        asked = ev.QuoteRequested(
+            at=self.world.now,
+            quote_id=QUOTE,
+            job=self.job.encode(),
+            inputs=(InputRoot(self.job.module, self.job.module_size),),
+            market=MarketTerms(max_price=max_price, budget=max_price),
+            entropy=Hash32(bytes(32)),
+        )
+        self.client.post(asked)
+        self.world.run(self.world.now + 20_000)
+        return list(self.client.state.quotes[QUOTE])
+
     def passes(self, seconds: int) -> views.RunView:
         self.world.run(self.world.now + seconds * 1000)
         (view,) = views.runs(self.client.state)
@@ -77,6 +93,19 @@ def test_the_owners_deadline_comes_first():
     assert search.client.wall > 1
     assert isinstance(next(iter(search.client.state.durable.runs.values())).status, Searching | Failed)
     assert all(one.until == 1 for one in search.client.state.searches.values())
+
+
+def test_a_quote_tells_what_it_costs_signs_nothing_and_keeps_no_slot():
+    """A quote is of no run; when one came, the client looked for the run's deals, and ended."""
+    search = Search()
+    dear = search.dear
+    assert dear.offer is not None
+    found = {one.provider: one for one in search.asks(Tokens(10**17))}
+    assert (found[dear.me].verdict, found[dear.me].price) == ("quoted", price_of(dear.offer, search.job))
+    assert {one.verdict for one in found.values()} == {"quoted", "unsuitable"}
+    assert search.client.up
+    assert dear.state.desk.firm() == 0
+    assert not search.client.state.durable.deals
 
 
 def test_a_retry_does_not_mix_its_rounds_with_those_before():
