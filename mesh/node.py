@@ -34,6 +34,7 @@ from mesh.store.blobs.store import BlobStore, open_blobs
 from mesh.store.patient import PatientStore
 from mesh.transfer import BlobFetcher, BlobServer
 from protocols.deals.eip712 import Domain
+from protocols.disputes.duties import AppealPolicy
 from protocols.env import Env
 from protocols.events import NodeStarted
 from protocols.state import NodeState
@@ -109,7 +110,9 @@ async def open_node(
         urls = (*config.beacon.relays, *relays_of(params.beacon))
         jitter = partial(_fraction, entropy)
         relays = await stack.enter_async_context(open_relays(urls, params.beacon, jitter=jitter))
-        env = Env(params=params, signer=key, domain=Domain(params.chain_id, params.escrow))
+        domain = Domain(params.chain_id, params.escrow)
+        appeals = AppealPolicy(config.dispute.appeal, config.dispute.max_deposit)
+        env = Env(params=params, signer=key, domain=domain, appeals=appeals)
         engine = Engine(NodeState(params.name), env, store, clock)
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)

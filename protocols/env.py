@@ -4,6 +4,7 @@ import msgspec
 
 from protocols.canonical import encode
 from protocols.deals.eip712 import Domain
+from protocols.disputes.duties import AppealPolicy
 from protocols.envelope import seal
 from protocols.limits import NetworkParams
 from protocols.messages.registry import protocol_of, seal_message, tag_of
@@ -19,6 +20,7 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     params: NetworkParams
     signer: Signer
     domain: Domain
+    appeals: AppealPolicy = AppealPolicy()
 
     @property
     def me(self) -> PeerId:

@@ -5,15 +5,27 @@ node that was restarted goes on where it stood; a call that has been made is not
 in the record.
 """
 
+from typing import Literal
+
 import msgspec
 
 from protocols.contracts import panel
 from protocols.deals.eip712 import ResultCommit
 from protocols.disputes.record import Place, Record
 from protocols.disputes.states import Outcome, Phase, Reason, Side, Stage
-from protocols.units import Address, Hash32, Seconds, Signature, UnixSeconds
+from protocols.units import WEI_PER_TOKEN, Address, Hash32, Seconds, Signature, Tokens, UnixSeconds
 
-__all__ = ["Appeals", "Duty", "ProviderHas", "SeatHas", "client_duties", "poke_due", "provider_duties", "seat_duties"]
+__all__ = [
+    "AppealPolicy",
+    "Appeals",
+    "Duty",
+    "ProviderHas",
+    "SeatHas",
+    "client_duties",
+    "poke_due",
+    "provider_duties",
+    "seat_duties",
+]
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -34,6 +46,25 @@ class Appeals(msgspec.Struct, frozen=True):
     """A panel that has found nothing."""
     answer: bool = False
     """The other side's deposit: who does not answer it has lost."""
+
+
+class AppealPolicy(msgspec.Struct, frozen=True):
+    """What the owner of a node lets it do about appeals.
+
+    ``never``: no deposit, also not to defend a verdict, which is then lost when the other side deposits. ``when_sure``: to
+    defend one, and after a split as a client that has two re-executions behind it. ``always``: against every verdict and
+    after every split too. ``most``: for one appeal; a dearer one is as ``never``.
+    """
+
+    when: Literal["never", "when_sure", "always"] = "when_sure"
+    most: Tokens = Tokens(100 * WEI_PER_TOKEN)
+
+    def allows(self, deposit: Tokens, *, sure: bool = False) -> Appeals:
+        """For what a party of a dispute whose appeal costs ``deposit`` puts it up."""
+        if self.when == "never" or deposit > self.most:
+            return Appeals()
+        every = self.when == "always"
+        return Appeals(verdict=every, split=every or sure, answer=True)
 
 
 class ProviderHas(msgspec.Struct, frozen=True):

@@ -5,8 +5,6 @@ policy says, and pokes what the others leave lying. What is owed is read from th
 (`protocols.disputes.duties`), so a restart changes nothing.
 """
 
-from typing import Final
-
 from msgspec.structs import replace
 
 from protocols import events as ev
@@ -21,6 +19,7 @@ from protocols.disputes.record import Record
 from protocols.effects import CallPanel, DropEffects, Effect
 from protocols.env import Env
 from protocols.handlers import cases, matching, outputs, seats
+from protocols.handlers.overtaken import overtaken
 from protocols.messages.deal import Delivered, ResultNotice
 from protocols.messages.dispute import OutputTold
 from protocols.state import CLIENT, PROVIDER, Half, NodeState
@@ -37,11 +36,6 @@ __all__ = [
     "started",
     "time_moved",
 ]
-
-POLICY: Final = Appeals(answer=True)
-"""What a node puts up seven fees for when nobody says otherwise: to defend a verdict in its favour, not to attack one. After a
-split a client does that is `_sure`."""
-
 
 def logged(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
     """The panel said something about a dispute, of this node's deal or of others."""
@@ -63,7 +57,8 @@ def retracted(state: NodeState, event: ev.DisputeRetracted, env: Env) -> list[Ef
     left = file.retracted(event.tx, event.index)
     if left is file:
         return []
-    return _follow(state, half, left, env) if half is not None else seats.retracted(state, left, env)
+    owed = _follow(state, half, left, env) if half is not None else seats.retracted(state, left, env)
+    return [*overtaken(file), *owed]
 
 
 def time_moved(state: NodeState, event: ev.ChainTimeMoved, env: Env) -> list[Effect]:
@@ -169,9 +164,14 @@ def _owed(state: NodeState, half: Half, record: Record, env: Env) -> tuple[Duty,
     if state.chain_now > record.until:
         return ()
     if half.role == CLIENT:
-        return client_duties(record, replace(POLICY, split=_sure(half)))
+        return client_duties(record, _appeals(half, env))
     has = _provider_has(state, half, record, env)
     return provider_duties(record, has) if has else ()
+
+
+def _appeals(half: Half, env: Env) -> Appeals:
+    """For what this node puts up seven fees in this dispute."""
+    return env.appeals.allows(appeal_deposit(_fee(half.state.terms.deal)), sure=_sure(half))
 
 
 def _sure(half: Half) -> bool:
@@ -199,7 +199,7 @@ def _provider_has(state: NodeState, half: Half, record: Record, env: Env) -> Pro
         root=root_on_chain(notice.root),
         mask=mask,
         receipt=receipt.signature if isinstance(receipt, Delivered) else None,
-        appeals=POLICY,
+        appeals=_appeals(half, env),
     )
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "Chain",
     "Client",
     "Config",
+    "Dispute",
     "Key",
     "Log",
     "Network",
@@ -149,6 +150,20 @@ class Client(_Section, frozen=True, kw_only=True):
     download_dir: Annotated[str, Meta(description="Folder for results; empty: ./results.")] = ""
 
 
+class Dispute(_Section, frozen=True, kw_only=True):
+    """What this node puts at stake when a panel judges its deals, as client or as provider."""
+
+    appeal: Annotated[
+        Literal["never", "when_sure", "always"],
+        Meta(
+            description="Deposit for a second panel: never; when_sure: to defend a verdict, or with two proofs; always."
+        ),
+    ] = "when_sure"
+    max_deposit: Annotated[
+        Tokens, Meta(description="Most to deposit for one appeal (seven seat fees), tokens; dearer ones are left.")
+    ] = Tokens(100 * WEI_PER_TOKEN)
+
+
 class Store(_Section, frozen=True, kw_only=True):
     """How much disk the node may use for itself."""
 
@@ -191,6 +206,7 @@ class Config(_Section, frozen=True, kw_only=True):
     beacon: Beacon = Beacon()
     provider: Provider = Provider()
     client: Client = Client()
+    dispute: Dispute = Dispute()
     store: Store = Store()
     log: Log = Log()
     api: Api = Api()

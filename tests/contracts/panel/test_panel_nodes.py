@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from devnet.sim.signer import KeyRing
 from devnet.sim.workload import toy_job
@@ -11,7 +12,7 @@ from protocols.contracts import panel
 from protocols.deals.states import Claimed, Commitment, DealTerms
 from protocols.deals.terms import Level
 from protocols.disputes import states as st
-from protocols.disputes.duties import Duty
+from protocols.disputes.duties import AppealPolicy, Duty
 from protocols.disputes.file import DEFENDANT, DISPUTER, PanelLog
 from protocols.disputes.marks import ending_at, fingerprints_of
 from protocols.disputes.opening import open_dispute
@@ -23,7 +24,7 @@ from protocols.limits import DEVNET
 from protocols.messages.deal import ResultNotice
 from protocols.node import handle
 from protocols.state import CLIENT, PROVIDER, Half, NodeState
-from protocols.units import ZERO_HASH, Cid, Hash32, Millis, PeerId, RunId, Signature, UnixSeconds
+from protocols.units import ZERO_HASH, Cid, Hash32, Millis, PeerId, RunId, Signature, Tokens, UnixSeconds
 from tests.contracts.panel.test_panel_duties import RIGHT, WRONG, Court, F, P
 
 if TYPE_CHECKING:
@@ -191,17 +192,57 @@ def test_a_call_that_a_reorganisation_took_is_made_again_under_another_key(court
     scene = Nodes(court, seats_compute=RIGHT)
     scene.tell()
     node = scene.provider_node
-    (first,) = node.calls
-    node.calls.clear()
+    (first,) = node.calls  # it waits in the outbox: nobody has sent it
     file = node.state.durable.disputes[scene.lock.deal_id]
     for log in reversed(file.logs[1:]):
         node.hears(ev.DisputeRetracted(at=Millis(0), deal_id=file.deal_id, tx=log.tx, index=log.index))
+    assert first.key not in {call.key for call in node.calls}
     for log in file.logs[1:]:
         node.hears(ev.DisputeLogged(at=Millis(0), deal_id=file.deal_id, log=log))
-    assert {call.data for call in node.calls} == {first.data}
-    assert first.key not in {call.key for call in node.calls}
+    (again_owed,) = node.calls  # once, and not beside the one of before
+    assert again_owed.data == first.data
+    assert again_owed.key != first.key
     again = node.state.durable.disputes[scene.lock.deal_id]
     assert again.record() == file.record()
+
+
+def test_when_a_dispute_moves_what_was_owed_before_is_dropped_and_what_is_owed_now_comes_once(
+    court: "PanelWorld",
+) -> None:
+    """The masks of the provider wait in the outbox while a reorganisation takes the reveal of a seat, which comes back in
+    another block: the old call would publish a match with a seat as it was revealed then."""
+    scene = Nodes(court, seats_compute=RIGHT)
+    scene.tell()
+    node, deal_id = scene.provider_node, scene.lock.deal_id
+    while not any(call.purpose == "panel match:0" for call in node.calls):
+        assert scene.step()
+        scene.tell()
+    (old,) = [call for call in node.calls if call.purpose == "panel match:0"]
+    last = node.state.durable.disputes[deal_id].logs[-1]
+    node.hears(ev.DisputeRetracted(at=Millis(0), deal_id=deal_id, tx=last.tx, index=last.index))
+    assert not any(call.key == old.key for call in node.calls)
+    moved = msgspec.structs.replace(last, block=last.block + 5, tx=Hash32(sha256(b"elsewhere")))
+    node.hears(ev.DisputeLogged(at=Millis(0), deal_id=deal_id, log=moved))
+    (new,) = [call for call in node.calls if call.purpose == "panel match:0"]
+    assert new.key != old.key
+    assert scene.run() is st.Row.ACQUITTED
+
+
+@pytest.mark.parametrize(
+    "policy", [AppealPolicy("never"), AppealPolicy("always"), AppealPolicy("always", Tokens(7 * F - 1))]
+)
+def test_a_convicted_provider_deposits_if_and_only_if_its_owner_says_so(
+    court: "PanelWorld", policy: AppealPolicy
+) -> None:
+    scene = Nodes(court, seats_compute=WRONG)
+    scene.provider_node.env = msgspec.structs.replace(scene.provider_node.env, appeals=policy)
+    scene.client_node.env = msgspec.structs.replace(scene.client_node.env, appeals=AppealPolicy("never"))
+    row = scene.run()
+    deposits = [call for call in scene.sent if call == "panel appeal"]
+    if policy == AppealPolicy("always"):  # the client does not answer: the depositor wins
+        assert (deposits, row) == (["panel appeal"], st.Row.ACQUITTED)
+    else:
+        assert (deposits, row) == ([], st.Row.CONVICTED)
 
 
 def test_a_log_that_comes_twice_or_too_often_changes_nothing(court: "PanelWorld") -> None:
