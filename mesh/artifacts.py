@@ -7,7 +7,7 @@ from typing import Final
 import trio
 
 from mesh.base.observe import get_log
-from mesh.effects import FetchGaveUp
+from mesh.ports import FetchGaveUp, Waits
 from mesh.store.blobs.errors import BlobAbsent, BlobStoreFailed, QuotaExceeded
 from mesh.store.blobs.importing import ImportRules
 from mesh.store.blobs.store import BlobStore
@@ -27,6 +27,9 @@ REFUSALS: Final = 40
 PAUSE_S: Final = 0.5
 ROOM_PAUSE_S: Final = 5.0
 """Between two looks whether this disk has room again."""
+TURN_S: Final = 120.0
+"""How long one try of a pull may take whose lack has to be explained, before others have their turn: a peer that drips
+neither holds up the pulls of other cases, nor counts as one that serves."""
 
 log = get_log("artifacts")
 
@@ -70,6 +73,7 @@ class Blobs(Held):
         peers: tuple[PeerId, ...],
         root: InputRoot,
         progress: Callable[[int, int | None], None],
+        waits: Waits | None = None,
     ) -> None:
         """Everything below the root, verified and durable; unreachable peers are asked again until this is cancelled.
 
@@ -77,20 +81,24 @@ class Blobs(Held):
         Cancelled: verified blocks stay.
         """
         refused = 0
+        turn_s = TURN_S if waits is not None else None
         while True:
+            why: Exception | None
             try:
-                if await self._pull(deal_id, peers, root, progress):
+                why, ours = await self._pull(deal_id, peers, root, progress, turn_s), True
+                if why is None:
                     return
-            except FetchTimeout:
-                pass
-            except FetchRefused as error:
-                refused += 1
+            except (FetchTimeout, FetchRefused) as error:
+                refused += isinstance(error, FetchRefused)
                 if refused > REFUSALS:
                     raise FetchGaveUp(error.code, str(error)) from error
-            except FetchNoRoom as error:
-                await _wait_for_disk(deal_id, error)
+                why, ours = error, False
             except FetchError as error:
                 raise FetchGaveUp(error.code, str(error)) from error
+            if waits is not None:
+                await waits(ours, str(why))
+            if ours:
+                await _wait_for_disk(deal_id, why)
             await trio.sleep(PAUSE_S)
 
     async def _pull(
@@ -99,16 +107,17 @@ class Blobs(Held):
         peers: tuple[PeerId, ...],
         root: InputRoot,
         progress: Callable[[int, int | None], None],
-    ) -> bool:
-        """One try; False after our own disk failed. Raises ``FetchError``."""
+        turn_s: float | None,
+    ) -> Exception | None:
+        """One try; what failed of our own disk, or None. Raises ``FetchError`` for all else."""
         failed: Exception | None = None
         try:
-            await self._fetcher.fetch(deal_id, peers, root.root, Limits.for_content(root.size), progress)
-        except* (BlobStoreFailed, QuotaExceeded) as group:
+            await self._fetcher.fetch(
+                deal_id, peers, root.root, Limits.for_content(root.size), progress, timeout_s=turn_s
+            )
+        except* (BlobStoreFailed, QuotaExceeded, FetchNoRoom) as group:
             failed = group.exceptions[0]
-        if failed is not None:
-            await _wait_for_disk(deal_id, failed)
-        return failed is None
+        return failed
 
     def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
         """Let a peer pull these trees for a deal."""

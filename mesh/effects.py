@@ -16,10 +16,11 @@ from mesh.base.observe import get_log
 from mesh.base.tasks import Started
 from mesh.engine import Engine
 from mesh.net.link import Link, LinkError
-from mesh.ports import Artifacts, ChainPort, FetchGaveUp, Runs, TxRejected
+from mesh.ports import Artifacts, ChainPort, FetchGaveUp, Runs, TxRejected, Waits
 from mesh.questions import Question, Questions, RoundSource
 from protocols import effects as fx
 from protocols import events as ev
+from protocols.handlers.seat_work import CASE, OPENED
 from protocols.units import DealId, RunId
 
 __all__ = [
@@ -120,6 +121,8 @@ class Effector:
                 except* (MeshError, OSError) as group:
                     self.failures += 1
                     log.error("effect.retried", effect=effect.key, reason=str(_first(group)))
+                    if isinstance(effect, fx.FetchBlobs) and effect.purpose in _EXPLAINED:
+                        await self._waits(effect)(True, str(_first(group)))
                 else:
                     break
                 await trio.sleep(pause)
@@ -165,10 +168,11 @@ class Effector:
     async def _fetch(self, effect: fx.FetchBlobs) -> None:
         total = sum(root.size for root in effect.roots)
         before = 0
+        waits = self._waits(effect) if effect.purpose in _EXPLAINED else None
         try:
             for root in effect.roots:
                 report = self._reporter(effect.deal_id, before, total)
-                await self._artifacts.fetch(effect.deal_id, (effect.peer, *effect.others), root, report)
+                await self._artifacts.fetch(effect.deal_id, (effect.peer, *effect.others), root, report, waits)
                 before += root.size
         except FetchGaveUp as error:
             failed = ev.BlobsFailed(
@@ -194,6 +198,25 @@ class Effector:
                 self._nursery.start_soon(self._post_hint, hint)
 
         return report
+
+    def _waits(self, effect: fx.FetchBlobs) -> Waits:
+        """Tells the rules why a seat's pull is not complete, whenever who is to blame has changed."""
+        told: list[bool] = []
+
+        async def waits(ours: bool, why: str) -> None:
+            if told != [ours]:
+                told[:] = [ours]
+                await self._engine.post(
+                    ev.PullWaited(
+                        at=self._clock.monotonic_ms(),
+                        deal_id=effect.deal_id,
+                        purpose=effect.purpose,
+                        ours=ours,
+                        detail=why,
+                    )
+                )
+
+        return waits
 
     async def _post_hint(self, hint: ev.JobProgressed) -> None:
         await self._engine.post(hint)
@@ -316,6 +339,8 @@ def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
     return error
 
 
+_EXPLAINED: Final = frozenset({CASE, OPENED})
+"""Purposes of pulls whose lack a seat puts down to the parties."""
 PROGRESS_MS: Final = 500
 """At most two progress hints per second and deal."""
 

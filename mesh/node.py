@@ -26,7 +26,7 @@ from mesh.ledger import Ledger, open_ledger
 from mesh.logs import LogReader, serve_logs
 from mesh.market import Gossip, serve_messages, watch_peers
 from mesh.net.libp2p_link import Libp2pLink, LinkConfig
-from mesh.provider import Advertiser, addresses_of
+from mesh.provider import Advertiser, addresses_of, machine_for
 from mesh.rounds import RoundFeed
 from mesh.runner import JobRunner
 from mesh.sealing import SealedResults
@@ -112,7 +112,7 @@ async def open_node(
         relays = await stack.enter_async_context(open_relays(urls, params.beacon, jitter=jitter))
         domain = Domain(params.chain_id, params.escrow)
         appeals = AppealPolicy(config.dispute.appeal, config.dispute.max_deposit)
-        env = Env(params=params, signer=key, domain=domain, appeals=appeals)
+        env = Env(params=params, signer=key, domain=domain, appeals=appeals, machine=machine_for(config))
         engine = Engine(NodeState(params.name), env, store, clock)
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)

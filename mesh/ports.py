@@ -1,6 +1,6 @@
 """What do the effects need of the parts that perform them: blobs, jobs and the escrow?"""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
@@ -11,7 +11,10 @@ from protocols.deals.states import LocalResult, Ran
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Cid, DealId, Hash32, PeerId, RunId
 
-__all__ = ["Artifacts", "ChainPort", "FetchGaveUp", "Runs", "TxRejected"]
+__all__ = ["Artifacts", "ChainPort", "FetchGaveUp", "Runs", "TxRejected", "Waits"]
+
+Waits = Callable[[bool, str], Awaitable[None]]
+"""``waits(ours, why)``: a pull is not complete, and whether this machine is to blame for that or the network."""
 
 
 class FetchGaveUp(Exception):
@@ -35,8 +38,10 @@ class Artifacts(Protocol):
         peers: tuple[PeerId, ...],
         root: InputRoot,
         progress: Callable[[int, int | None], None],
+        waits: Waits | None = None,
     ) -> None:
-        """Everything below the root, verified and durable, from whichever of the peers has it. Raises ``FetchGaveUp``."""
+        """Everything below the root, verified and durable, from whichever of the peers has it. Raises ``FetchGaveUp``.
+        ``waits`` is told after every try that did not bring it."""
         ...
 
     def grant(self, deal_id: DealId, peer: PeerId, roots: tuple[Cid, ...]) -> None:
@@ -72,7 +77,6 @@ class Runs(Protocol):
         """Whether ``ran`` is the same result as each of the others, at the job's level, and what was found; no answers
         when they cannot be compared."""
         ...
-
 
     async def mark(
         self, deal_id: DealId, job: bytes, ran: Ran, keys: tuple[Hash32, ...]

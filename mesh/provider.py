@@ -21,11 +21,12 @@ from mesh.engine import Engine
 from mesh.exec.executor import Capability, ExecError, Executor, IsolationLevel
 from protocols.events import ProviderChanged
 from protocols.limits import NetworkParams
+from protocols.mediation.machine import Machine
 from protocols.offers.policy import Conditions
 from protocols.offers.records import Ask, ExecutorOffer, ResourceOffer
 from protocols.units import PeerId, UnixSeconds
 
-__all__ = ["Advertiser", "addresses_of", "conditions_now", "machine_memory_mib", "offer_for", "offer_of"]
+__all__ = ["Advertiser", "addresses_of", "conditions_now", "machine_for", "machine_memory_mib", "offer_for", "offer_of"]
 
 PROBE_EVERY_S: Final = 8.0
 """A probe takes a fraction of a second; with it a broken executor is noticed within ten."""
@@ -45,6 +46,16 @@ log = get_log("provider")
 def machine_memory_mib() -> int:
     """Physical memory of this machine, MiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)
+
+
+def machine_for(config: Config) -> Machine:
+    """What runs of cases may take of this machine: as much as jobs of deals may, by the owner's word."""
+    mine = config.provider
+    return Machine(
+        memory_mib=mine.memory_mib or machine_memory_mib() * 3 // 4,
+        disk_mib=mine.disk_mib,
+        blobs_mib=config.store.blob_quota_mib,
+    )
 
 
 def offer_of(config: Config, engine: Engine, addresses: tuple[bytes, ...] = ()) -> ResourceOffer:

@@ -69,7 +69,9 @@ class SeatWallet(LedgerWallet):
             seat_bond=str(int(bounds.seat_bond)),
             seat_age_s=bounds.seat_age,
             resign_s=bounds.resign,
-            work=mediator_info(self._engine.view(lambda state: mediator_view(state, self._me))),
+            work=mediator_info(
+                self._engine.view(lambda state: mediator_view(state, self._me, self._engine.env.machine))
+            ),
             symbol=ledger.params.token_symbol,
         )
 

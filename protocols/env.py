@@ -1,4 +1,4 @@
-"""What is neither state nor event? The network's parameters and this node's signer."""
+"""What is neither state nor event? The network's parameters, this node's signer and its machine."""
 
 import msgspec
 
@@ -7,6 +7,7 @@ from protocols.deals.eip712 import Domain
 from protocols.disputes.duties import AppealPolicy
 from protocols.envelope import seal
 from protocols.limits import NetworkParams
+from protocols.mediation.machine import ANY_MACHINE, Machine
 from protocols.messages.registry import protocol_of, seal_message, tag_of
 from protocols.signing import Signer
 from protocols.units import PeerId
@@ -21,6 +22,8 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     signer: Signer
     domain: Domain
     appeals: AppealPolicy = AppealPolicy()
+    machine: Machine = ANY_MACHINE
+    """What runs of cases may take here."""
 
     @property
     def me(self) -> PeerId:

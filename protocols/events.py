@@ -43,6 +43,7 @@ __all__ = [
     "PeerCameUp",
     "PeerWentDown",
     "ProviderChanged",
+    "PullWaited",
     "QuoteRequested",
     "RetryRequested",
     "RoundArrived",
@@ -202,6 +203,16 @@ class BlobsFailed(Event, frozen=True):
     deal_id: DealId
     purpose: str
     code: str
+    detail: str
+
+
+class PullWaited(Event, frozen=True):
+    """A seat's pull is not complete yet. ``ours``: this node's own store fails or is full; else what is missing is asked for,
+    and the network has not served it. ``detail`` says more."""
+
+    deal_id: DealId
+    purpose: str
+    ours: bool
     detail: str
 
 

@@ -161,6 +161,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.BlobsFailed: _blobs_failed,
     ev.Unsealed: deals.unsealed,
     ev.JobProgressed: _progressed,
+    ev.PullWaited: seats.waited,
     ev.JobEnded: deals.job_ended,
     ev.AuditCompleted: _run_again,
     ev.OutputsCompared: _compared,

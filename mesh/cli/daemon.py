@@ -194,8 +194,8 @@ def _beacon(node: Node) -> BeaconInfo:
 def _mediator(node: Node) -> MediatorInfo | None:
     if "mediator" not in node.config.provider.roles:
         return None
-    me = node.engine.env.signer.address
-    return mediator_info(node.engine.view(lambda state: mediator_view(state, me)))
+    env = node.engine.env
+    return mediator_info(node.engine.view(lambda state: mediator_view(state, env.signer.address, env.machine)))
 
 
 def _provider(node: Node) -> ProviderInfo | None:

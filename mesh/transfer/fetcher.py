@@ -63,11 +63,12 @@ class BlobFetcher:
         """Returns when every block below ``root`` is durable here and verified; pinned under ``key`` from the start.
 
         What is here already is not asked for. Raises ``FetchRefused``, ``FetchFailed``, ``FetchTooLarge``,
-        ``FetchNoRoom``, ``FetchTimeout`` (also when peers could not be reached often enough). After an error or
+        ``FetchNoRoom``, ``FetchTimeout`` (also when peers could not be reached often enough). The time begins with this
+        fetch's turn: waiting for one is no fault of the peers'. After an error or
         cancellation verified blocks stay in the store, and the pin: ``BlobStore.unpin(key)`` lets them go.
         """
-        with trio.move_on_after(timeout_s if timeout_s is not None else float("inf")) as clock:
-            async with self._slots:
+        async with self._slots:
+            with trio.move_on_after(timeout_s if timeout_s is not None else float("inf")) as clock:
                 await self._fetch(key, tuple(dict.fromkeys(peers))[:MAX_PEERS], root, limits, progress)
         if clock.cancelled_caught:
             self._counts["failed"] += 1

@@ -79,7 +79,7 @@ def ask(state: NodeState, record: Record, case: Case | None, env: Env) -> list[E
         return []
     state.cases.asked[deal_id] = state.chain_now
     parties = (case.provider, case.client) if case is not None else ()
-    peers = dict.fromkeys((*parties, *state.cases.authors(deal_id)))
+    peers = dict.fromkeys((*parties, *state.cases.authors(deal_id, state.wall)))
     return [pull_from(peer, deal_id, env) for peer in peers if peer != env.me]
 
 
@@ -151,7 +151,7 @@ def collect(state: NodeState, half: Half, record: Record) -> list[Effect]:
         return []
     if file is None or SERVED in file.asked:
         return []
-    seats = [peer for peer in state.cases.authors(deal_id) if sits(record, address_of_peer(peer))]
+    seats = [peer for peer in state.cases.authors(deal_id, state.wall) if sits(record, address_of_peer(peer))]
     body = state.durable.jobs.get(half.state.terms.deal.job_id)
     if not seats or body is None:
         return []

@@ -12,12 +12,12 @@ from protocols.disputes.draw import commitment_of
 from protocols.disputes.duties import Duty, SeatHas, poke_due, seat_duties
 from protocols.disputes.file import DisputeFile
 from protocols.disputes.record import Place, Record
-from protocols.disputes.states import Phase
+from protocols.disputes.states import Phase, Reason, Stage
 from protocols.effects import CallPanel, Effect
 from protocols.env import Env
 from protocols.handlers import matching
-from protocols.handlers.seat_work import case_of
-from protocols.mediation.case import Case, unfit
+from protocols.handlers.seat_work import CASE, MAX_RUNS, OPENED, case_of, in_vain, trusted
+from protocols.mediation.case import Case, ready, unfit
 from protocols.state import NodeState
 from protocols.units import Seconds
 
@@ -57,18 +57,46 @@ def _owed(state: NodeState, record: Record, env: Env) -> tuple[Duty, ...]:
 
 
 def _willing(state: NodeState, record: Record, env: Env) -> bool:
-    """A place is taken when its work can be done: all is here. Shortly before the end of the time for it also without,
-    because that nobody serves it has to be said from a place."""
+    """A place is taken when its work is done: a job that is too much for this machine locks nothing. Shortly before the end
+    of the time for it also before that: a long run goes on, and that nobody serves a case is said from a place."""
     case, late = case_of(state, record.deal_id), state.chain_now >= record.until - env.params.accept_margin
     if case is None:
-        return late
-    return not unfit(case) and (late or case.inputs_here)
+        return late and bool(state.peers)
+    if ready(case):
+        return True
+    if not late or unfit(case, env.machine):
+        return False
+    if case.ran is not None:
+        return _alike(record)
+    if case.tries or len(trusted(state, env.signer.address)) >= MAX_RUNS:
+        return False
+    return case.deal_id in state.cases.running if case.inputs_here else in_vain(state, case.deal_id, CASE)
+
+
+def _alike(record: Record) -> bool:
+    """Whether a run that is no proof serves to say that nothing was served: others have not come further with theirs."""
+    return record.reason is Reason.WITHHELD and all(
+        place.stage in (Stage.VACANT, Stage.CALLED) for place in record.places
+    )
+
+
+def _missing(state: NodeState, record: Record, case: Case | None, env: Env) -> bool:
+    """Whether, at the end of the time for the work, the parties are to blame that it is not done: case or inputs never
+    came, or too late for the run, or the case turned out to be one that nobody had taken."""
+    if case is None:
+        return bool(state.peers)
+    if unfit(case, env.machine):
+        return True
+    if not case.inputs_here:
+        return in_vain(state, case.deal_id, CASE)
+    came = state.cases.came.get(case.deal_id, 0)
+    return came > record.until - env.params.deadline_margin - case.deal.exec_seconds
 
 
 def _has(state: NodeState, record: Record, place: Place, case: Case | None, env: Env) -> SeatHas:
     late = state.chain_now >= record.until - env.params.deadline_margin
     if case is None or case.ran is None:
-        return SeatHas(missing=late and not (case is not None and case.inputs_here))
+        return SeatHas(missing=late and _missing(state, record, case, env))
     deal_id, mark = record.deal_id, matching.seat_mark(state, record, place.seat)
     if mark is None:
         return SeatHas()
@@ -77,6 +105,6 @@ def _has(state: NodeState, record: Record, place: Place, case: Case | None, env:
         commitment=commitment_of(deal_id, record.round, place.seat, mark, salt),
         fingerprint=mark,
         salt=salt,
-        served=True if case.bytes_here else False if late else None,
+        served=True if case.bytes_here else not in_vain(state, deal_id, OPENED) if late else None,
         mask=matching.seat_match(state, record, case, late=late),
     )

@@ -46,6 +46,7 @@ __all__ = [
     "retracted",
     "told",
     "tx_failed",
+    "waited",
     "work",
 ]
 
@@ -53,7 +54,6 @@ MAX_PAST: Final = 1_000
 """Disputes with a place of ours that are over and kept, for `mesh mediator seats`; the oldest go first."""
 MAX_ONLOOKED: Final = 4_096
 """Disputes of others of which a node knows whose they are, the newest: each has cost somebody a bond."""
-_OWN_FAULT: Final = frozenset({OutcomeCode.INFRA_ERROR, OutcomeCode.CANCELLED})
 _WORKING: Final = frozenset({Phase.DRAWN, Phase.COMMITTING})
 _SHOWN: Final = frozenset({Phase.REVEALING, Phase.MATCHING})
 
@@ -70,15 +70,16 @@ def follow(state: NodeState, file: DisputeFile, env: Env) -> list[Effect]:
     record = file.record()
     if record is None or (record.over and not sits(record, env.signer.address)):
         return _dropped(state, file)
-    if sits(record, env.signer.address):
-        file = replace(file, role=SEAT)
+    role = SEAT if sits(record, env.signer.address) else ONLOOKER
+    left = file.role == SEAT and role == ONLOOKER
+    file = replace(file, role=role)
     known = state.durable.disputes.get(file.deal_id)
     before = known.record() if known else None
     if file != known:
         state.durable.put_dispute(file)
     state.cases.records[file.deal_id] = record
-    if file.role != SEAT:
-        return _look_on(state)
+    if role == ONLOOKER:
+        return _left(state, file.deal_id) if left else _look_on(state)
     if record.over:
         return _over(state, file, record, env)
     state.open_disputes[file.deal_id] = UnixSeconds(0)  # looked at in every block
@@ -118,7 +119,9 @@ def work(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
     if mine and record.phase in (*_WORKING, *_SHOWN):
         effects += cases.ask(state, record, case, env)
     if case is not None and any(place.stage in (Stage.CALLED, Stage.ACCEPTED) for place in mine):
-        effects += seat_work.prepare(state, case)
+        effects += seat_work.prepare(state, record, case, env)
+    elif deal_id in state.cases.running:
+        effects.append(CancelJob(deal_id=deal_id))
     if case is not None and record.phase in _SHOWN and not case.bytes_here:
         effects += seat_work.collect(state, record, case)
     if case is not None:
@@ -132,7 +135,7 @@ def work(state: NodeState, deal_id: DealId, env: Env) -> list[Effect]:
 def notice_heard(state: NodeState, event: ev.CaseHeard, env: Env) -> list[Effect]:
     """Somebody has a case: who needs it asks at once, and who pulls its inputs asks there too."""
     deal_id, peer = event.notice.deal_id, event.author
-    known = peer in state.cases.authors(deal_id)
+    known = peer in state.cases.authors(deal_id, state.wall)
     state.cases.put(peer, event.notice)
     file, record = state.durable.disputes.get(deal_id), state.cases.records.get(deal_id)
     if known or peer == env.me or file is None or record is None or record.over:
@@ -173,8 +176,10 @@ def arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
     case = case_of(state, event.deal_id)
     if case is None or event.deal_id not in state.open_disputes:
         return []
+    state.cases.pulls.pop((event.deal_id, event.purpose), None)
     if event.purpose == seat_work.CASE:
         state.durable.put_case(replace(case, inputs_here=True))
+        state.cases.came[event.deal_id] = state.chain_now
         return [*cases.announce(state, event.deal_id), *work(state, event.deal_id, env)]
     state.durable.put_case(replace(case, bytes_here=True))
     return work(state, event.deal_id, env)
@@ -182,7 +187,19 @@ def arrived(state: NodeState, event: ev.BlobsArrived, env: Env) -> list[Effect]:
 
 def failed(state: NodeState, event: ev.BlobsFailed, env: Env) -> list[Effect]:
     """Nobody serves it, or it is not what it should be: asked again with the next block, while there is time."""
+    if event.deal_id in state.open_disputes:
+        state.cases.pulls[event.deal_id, event.purpose] = False
     return [_say(event.deal_id, "seat.unserved", purpose=event.purpose, code=event.code, detail=event.detail)]
+
+
+def waited(state: NodeState, event: ev.PullWaited, env: Env) -> list[Effect]:
+    """A pull is not complete: whether the network is to blame decides what may be said of it."""
+    key = event.deal_id, event.purpose
+    if event.deal_id not in state.open_disputes or state.cases.pulls.get(key) is event.ours:
+        return []
+    state.cases.pulls[key] = event.ours
+    kind = "seat.no_room" if event.ours else "seat.waits"
+    return [_say(event.deal_id, kind, purpose=event.purpose, detail=event.detail)]
 
 
 def executed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
@@ -191,13 +208,13 @@ def executed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effec
     case, result = case_of(state, event.deal_id), event.result
     effects: list[Effect] = []
     if case is not None and event.deal_id in state.open_disputes and case.ran is None:
-        if result.outcome in _OWN_FAULT:
-            state.durable.put_case(replace(case, tries=case.tries + 1))
-            effects.append(_say(event.deal_id, "seat.run_failed", tries=str(case.tries + 1), detail=result.detail))
+        outcome = OutcomeCode(result.outcome)
+        word = outcome.name.lower()
+        if not seat_work.ended(state, case, outcome, env):
+            effects.append(_say(event.deal_id, "seat.run_failed", outcome=word, detail=result.detail))
         else:
             state.durable.put_case(replace(case, ran=result))
-            outcome = OutcomeCode(result.outcome).name.lower()
-            effects.append(_say(event.deal_id, "seat.executed", outcome=outcome, exit_code=str(result.exit_code)))
+            effects.append(_say(event.deal_id, "seat.executed", outcome=word, exit_code=str(result.exit_code)))
             effects += work(state, event.deal_id, env)
     for waiting in list(state.open_disputes):
         if waiting != event.deal_id and state.durable.disputes[waiting].role == SEAT:
@@ -245,6 +262,16 @@ def _dropped(state: NodeState, file: DisputeFile) -> list[Effect]:
     state.cases.forget(deal_id)
     state.open_disputes.pop(deal_id, None)
     return effects
+
+
+def _left(state: NodeState, deal_id: DealId) -> list[Effect]:
+    """Another seat has the place that was ours: what goes on here is for nobody. The dispute is one of others."""
+    state.durable.drop_case(deal_id)
+    state.open_disputes.pop(deal_id, None)
+    record = state.cases.records[deal_id]
+    state.cases.forget(deal_id)
+    state.cases.records[deal_id] = record
+    return [*_stopped(deal_id), *_look_on(state)]
 
 
 def _stopped(deal_id: DealId) -> list[Effect]:

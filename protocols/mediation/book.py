@@ -36,6 +36,13 @@ class CaseBook:
         """When this node last asked for a case that it needs."""
         self.refused: dict[tuple[DealId, str], UnixSeconds] = {}
         """Duties whose call the panel did not take, and from when on they are called for again."""
+        self.pulls: dict[tuple[DealId, str], bool] = {}
+        """Pulls of a seat, by purpose, that are not complete: whether it is this node's own store that fails. One that
+        nobody was asked for yet is not among them."""
+        self.came: dict[DealId, UnixSeconds] = {}
+        """When the inputs of a case came, by the chain's clock; not known after a restart."""
+        self.resting: dict[DealId, UnixSeconds] = {}
+        """Until when, by the chain's clock, a run that this machine has spoiled is not tried again."""
         self.running: set[DealId] = set()
         """Disputes whose job this node is executing as a seat."""
         self.announcing: set[DealId] = set()
@@ -49,9 +56,13 @@ class CaseBook:
         while len(self.notices) > MAX_NOTICES:
             del self.notices[next(iter(self.notices))]
 
-    def authors(self, deal_id: DealId) -> tuple[PeerId, ...]:
-        """Who says that it has the case of a dispute, oldest word first."""
-        return tuple(author for about, author in self.notices if about == deal_id)
+    def authors(self, deal_id: DealId, now: UnixSeconds) -> tuple[PeerId, ...]:
+        """Who says that it has the case of a dispute, oldest word first. What has lapsed by ``now`` is forgotten."""
+        mine = [(key, notice.expires) for key, notice in self.notices.items() if key[0] == deal_id]
+        for key, expires in mine:
+            if expires <= now:
+                del self.notices[key]
+        return tuple(author for (_, author), expires in mine if expires > now)
 
     def may_answer(self, deal_id: DealId, peer: PeerId, at: Millis) -> bool:
         """Whether a peer may be told a case now; if so, it counts as told."""
@@ -80,6 +91,10 @@ class CaseBook:
         self.asked.pop(deal_id, None)
         self.running.discard(deal_id)
         self.announcing.discard(deal_id)
+        self.resting.pop(deal_id, None)
+        self.came.pop(deal_id, None)
+        for pull in [pull for pull in self.pulls if pull[0] == deal_id]:
+            del self.pulls[pull]
         for one in [one for one in self.refused if one[0] == deal_id]:
             del self.refused[one]
         for key in [key for key in self.notices if key[0] == deal_id]:

@@ -14,9 +14,11 @@ from protocols.deals.panel_terms import MAX_INPUT_BYTES
 from protocols.deals.salting import root_on_chain
 from protocols.deals.states import LocalResult
 from protocols.disputes.fingerprint import JUDGED, Ending
+from protocols.disputes.params import NEVER_GROUNDS
 from protocols.disputes.record import Record
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
+from protocols.mediation.machine import Machine
 from protocols.messages.dispute import CaseFile
 from protocols.messages.negotiation import InputRoot
 from protocols.signing import address_of_peer
@@ -29,12 +31,16 @@ __all__ = [
     "ending_of",
     "matches_provider",
     "opened_root",
+    "ready",
     "result_bytes",
+    "spoiled",
     "unfit",
+    "unjudged",
 ]
 
 MAX_TRIES: Final = 5
-"""Runs of a case that may fail by this machine's own fault; then the seat stays silent and loses its lock."""
+"""Runs of a case that may fail by this machine's own fault before its place is left to another seat."""
+_MIB: Final = 1 << 20
 _FOLDER: Final = bytes.fromhex("01701220")
 """How the CID of a folder begins: CIDv1, dag-pb, sha2-256 of 32 bytes."""
 _LOGS: Final = 2
@@ -101,8 +107,13 @@ def case_from(told: CaseFile, record: Record, domain: Domain) -> Case:
     return Case(record.deal_id, deal, told.client, told.provider, told.job, result=told.result)
 
 
-def unfit(case: Case) -> str:
-    """Why this node should not take a place for such a case; empty when it can judge it."""
+def unfit(case: Case, machine: Machine) -> str:
+    """Why this node should not take a place for such a case; empty when it can judge it, as far as the job's limits tell."""
+    return unjudged(case) or _too_large(case, machine)
+
+
+def unjudged(case: Case) -> str:
+    """Why no node of this version judges such a case; empty when it does."""
     job = case.decoded
     if job.executor not in _EXECUTORS:
         return f"executor {job.executor} is not built in"
@@ -112,6 +123,30 @@ def unfit(case: Case) -> str:
     if case.deal.level not in JUDGED:
         return f"results at level {case.deal.level.name.lower()} cannot be compared yet"
     return ""
+
+
+def _too_large(case: Case, machine: Machine) -> str:
+    """Why the job may be more than this machine; empty when it fits."""
+    job = case.decoded
+    blobs_mib = -(-(sum(one.size for one in case.inputs) + result_bytes(job)) // _MIB)
+    for what, wanted, has in (
+        ("memory", job.resources.memory_mib[0], machine.memory_mib),
+        ("scratch space", job.resources.disk_mib[0], machine.disk_mib),
+        ("room for inputs and result", blobs_mib, machine.blobs_mib),
+    ):
+        if wanted > has:
+            return f"it may take {wanted} MiB of {what}, this node gives {has}"
+    return ""
+
+
+def ready(case: Case) -> bool:
+    """Whether this node has ended the run, in a way that another machine comes to as well: then a lock on it is safe."""
+    return case.ran is not None and case.ran.outcome not in NEVER_GROUNDS
+
+
+def spoiled(case: Case) -> bool:
+    """Whether a lock on this run would be lost: what it came to here says something about this machine alone."""
+    return (case.ran is not None and not ready(case)) or (case.ran is None and case.tries >= MAX_TRIES)
 
 
 def ending_of(result: LocalResult | ResultCommit) -> Ending:

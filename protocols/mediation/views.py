@@ -2,10 +2,12 @@
 
 import msgspec
 
+from protocols.deals.eip712 import OutcomeCode
 from protocols.disputes.file import SEAT
 from protocols.disputes.params import lock_of
-from protocols.mediation.case import MAX_TRIES, Case, unfit
+from protocols.mediation.case import Case, spoiled, unfit
 from protocols.mediation.earnings import earned
+from protocols.mediation.machine import Machine
 from protocols.state import NodeState
 from protocols.units import Address, DealId, Tokens, UnixSeconds
 
@@ -39,7 +41,7 @@ class MediatorView(msgspec.Struct, frozen=True):
     """Of the locks whose deals this node has seen."""
 
 
-def mediator_view(state: NodeState, me: Address) -> MediatorView:
+def mediator_view(state: NodeState, me: Address, machine: Machine) -> MediatorView:
     """The work of an operator's seats, from the disputes that this node keeps."""
     open_, paid, fees, lost, burned = list[CaseView](), 0, 0, 0, 0
     for deal_id, file in state.durable.disputes.items():
@@ -49,7 +51,7 @@ def mediator_view(state: NodeState, me: Address) -> MediatorView:
         case = state.durable.cases.get(deal_id)
         if not record.over:
             places = sum(place.operator == me for place in record.places)
-            step = _step(case, running=deal_id in state.cases.running)
+            step = _step(case, machine, running=deal_id in state.cases.running)
             open_.append(
                 CaseView(deal_id, record.phase.name.lower(), record.until, record.round, places, record.fee, step)
             )
@@ -61,14 +63,18 @@ def mediator_view(state: NodeState, me: Address) -> MediatorView:
     return MediatorView(tuple(open_), paid, Tokens(fees), lost, Tokens(burned))
 
 
-def _step(case: Case | None, *, running: bool) -> str:
+def _step(case: Case | None, machine: Machine, *, running: bool) -> str:
     if case is None or not case.job:
         return "asks for the case"
-    problem = unfit(case)
+    problem = unfit(case, machine)
     if problem:
         return f"declined: {problem}"
     if case.ran is not None:
-        return "executed"
-    if case.tries >= MAX_TRIES:
+        return f"ended {_word(case.ran.outcome)} here, which proves nothing" if spoiled(case) else "executed"
+    if not running and case.tries:
         return f"failed {case.tries} times by this machine's fault"
     return "executes" if running else "waits for a free place" if case.inputs_here else "pulls the inputs"
+
+
+def _word(outcome: int) -> str:
+    return OutcomeCode(outcome).name.lower()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from devnet.sim.memory_link import MemoryHub
 from mesh.artifacts import Blobs
@@ -36,15 +37,22 @@ async def test_a_full_store_is_waited_out_and_never_blamed_on_the_peer(
         root = await large.add_bytes(b"".join(n.to_bytes(4, "big") for n in range(1 << 19)), key=b"theirs")
         theirs.grant(DEAL, here.me, (root.cid,))
         ended: list[str] = []
+        blamed: list[bool] = []
+
+        async def waits(ours: bool, why: str) -> None:
+            blamed.append(ours)
 
         async def fetch() -> None:
-            await mine.fetch(DEAL, (there.me,), InputRoot(root.cid, root.content_bytes), lambda done, of: None)
+            wanted = InputRoot(root.cid, root.content_bytes)
+            await mine.fetch(DEAL, (there.me,), wanted, lambda done, of: None, waits)
             ended.append("fetched")
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fetch)
             await eventually(lambda: mine._fetcher.statistics().failed > 0)
             assert ended == []
+            await eventually(lambda: bool(blamed))
+            assert set(blamed) == {True}
             await small.unpin(b"mine")
         assert ended == ["fetched"]
         assert await small.has(root.cid)
@@ -64,3 +72,25 @@ async def test_what_is_no_tree_ends_the_pull(tmp_path: Path, hub: MemoryHub, rin
         with trio.fail_after(30), pytest.raises(FetchGaveUp) as caught:
             await mine.fetch(DEAL, (there.me,), InputRoot(Cid(root.cid), 1000), lambda done, of: None)
         assert caught.value.code == "too_large"
+
+
+async def test_a_peer_that_gives_nothing_is_to_blame(
+    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", eventually: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    here, there = (hub.link(ring.signer().peer_id) for _ in range(2))
+    async with (
+        open_blobs(tmp_path / "a", quota_bytes=64 << 20, sync=False) as one,
+        open_blobs(tmp_path / "b", quota_bytes=64 << 20, sync=False) as two,
+    ):
+        mine = Blobs(one, BlobFetcher(one, here), BlobServer(one, here))
+        Blobs(two, BlobFetcher(two, there), BlobServer(two, there))
+        root = await two.add_bytes(b"kept to itself", key=b"theirs")
+        blamed: list[bool] = []
+
+        async def waits(ours: bool, why: str) -> None:
+            blamed.append(ours)
+
+        with pytest.raises(FetchGaveUp) as caught:
+            await mine.fetch(DEAL, (there.me,), InputRoot(root.cid, 100), lambda done, of: None, waits)
+        assert caught.value.code == "refused"
+        assert set(blamed) == {False}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -45,6 +46,8 @@ class Parts:
     def __init__(self) -> None:
         self.given: list[Exception | None] = []
         self.calls: list[str] = []
+        self.blamed: list[bool] = []
+        """Whom a pull blames, one try after the other."""
         self.began = trio.Event()
         self.go = trio.Event()
         self.cancelled = trio.Event()
@@ -65,8 +68,12 @@ class Parts:
             self.cancelled.set()
             raise
 
-    async def fetch(self, deal_id: DealId, peers: tuple[PeerId, ...], root: InputRoot, progress: Any) -> None:
+    async def fetch(
+        self, deal_id: DealId, peers: tuple[PeerId, ...], root: InputRoot, progress: Any, waits: Any = None
+    ) -> None:
         await self._next("fetch")
+        for ours in self.blamed if waits else ():
+            await waits(ours, "why")
         for done in range(100):
             progress(done, None)
         await self._wait()
@@ -252,6 +259,19 @@ async def test_a_failing_disk_is_waited_out(bench: Bench, eventually: Any) -> No
     bench.parts.given = [full]
     await bench.loop.post(fx.StopServing(deal_id=DEAL, forget=True))
     await eventually(lambda: bench.effector.failures == 3)
+
+
+async def test_the_rules_hear_who_is_to_blame_for_a_seats_pull(bench: Bench, eventually: Any) -> None:
+    bench.parts.blamed = [False, False, True, True, False]
+    bench.parts.go.set()
+    await bench.loop.post(FETCH)
+    await eventually(lambda: bench.deal_events(ev.BlobsArrived))
+    assert bench.deal_events(ev.PullWaited) == []  # of a deal nobody asks
+    pull = msgspec.structs.replace(FETCH, key=f"fetch:{HEX}:case", purpose="case", roots=(ROOT,))
+    bench.parts.given = [OSError(28, "no space left")]
+    await bench.loop.post(pull)
+    await eventually(lambda: len(bench.deal_events(ev.BlobsArrived)) == 2)
+    assert [one.ours for one in bench.deal_events(ev.PullWaited)] == [True, False, True, False]
 
 
 async def test_a_cancelled_fetch_does_not_answer_and_may_be_asked_again(bench: Bench, eventually: Any) -> None:

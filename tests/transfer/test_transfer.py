@@ -13,6 +13,7 @@ from devnet.sim.trees import Blocks, Layout, pattern, plant
 from mesh.net.link import PeerUnreachable
 from mesh.store.blobs import BlobStore, open_blobs
 from mesh.transfer import BlobFetcher, BlobServer, FetchFailed, FetchNoRoom, FetchRefused, FetchTimeout, FetchTooLarge
+from mesh.transfer.fetcher import MAX_FETCHES
 from mesh.transfer.streams import FrameReader
 from protocols.transfer.cid import raw_cid
 from protocols.transfer.frames import (
@@ -327,6 +328,28 @@ async def test_a_stalled_fetch_times_out_and_says_so(other: BlobStore, mock_cloc
             await BlobFetcher(other, hub.link(BOB)).fetch(DEAL, [ALICE], raw_cid(b"x"), LIMITS, timeout_s=5)
         with pytest.raises(FetchTimeout, match="reached"):
             await BlobFetcher(other, hub.link(CAROL)).fetch(DEAL, [PeerId(b"z" * 39)], raw_cid(b"x"), LIMITS)
+
+
+async def test_waiting_for_a_turn_is_no_fault_of_the_peers(
+    store: BlobStore, other: BlobStore, mock_clock: trio.testing.MockClock
+) -> None:
+    """Pulls that drip take turns with others: their time is over, and who has waited is served."""
+    mock_clock.rate = 50
+    root, blocks = await keep(store)
+    async with pair(store) as (hub, server), trio.open_nursery() as nursery:
+        server.grant(BOB, root, DEAL)
+        hub.link(CAROL).accept(BLOB_PROTOCOL, answering(lambda want: []))
+        fetcher = BlobFetcher(other, hub.link(BOB))
+
+        async def stalled() -> None:
+            with pytest.raises(FetchTimeout, match="after 60 s"):
+                await fetcher.fetch(DEAL, [CAROL], raw_cid(b"x"), LIMITS, timeout_s=60)
+
+        for _ in range(MAX_FETCHES):
+            nursery.start_soon(stalled)
+        await trio.testing.wait_all_tasks_blocked()
+        await fetcher.fetch(DEAL, [ALICE], root, LIMITS, timeout_s=50)
+    assert await holds(other, blocks)
 
 
 async def test_limits_are_checked_before_any_leaf_travels(store: BlobStore, other: BlobStore) -> None:

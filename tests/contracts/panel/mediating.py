@@ -78,6 +78,10 @@ class Node:
         self.up = True
         self.calls = True
         """Whether its calls reach the chain."""
+        self.full = False
+        """Whether its own store takes nothing."""
+        self.slow = False
+        """Whether its runs do not end."""
 
     @property
     def me(self) -> PeerId:
@@ -117,7 +121,12 @@ class Node:
         self.state = NodeState("devnet")
         for (kind, key), data in self.rows.items():
             self.state.durable.restore(kind, key, data)
+        self.start()
+
+    def start(self) -> None:
+        """It is up, and has a peer."""
         self.post(ev.NodeStarted(at=self.scene.at, wall=self.scene.wall, incarnation=ZERO_HASH))
+        self.post(ev.PeerCameUp(at=self.scene.at, peer=self.scene.client.me))
 
 
 class Mediated:
@@ -145,7 +154,7 @@ class Mediated:
         secret = self.client.signer.derive("client-secret", RFQ)
         data = panel.dispute(self.deal, self.lock, self.result_hash, secret, reason)
         for node in self.nodes:
-            node.post(ev.NodeStarted(at=self.at, wall=self.wall, incarnation=ZERO_HASH))
+            node.start()
         self.send(self.client, "dispute", data)
 
     @property
@@ -271,11 +280,18 @@ class Mediated:
         """Pulls that somebody serves arrive, jobs end."""
         busy = False
         for key, effect in list(node.outbox.items()):
-            if isinstance(effect, fx.FetchBlobs) and self._served(node, effect):
+            if isinstance(effect, fx.FetchBlobs) and (node.full or not self._served(node, effect)):
+                why = "no room" if node.full else "nobody serves it"
+                node.post(
+                    ev.PullWaited(
+                        at=self.at, deal_id=effect.deal_id, purpose=effect.purpose, ours=node.full, detail=why
+                    )
+                )
+            elif isinstance(effect, fx.FetchBlobs):
                 arrived = ev.BlobsArrived(at=self.at, deal_id=effect.deal_id, purpose=effect.purpose)
                 node.post(arrived, key)
                 busy = True
-            elif isinstance(effect, fx.RunJob):
+            elif isinstance(effect, fx.RunJob) and not node.slow:
                 assert effect.run_id == run_id_of(self.deal.job_id, self.deal.client, self.deal.run_nonce)
                 node.ran += 1
                 node.post(ev.AuditCompleted(at=self.at, deal_id=effect.deal_id, result=node.result), key)

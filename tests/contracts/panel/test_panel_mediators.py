@@ -11,6 +11,7 @@ from protocols.disputes.params import appeal_deposit
 from protocols.mediation.access import roots_for
 from protocols.mediation.case import unfit
 from protocols.mediation.earnings import Earned, earned
+from protocols.mediation.machine import ANY_MACHINE
 from protocols.units import Tokens
 from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, ran
 
@@ -115,6 +116,6 @@ def test_inputs_beyond_what_a_seat_takes_are_declined(court: "PanelWorld") -> No
     scene = Mediated(court, provider=WRONG)
     scene.until(st.Phase.COMMITTING)
     case = scene.drawn()[0].state.durable.cases[scene.lock.deal_id]
-    assert unfit(case) == ""
+    assert unfit(case, ANY_MACHINE) == ""
     large = msgspec.structs.replace(JOB, module_size=MAX_INPUT_BYTES + 1)
-    assert "at most" in unfit(msgspec.structs.replace(case, job=large.encode()))
+    assert "at most" in unfit(msgspec.structs.replace(case, job=large.encode()), ANY_MACHINE)

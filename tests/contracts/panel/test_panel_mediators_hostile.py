@@ -12,7 +12,7 @@ from protocols import events as ev
 from protocols.contracts.panel import EVENTS
 from protocols.deals.eip712 import Level, OutcomeCode
 from protocols.disputes import states as st
-from protocols.disputes.file import PanelLog
+from protocols.disputes.file import ONLOOKER, PanelLog
 from protocols.hashing import sha256
 from protocols.mediation.access import roots_for
 from protocols.mediation.earnings import Earned, earned
@@ -130,16 +130,20 @@ def test_a_stranger_that_announces_a_case_is_asked_nothing(court: "PanelWorld") 
     for node in scene.nodes:
         scene._hears(node)
         assert "no party" in scene.tell(node, stranger.env.record(CASE_TAG, notice))
-        assert stranger.me not in node.state.cases.authors(scene.lock.deal_id)
+        assert stranger.me not in node.state.cases.authors(scene.lock.deal_id, scene.wall)
 
 
 @pytest.mark.parametrize("outcome", [OutcomeCode.TIMEOUT, OutcomeCode.OOM, OutcomeCode.DISK_LIMIT])
 def test_a_seat_whose_machine_ended_the_run_matches_nobody(court: "PanelWorld", outcome: OutcomeCode) -> None:
+    """Its lock is on it, because the run was still going on when the time to accept was over."""
     scene = Mediated(court, provider=RIGHT)
     scene.until(st.Phase.DRAWN)
     weak = scene.drawn()[0]
-    weak.result = ran(RIGHT, outcome)
+    weak.result, weak.slow = ran(RIGHT, outcome), True
+    scene.until(st.Phase.COMMITTING)
+    weak.slow = False
     assert scene.run() is st.Row.ACQUITTED
+    assert weak.ran == (2 if outcome is OutcomeCode.TIMEOUT else 1)
     assert scene.record.sittings[0].places[0].mask == 0
     assert earned(scene.record, weak.key.address) == Earned(lost=1)
 
@@ -183,11 +187,15 @@ def test_a_seat_that_was_replaced_leaves_nothing_behind(court: "PanelWorld") -> 
     mute.calls = False
     for node in scene.nodes:
         node.serves_to = {one.me for one in scene.nodes if one is not mute}
-    scene.until(st.Phase.COMMITTING)
+    scene.step()
     assert scene.lock.deal_id in mute.state.durable.cases
     assert any(isinstance(one, fx.FetchBlobs) for one in mute.outbox.values())
-    assert scene.run() is st.Row.CONVICTED
+    scene.until(st.Phase.COMMITTING)
+    scene.step()
     assert mute not in scene.drawn()
+    assert (mute.state.durable.cases, mute.state.open_disputes, mute.outbox) == ({}, {}, {})
+    assert mute.state.durable.disputes[scene.lock.deal_id].role == ONLOOKER
+    assert scene.run() is st.Row.CONVICTED
     assert (mute.state.durable.cases, mute.state.durable.disputes, mute.outbox) == ({}, {}, {})
 
 
@@ -198,7 +206,8 @@ def test_a_call_that_an_endpoint_behind_refuses_is_made_again(court: "PanelWorld
     scene.until(at_first)
     for node in scene.nodes:
         node.calls = False
-    scene.step()
+    while not any(isinstance(one, fx.CallPanel) for node in scene.nodes for one in node.outbox.values()):
+        scene.step()
     refused = 0
     for node in scene.nodes:
         node.calls = True

@@ -65,7 +65,16 @@ class Listener:
 def test_parties_and_called_seats_are_heard(author: NodeKey) -> None:
     listener = Listener()
     assert listener.hears(said(author, notice())) == author.peer_id
-    assert listener.book.authors(DEAL) == (author.peer_id,)
+    assert listener.book.authors(DEAL, NOW) == (author.peer_id,)
+
+
+def test_an_author_whose_word_has_lapsed_is_asked_no_more() -> None:
+    listener = Listener()
+    for author in (CLIENT, PROVIDER):
+        listener.hears(said(author, notice()))
+    listener.hears(said(CLIENT, notice(life_s=90)))
+    assert listener.book.authors(DEAL, UnixSeconds(NOW + 80)) == (CLIENT.peer_id,)
+    assert list(listener.book.notices) == [(DEAL, CLIENT.peer_id)]
 
 
 def test_a_strangers_notice_goes_no_further_and_costs_no_signature_check() -> None:
