@@ -22,6 +22,8 @@ __all__ = [
     "MAX_GOSSIP_BYTES",
     "MAX_HOLDS",
     "MAX_JOB_BYTES",
+    "MAX_KEPT_BYTES",
+    "MAX_KEPT_RESULTS",
     "MAX_MESSAGE_BYTES",
     "MAX_QUOTES",
     "MAX_REASON_CHARS",
@@ -51,6 +53,10 @@ MAX_RUNS_LIVE: Final = 10_000
 """Runs of a client that are not finished."""
 MAX_ATTEMPTS: Final = 16
 """Deals one run may sign: run index is a uint32 on chain, the budget ends it far sooner."""
+MAX_KEPT_RESULTS: Final = 1_000
+"""Paid results that a provider keeps for clients that were away; beyond, the oldest goes."""
+MAX_KEPT_BYTES: Final = 4 << 30
+"""Of all of them: a fifth of a node's blob quota, as it comes."""
 COLLATERAL_PRICES: Final = 8
 """Collateral of a panel deal in prices, at least (PROTOCOL.md 6: C = max(8P, P/(q(d-f))))."""
 
@@ -99,6 +105,8 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """Between two notices of one node that it has the case of an open dispute; a new seat asks within it."""
     silence_before_claim: Seconds = Seconds(6 * 3600)
     """A provider claims when its client has not signed off this long after the result."""
+    keep_paid: Seconds = Seconds(7 * 24 * 3600)
+    """A result that was paid for without its client is kept, and awaited, so long after its window: a week away loses none."""
     provider_lost: Millis = Millis(20_000)
     """A provider that has been unreachable this long is given up and the job is tried elsewhere."""
     max_price: Tokens = Tokens(2**96)
@@ -141,6 +149,7 @@ DEVNET: Final = NetworkParams(
     accept_margin=Seconds(4),
     case_period=Seconds(2),
     silence_before_claim=Seconds(8),
+    keep_paid=Seconds(600),
     provider_lost=Millis(5_000),
     channel_trust=2,
     min_seats=10,

@@ -213,7 +213,7 @@ def run_view(state: NodeState, run: Run, job_name: str) -> RunView:
     search = state.searches.get(run.run_id)
     live = tuple(search.candidates.values()) if search else ()
     if isinstance(run.status, Dealing) and views:
-        detail = views[-1].phase
+        detail = _awaited(state, views[-1]) or views[-1].phase
     return RunView(
         run_id=run.run_id,
         job_id=run.job_id,
@@ -236,6 +236,13 @@ def run_view(state: NodeState, run: Run, job_name: str) -> RunView:
         replicas=_replicas(state, run),
         search_until=search.until if search else UnixSeconds(0),
     )
+
+
+def _awaited(state: NodeState, view: DealView) -> str:
+    deal = state.durable.deals[view.deal_id].state
+    if not isinstance(deal, Settled) or deal.late is msgspec.UNSET:
+        return ""
+    return "paid while this node was away; its result is being fetched"
 
 
 def _replicas(state: NodeState, run: Run) -> int:

@@ -39,7 +39,7 @@ from protocols.deals.states import (
 from protocols.effects import PostChannelTx
 from protocols.hashing import keccak256
 from protocols.messages.channel import CloseConsent, VoucherNotice
-from protocols.messages.deal import Progress, Rejection, SealedNotice
+from protocols.messages.deal import Progress, Rejection, ResultPull, SealedNotice
 from protocols.messages.dispute import CaseFile, CasePull, OutputPull, OutputTold
 from protocols.messages.negotiation import (
     ChannelRfq,
@@ -148,6 +148,7 @@ class Samples(SampleDeal):
             "channel_close/1": CloseConsent(last=close, signature=self.signed(self.client, close)),
             "sealed/1": self.sealed_notice(),
             "key/1": release_of(self.provider, deal_id),
+            "result_pull/1": ResultPull(deal_id=deal_id),
             "case_pull/1": CasePull(deal_id=deal_id),
             "output_pull/1": OutputPull(deal_id=deal_id),
             "output_told/1": OutputTold(deal_id=deal_id, root=self.root, outcome=1, exit_code=-1),

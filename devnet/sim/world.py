@@ -57,6 +57,7 @@ SIM_PARAMS: Final = NetworkParams(
     window_base=Seconds(60),
     deadline_margin=Seconds(10),
     silence_before_claim=Seconds(40),
+    keep_paid=Seconds(240),
     provider_lost=Millis(10_000),
 )
 

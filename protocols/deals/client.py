@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import checking, disputed, eip712, endings
+from protocols.deals import checking, disputed, eip712, endings, late
 from protocols.deals.checking import reject
 from protocols.deals.inputs import (
     AuditFinished,
@@ -262,7 +262,7 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         case end if end in disputed.ENDS:
             return disputed.judged(state, moved, over(terms, forget=False))
         case "settled" | "finalized" | "cancelled":
-            return endings.settled(state, moved, forget=False)
+            return late.awaited(state, endings.settled(state, moved, forget=False), ctx)
         case "expired":
             return endings.expired(state, moved, forget=False)
         case _:
@@ -351,6 +351,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     **{(s, ChainMoved): _moved for s in _ON_CHAIN},
     **{(s, ChainRetracted): _retracted for s in (*_ON_CHAIN[2:], Settled, Slashed, Voided, Expired)},
     **{(s, TxRefused): _tx_refused for s in _ON_CHAIN[2:]},
+    **late.CLIENT_ROWS,
 }
 
 
@@ -382,5 +383,7 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return checking.unseen_by(state) or UnixSeconds(state.at + deal.window_seconds + params.deadline_margin + 1)
         case Disputed():
             return disputed.void_at(state)
+        case Settled() if state.late is not msgspec.UNSET:
+            return late.until(state, params)
         case _:
             return None

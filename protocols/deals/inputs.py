@@ -56,6 +56,7 @@ __all__ = [
     "Rerun",
     "ResultArrived",
     "ResultDisowned",
+    "ResultPulled",
     "RoundKnown",
     "SealedArrived",
     "SignedOff",
@@ -210,6 +211,10 @@ class ResultDisowned(DealInput, frozen=True):
 
     code: str
     detail: str
+
+
+class ResultPulled(DealInput, frozen=True):
+    """Provider: the client was away while this deal was paid for, and asks for its result."""
 
 
 class CancelWanted(DealInput, frozen=True):

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import disputed, eip712, endings
+from protocols.deals import disputed, eip712, endings, late
 from protocols.deals.checking import last_call, silence_over
 from protocols.deals.inputs import (
     CancelProposed,
@@ -295,7 +295,7 @@ def _moved(state: DealState, moved: ChainMoved, ctx: Ctx) -> Step:
         case "claimed" if isinstance(state, Resulted | Delivered | Checking | Rejected | Accepted):
             return _claimed(state, moved, ctx)
         case "settled" | "finalized" | "cancelled":
-            return endings.settled(state, moved, forget=True)
+            return late.kept(endings.settled(state, moved, forget=True))
         case "expired":
             return endings.expired(state, moved, forget=True)
         case "disputed":
@@ -347,6 +347,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Disputed, TimePassed): lambda state, event, ctx: disputed.overdue(state),
     **{(s, ChainRetracted): _retracted for s in (Committed, Running, Resulted, Delivered, Checking, Accepted)},
     **{(s, ChainRetracted): _retracted for s in (Rejected, Claimed, Disputed, Settled, Slashed, Voided, Expired)},
+    **late.PROVIDER_ROWS,
 }
 
 
@@ -376,5 +377,7 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(state.at + deal.window_seconds + 1)
         case Disputed():
             return disputed.void_at(state)
+        case Settled(kept=True):
+            return late.until(state, params)
         case _:
             return None

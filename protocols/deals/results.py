@@ -2,9 +2,10 @@
 
 import msgspec
 
-from protocols.units import Address, Cid, Hash32
+from protocols.units import Address, Cid, Hash32, Tokens
+from protocols.verify.audits import AuditRequest, First, Second, Waiting
 
-__all__ = ["LocalResult", "Ran", "SealedBytes"]
+__all__ = ["Audit", "Comparing", "LocalResult", "Ran", "SealedBytes"]
 
 
 class SealedBytes(msgspec.Struct, frozen=True):
@@ -37,3 +38,20 @@ class Ran(msgspec.Struct, frozen=True):
     exit_code: int
     fuel: int
     root: Cid
+
+
+class Comparing(msgspec.Struct, frozen=True):
+    """A re-execution that has ended and whose bytes are being compared, and what it took from the budget."""
+
+    ran: Ran
+    cost: Tokens
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """A check under way: where it stands, what it waits for, and a first re-execution that differed."""
+
+    at: Waiting | First | Second
+    asked: AuditRequest
+    first: Ran | None = None
+    comparing: Comparing | msgspec.UnsetType = msgspec.UNSET
+    """Unset while nothing is compared, as in every row of before there was the field."""

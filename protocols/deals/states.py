@@ -7,12 +7,11 @@ everything needed to go on after a restart.
 import msgspec
 
 from protocols.deals.eip712 import Deal
-from protocols.deals.results import LocalResult, Ran, SealedBytes
+from protocols.deals.results import Audit, Comparing, LocalResult, Ran, SealedBytes
 from protocols.messages.deal import CancelConsent, KeyRelease, ReceiptNotice, ResultNotice, SealedNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import InputRoot
 from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, RunId, Signature, Tokens, UnixSeconds
-from protocols.verify.audits import AuditRequest, First, Second, Waiting
 
 __all__ = [
     "FINAL_STATES",
@@ -72,23 +71,6 @@ class Commitment(msgspec.Struct, frozen=True):
     at: UnixSeconds
     lost: bool = False
     """A reorganisation took it back; until it is on chain again only `commitBy` counts."""
-
-
-class Comparing(msgspec.Struct, frozen=True):
-    """A re-execution that has ended and whose bytes are being compared, and what it took from the budget."""
-
-    ran: Ran
-    cost: Tokens
-
-
-class Audit(msgspec.Struct, frozen=True):
-    """A check under way: where it stands, what it waits for, and a first re-execution that differed."""
-
-    at: Waiting | First | Second
-    asked: AuditRequest
-    first: Ran | None = None
-    comparing: Comparing | msgspec.UnsetType = msgspec.UNSET
-    """Unset while nothing is compared, as in every row of before there was the field."""
 
 
 class Proposed(msgspec.Struct, frozen=True, tag=True):
@@ -304,6 +286,10 @@ class Settled(msgspec.Struct, frozen=True, tag=True):
     """The dispute that it came from, likewise."""
     seal: Unsealing | msgspec.UnsetType = msgspec.UNSET
     """Client: what the provider has said about a result that it never opened, or that is wrong. A key may come late."""
+    late: ResultNotice | msgspec.UnsetType | None = msgspec.UNSET
+    """Client: it was away and this was paid for; what its provider has told since (None: nothing yet) is still to be pulled."""
+    kept: bool | msgspec.UnsetType = msgspec.UNSET
+    """Provider: the result is kept for such a client."""
     refused: str | msgspec.UnsetType = msgspec.UNSET
     """Client: why it holds a result for wrong that it had paid for sealed, or could not open."""
 

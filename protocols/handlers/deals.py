@@ -37,7 +37,7 @@ from protocols.deals.states import (
 )
 from protocols.effects import Effect
 from protocols.env import Env
-from protocols.handlers import audits, replicas, runs, vouchers
+from protocols.handlers import audits, kept, replicas, runs, vouchers
 from protocols.messages.beacon import BeaconRound
 from protocols.reputation import Record, evidence_of
 from protocols.runs import Done
@@ -111,6 +111,9 @@ def place(state: NodeState, role: str, moved: Step, env: Env) -> list[Effect]:
         out += _client_follows(state, before.state if before else None, new, env)
     else:
         out += start_waiting(state, env)
+        if isinstance(new, Settled) and new.kept:
+            for one in kept.too_many(state):
+                out += step(state, one, TimePassed(), env)
     return out
 
 

@@ -68,6 +68,8 @@ def follow(state: NodeState, deal: DealState, env: Env) -> list[Effect]:
         case Settled(how="keyless"):
             detail = "the provider took the voucher and gave nothing that opens the result"
             return _not_done(state, run, deal, "provider-lost", detail, env) if current else []
+        case Settled(late=late) if late is not msgspec.UNSET:
+            return []  # it is paid for: its provider keeps it for this client
         case Settled():
             detail = "the provider claimed, was paid, and never delivered a result"
             return _not_done(state, run, deal, "provider-lost", detail, env) if current else []

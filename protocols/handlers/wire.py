@@ -16,6 +16,7 @@ from protocols.deals.inputs import (
     ReceiptArrived,
     ResultArrived,
     ResultDisowned,
+    ResultPulled,
     SealedArrived,
     SignedOff,
 )
@@ -166,6 +167,8 @@ def _from_client(terms: DealTerms, message: Any, env: Env) -> DealInput | None:
             _signed(env, terms.client, eip712.digest(env.domain, message.settlement), message.signature)
             _signed(env, terms.client, eip712.digest(env.domain, message.receipt), message.receipt_signature)
             return SignedOff(message)
+        case dm.ResultPull():
+            return ResultPulled()
         case dm.Rejection():
             return ResultDisowned(message.code[:40], message.detail[:MAX_REASON_CHARS])
         case dm.CancelConsent():

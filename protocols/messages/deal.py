@@ -17,6 +17,7 @@ __all__ = [
     "ReceiptNotice",
     "Rejection",
     "ResultNotice",
+    "ResultPull",
     "SealedNotice",
     "SignOff",
 ]
@@ -60,6 +61,12 @@ class KeyRelease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     deal_id: Named
     key: Annotated[Hash32, Meta(min_length=32, max_length=32)]
     salt: Annotated[Hash32, Meta(min_length=32, max_length=32)]
+
+
+class ResultPull(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Client to provider: this deal was paid for while I was away; tell me its result once more."""
+
+    deal_id: Named
 
 
 class Delivered(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

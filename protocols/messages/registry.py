@@ -48,6 +48,7 @@ MESSAGE_TYPES: Final[dict[str, type[msgspec.Struct]]] = {
     "progress/1": deal.Progress,
     "sealed/1": deal.SealedNotice,
     "key/1": deal.KeyRelease,
+    "result_pull/1": deal.ResultPull,
     "voucher/1": channel.VoucherNotice,
     "channel_close/1": channel.CloseConsent,
     "case_pull/1": dispute.CasePull,
