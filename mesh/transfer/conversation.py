@@ -10,12 +10,11 @@ from typing import Final
 
 import trio
 
-from mesh.transfer.streams import STREAM_ERRORS, FrameReader, Streams
+from mesh.transfer.kept import KeptStreams, Line
+from mesh.transfer.streams import STREAM_ERRORS, FrameReader
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import is_raw
 from protocols.transfer.frames import (
-    BLOB_PROTOCOL,
-    MAX_FRAME_BYTES,
     BlockFrame,
     Denied,
     Missing,
@@ -69,7 +68,7 @@ class Conversation:
         self,
         peer: PeerId,
         key: DealId,
-        streams: Streams,
+        streams: KeptStreams,
         session: WantSession,
         tell: Callable[[Event], None],
         counts: dict[str, int],
@@ -83,6 +82,9 @@ class Conversation:
         self._questions: deque[tuple[Cid, ...]] = deque()
         self._asking = trio.Event()
         self._owed = 0
+        self._sending = False
+        self._stale = False
+        """A stream from an earlier pull was broken already: that says nothing about the peer."""
         self._heard_at_s = self._frame_at_s = 0.0
         self._served_bytes = 0
         """Since ``_frame_at_s``."""
@@ -110,30 +112,50 @@ class Conversation:
                 blamed = True
                 self._blame(group)
             except* STREAM_ERRORS:
-                self._counts["streams_broken"] += 1
+                self._counts["streams_broken"] += not self._stale
             self._questions.clear()
             self._owed = 0
             self._tell(PeerReset(self._peer))
             if blamed:
                 break
+            if self._stale:
+                continue
             breaks = 0 if self._blocks > before else breaks + 1
             await trio.sleep(BACKOFF_S[min(max(breaks - 1, 0), len(BACKOFF_S) - 1)])
         self._tell(PeerLost(self._peer))
 
     async def _stream(self) -> None:
+        self._stale = self._sending = False
         with trio.move_on_after(OPEN_S) as opening:
-            stream = await self._streams.open(self._peer, BLOB_PROTOCOL)
+            line = await self._streams.take(self._peer)
         if opening.cancelled_caught:
             raise trio.BrokenResourceError(f"no stream within {OPEN_S:.0f} s")
-        async with stream, trio.open_nursery() as nursery:
-            self._tell(PeerReady(self._peer))
-            nursery.start_soon(self._send, stream)
-            await self._receive(FrameReader(stream, MAX_FRAME_BYTES))
+        before = line.reader.received_bytes
+        kept = False
+        try:
+            async with trio.open_nursery() as nursery:
+                self._tell(PeerReady(self._peer))
+                nursery.start_soon(self._send, line.stream)
+                try:
+                    await self._receive(line.reader)
+                except trio.Cancelled:  # the fetch is over
+                    kept = self._in_order(line) and self._streams.keep(line)
+                    raise
+        finally:
+            self._stale = line.reused and line.reader.received_bytes == before
+            if not kept:
+                await line.stream.aclose()
+
+    def _in_order(self, line: Line) -> bool:
+        """Whether another fetch may go on with the stream: nothing is half sent, owed or half read."""
+        return not (self._sending or self._questions or self._owed) and line.reader.between_frames
 
     async def _send(self, stream: trio.abc.SendStream) -> None:
         while True:
             while self._questions:
+                self._sending = True
                 await stream.send_all(encode_frame(WantBlocks(self._key, self._questions.popleft())))
+                self._sending = False
             self._asking = trio.Event()
             await self._asking.wait()
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from mesh.store.blobs import BlobStore
 from mesh.transfer.errors import FetchError, FetchFailed, FetchNoRoom, FetchRefused, FetchTimeout, FetchTooLarge
+from mesh.transfer.kept import KeptStreams
 from mesh.transfer.pull import NO_ROOM, Progress, Pull
 from mesh.transfer.streams import Streams
 from protocols.transfer.cid import cid_text
@@ -46,7 +47,7 @@ class BlobFetcher:
 
     def __init__(self, store: BlobStore, streams: Streams) -> None:
         self._store = store
-        self._streams = streams
+        self._streams = KeptStreams(streams)
         self._slots = trio.CapacityLimiter(MAX_FETCHES)
         self._counts = dict.fromkeys(FetchStatistics.__struct_fields__[1:], 0)
 

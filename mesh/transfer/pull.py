@@ -12,7 +12,7 @@ import trio
 
 from mesh.store.blobs import BlobStore, Lease, QuotaExceeded
 from mesh.transfer.conversation import Conversation
-from mesh.transfer.streams import Streams
+from mesh.transfer.kept import KeptStreams
 from protocols.transfer.cid import is_raw
 from protocols.transfer.frames import MAX_WANTS
 from protocols.transfer.steps import (
@@ -43,6 +43,8 @@ block: it must be quick and must not raise."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """Written and synced together; the larger, the fewer syncs."""
+_HELD_BYTES: Final = 256 * 1024
+"""What may come from peers that still owe blocks before it is stored: a small tree is written and synced once."""
 _NODES_AT_ONCE: Final = 8
 """Looked up in one go: their children are entered into the session in one turn of the event loop, 1 ms for 1,000."""
 
@@ -53,7 +55,7 @@ class Pull:
     def __init__(
         self,
         store: BlobStore,
-        streams: Streams,
+        streams: KeptStreams,
         lease: Lease,
         key: DealId,
         peers: tuple[PeerId, ...],
@@ -69,8 +71,10 @@ class Pull:
             peer: Conversation(peer, key, streams, self._session, self._tell, counts) for peer in peers
         }
         self._to_store: deque[Block] = deque()
+        self._to_store_bytes = 0
         self._to_look_up: deque[Want] = deque()
-        self._more_to_look_up, self._more_to_store = trio.Event(), trio.Event()
+        self._looking = False
+        self._more_to_look_up, self._more_to_store, self._needed = trio.Event(), trio.Event(), trio.Event()
         self._failed: Failed | None = None
         self._scope = trio.CancelScope()
         self._progress = progress
@@ -83,12 +87,15 @@ class Pull:
                 self._carry(self._session.start())
                 nursery.start_soon(self._look_up)
                 nursery.start_soon(self._keep)
+                await self._needed.wait()  # nobody is dialled for what is here already
                 for conversation in self._conversations.values():
                     nursery.start_soon(conversation.follow)
         return self._failed
 
     def _tell(self, event: Event) -> None:
         self._carry(self._session.handle(event))
+        if self._to_store and self._is_store_time():
+            self._more_to_store.set()
         shown = (self._session.done_bytes, self._session.total_bytes)
         if self._progress is not None and shown != self._shown:
             self._shown = shown
@@ -104,7 +111,7 @@ class Pull:
                     self._conversations[peer].ask(cids)
                 case StoreBlock(cid, block):
                     self._to_store.append((cid, block))
-                    self._more_to_store.set()
+                    self._to_store_bytes += len(block)
                 case Surveyed():
                     pass  # progress shows it
                 case Done():
@@ -122,13 +129,25 @@ class Pull:
         """Beside ``_keep``: what is wanted next is known before what came is on disk."""
         while True:
             while self._to_look_up:
-                self._tell(await self._store.look_up(self._next_wants(), self._lease))
+                self._looking = True
+                found = await self._store.look_up(self._next_wants(), self._lease)
+                self._looking = False
+                if found.absent:
+                    self._needed.set()
+                self._tell(found)
             self._more_to_look_up = trio.Event()
             await self._more_to_look_up.wait()
 
+    def _is_store_time(self) -> bool:
+        """Whether enough has come for a sync, or nothing more is to be expected before this is stored."""
+        if self._to_store_bytes >= _HELD_BYTES:
+            return True
+        waiting = self._looking or self._to_look_up or any(map(self._session.asked_of, self._conversations))
+        return not waiting
+
     async def _keep(self) -> None:
         while True:
-            while self._to_store:
+            while self._to_store and self._is_store_time():
                 await self._store_some()
             self._more_to_store = trio.Event()
             await self._more_to_store.wait()
@@ -148,6 +167,7 @@ class Pull:
         while self._to_store and size < _BATCH_BYTES:
             batch.append(self._to_store.popleft())
             size += len(batch[-1][1])
+        self._to_store_bytes -= size
         try:
             await self._store.put(batch, self._lease)
         except QuotaExceeded as full:

@@ -1,6 +1,6 @@
 """Who may pull what from this node, and in which order is it sent?
 
-One stream per pull; its wants are answered in order, a megabyte per turn, turns shared out fairly between peers.
+A stream carries one pull at a time; its wants are answered in order, a megabyte per turn, turns shared out fairly between peers.
 A peer that breaks the protocol loses score and its stream; nothing it sends ends more than that.
 """
 
@@ -31,7 +31,7 @@ from protocols.units import Cid, DealId, PeerId
 __all__ = ["IDLE_S", "MAX_QUEUED_WANTS", "MAX_STREAMS", "MAX_STREAMS_PER_PEER", "BlobServer", "ServerStatistics"]
 
 MAX_STREAMS: Final = 256
-"""Pulls served at once; each holds a turn's blocks at most."""
+"""Pulls served at once; each holds a turn's blocks at most. When all are taken, the one that has been idle longest goes."""
 MAX_STREAMS_PER_PEER: Final = 4
 """Of one peer: it may fetch inputs of some deals side by side."""
 MAX_QUEUED_WANTS: Final = 1024
@@ -80,6 +80,7 @@ class BlobServer:
         self._grants = Grants(store, more)
         self._choke = Choke(rate_bytes_per_s)
         self._live: dict[PeerId, int] = {}
+        self._servings: dict[_Serving, None] = {}
         self._counts = dict.fromkeys(ServerStatistics.__struct_fields__[1:], 0)
         streams.accept(BLOB_PROTOCOL, self._serve)
 
@@ -99,21 +100,35 @@ class BlobServer:
         return ServerStatistics(streams=sum(self._live.values()), **self._counts)
 
     async def _serve(self, peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:
-        if self._live.get(peer, 0) >= MAX_STREAMS_PER_PEER or sum(self._live.values()) >= MAX_STREAMS:
+        if self._live.get(peer, 0) >= MAX_STREAMS_PER_PEER or not self._has_room():
             self._counts["streams_refused"] += 1
             return
         self._live[peer] = self._live.get(peer, 0) + 1
+        serving = _Serving(peer, stream, self._store, self._grants, self._choke, self._counts)
+        self._servings[serving] = None
         try:
-            await _Serving(peer, stream, self._store, self._grants, self._choke, self._counts).run()
+            await serving.run()
         except* RemoteProtocolError as group:
             self._counts["violations"] += 1
             self._streams.penalise(peer, max(error.penalty for error in _leaves(group)))
         except* STREAM_ERRORS:
             pass  # the puller left, or the network did: it comes back and asks again
         finally:
+            self._servings.pop(serving, None)
             self._live[peer] -= 1
             if not self._live[peer]:
                 del self._live[peer]
+
+    def _has_room(self) -> bool:
+        """Whether one more stream may be served, if need be in the place of one that its puller only keeps."""
+        if len(self._servings) < MAX_STREAMS:
+            return True
+        idle = [one for one in self._servings if one.idle_since_s is not None]
+        if idle:
+            longest = min(idle, key=lambda one: one.idle_since_s or 0.0)
+            del self._servings[longest]
+            longest.end()
+        return bool(idle)
 
 
 class _Serving:
@@ -139,13 +154,21 @@ class _Serving:
         self._out_bytes = 0
         self._changed = trio.Event()
         self._ended = False
+        self._scope = trio.CancelScope()
+        self.idle_since_s: float | None = None
+        """Since when it has been asked for nothing; None while it is."""
 
     async def run(self) -> None:
-        """Until the peer ends the stream, falls silent or breaks a rule."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read)
-            await self._answer()
-            nursery.cancel_scope.cancel()
+        """Until the peer ends the stream, falls silent or breaks a rule, or `end`."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read)
+                await self._answer()
+                nursery.cancel_scope.cancel()
+
+    def end(self) -> None:
+        """Others need its place."""
+        self._scope.cancel()
 
     async def _read(self) -> None:
         reader = FrameReader(self._stream, MAX_WANT_FRAME_BYTES)
@@ -173,7 +196,9 @@ class _Serving:
             if self._ended:
                 return
             self._changed = trio.Event()
+            self.idle_since_s = trio.current_time()
             await self._changed.wait()
+            self.idle_since_s = None
 
     async def _one_turn(self) -> None:
         async with self._choke.turn(self._peer):

@@ -46,6 +46,11 @@ class FrameReader:
         self.received_bytes = 0
         """Bytes read so far, whole frames or not: tells a slow peer from a silent one."""
 
+    @property
+    def between_frames(self) -> bool:
+        """Whether everything that was read has been taken."""
+        return not self._held
+
     async def next(self) -> bytes | None:
         """The body of the next frame; None at a clean end. Not a checkpoint while frames are at hand.
 
