@@ -4,13 +4,13 @@ Three deals of four are judged by a panel. In the end every account is held agai
 prices of its deals, a penalty for a result that it never claimed, and the bond of a dispute whose panel found nothing.
 """
 
-import gc
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from devnet.sim.collector import few_collections
 from devnet.sim.faults import FAULTS, plan
 from devnet.sim.invariants import INVARIANTS
 from devnet.sim.node import SimNode
@@ -89,13 +89,9 @@ def chaos(seed: int, deals: int = 10_000) -> Chaos:
 
 def play(seed: int, deals: int) -> tuple[World, tuple[str, ...]]:
     """A world in which everything is over, and which invariants broke on the way."""
-    gc.collect()
-    gc.freeze()
-    try:
+    with few_collections():
         world, minutes = _world(seed, deals)
         return world, finish(world, minutes)
-    finally:
-        gc.unfreeze()
 
 
 def report(world: World, seed: int, deals: int, problems: tuple[str, ...]) -> Chaos:

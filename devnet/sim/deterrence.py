@@ -5,13 +5,13 @@ clients wait for the round they have named, run again what it draws and dispute 
 came of every deal is compared with what was the case.
 """
 
-import gc
 from collections.abc import Iterator
 from math import sqrt
 from typing import Final
 
 import msgspec
 
+from devnet.sim.collector import few_collections
 from devnet.sim.escrow import FEE_DIVISOR
 from devnet.sim.invariants import violations
 from devnet.sim.node import SimNode
@@ -101,13 +101,9 @@ def deterrence(seed: int, deals: int = 1_000, cheating_ppm: int = CHEATING_PPM) 
 
     ``cheating_ppm``: share of a cheating provider's jobs that it makes up; half of the providers cheat.
     """
-    gc.collect()
-    gc.freeze()
-    try:
+    with few_collections():
         world = _world(seed, deals, cheating_ppm)
         settle(world)
-    finally:
-        gc.unfreeze()
     found = list(_deals(world))
     cheats, others = [one for one in found if one.cheated], [one for one in found if not one.cheated]
     rates = [_rate(one.deal) for one in cheats]

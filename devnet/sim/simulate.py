@@ -1,11 +1,11 @@
 """How do N nodes trade for M minutes under faults? `mesh devnet sim` in one function."""
 
-import gc
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from devnet.sim.collector import few_collections
 from devnet.sim.disk import Disk, MemoryDisk
 from devnet.sim.faults import FAULTS, Faults, plan
 from devnet.sim.invariants import INVARIANTS, violations
@@ -101,17 +101,12 @@ def simulate(
 ) -> SimReport:
     """Run one history to its end and judge it. Raises ``KeyError`` for faults nobody has named."""
     chosen = FAULTS[faults]
-    # What is built now lives to the end: looking through it for garbage again and again takes a tenth of the time.
-    gc.collect()
-    gc.freeze()
-    try:
+    with few_collections():
         world, buyers = build(
             nodes, seed, minutes=minutes, faults=chosen, runs_per_client=runs_per_client, clients=clients
         )
         found = finish(world, minutes)
         return _report(world, buyers, minutes, seed, faults, found)
-    finally:
-        gc.unfreeze()
 
 
 def finish(world: World, minutes: int) -> tuple[str, ...]:
