@@ -37,6 +37,7 @@ from protocols.deals.eip712 import Domain
 from protocols.disputes.duties import AppealPolicy
 from protocols.env import Env
 from protocols.events import NodeStarted
+from protocols.limits import NetworkParams
 from protocols.state import NodeState
 from protocols.units import Hash32
 
@@ -110,9 +111,7 @@ async def open_node(
         urls = (*config.beacon.relays, *relays_of(params.beacon))
         jitter = partial(_fraction, entropy)
         relays = await stack.enter_async_context(open_relays(urls, params.beacon, jitter=jitter))
-        domain = Domain(params.chain_id, params.escrow)
-        appeals = AppealPolicy(config.dispute.appeal, config.dispute.max_deposit)
-        env = Env(params=params, signer=key, domain=domain, appeals=appeals, machine=machine_for(config))
+        env = _env(config, key, params)
         engine = Engine(NodeState(params.name), env, store, clock)
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
@@ -140,6 +139,17 @@ async def open_node(
         yield Node(
             config, key, engine, link, store, blobs, artifacts, ledger, relays, executor, advertiser, clock, entropy
         )
+
+
+def _env(config: Config, key: NodeKey, params: NetworkParams) -> Env:
+    """What the rules are handed beside state and events."""
+    return Env(
+        params=params,
+        signer=key,
+        domain=Domain(params.chain_id, params.escrow),
+        appeals=AppealPolicy(config.dispute.appeal, config.dispute.max_deposit),
+        machine=machine_for(config),
+    )
 
 
 async def _open_disk(

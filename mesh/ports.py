@@ -75,7 +75,7 @@ class Runs(Protocol):
         self, deal_id: DealId, job: bytes, ran: Ran, others: tuple[Ran, ...]
     ) -> tuple[tuple[bool, ...], str]:
         """Whether ``ran`` is the same result as each of the others, at the job's level, and what was found; no answers
-        when they cannot be compared."""
+        when ``ran`` cannot be compared even with itself."""
         ...
 
     async def mark(

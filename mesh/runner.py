@@ -35,7 +35,7 @@ from mesh.store.blobs.errors import ImportRefused
 from protocols.canonical import tagged_digest
 from protocols.deals.states import LocalResult, Ran
 from protocols.errors import RemoteProtocolError
-from protocols.job.canonical import CanonicalJob
+from protocols.job.canonical import CanonicalJob, CanonicalVerify
 from protocols.units import ZERO_HASH, Cid, DealId, Hash32, RunId
 from protocols.verify.comparators import Comparison
 
@@ -169,23 +169,52 @@ class JobRunner:
     ) -> tuple[tuple[bool, ...], str]:
         """Compare a result with each of the others, all of them in the blob store, at the job's level.
 
-        Answers one bool for each and what was found about the first; no bools when they cannot be compared. Raises
-        ``MeshError``: this machine failed, and another try may do. Cancelled: no process and no file is left.
+        Answers one bool for each and what was found about the first. One that cannot be compared, where ``ran`` can, is
+        another result: else its maker would choose whether it is checked. No bools when ``ran`` itself cannot be compared.
+        Raises ``MeshError``: this machine failed, and another try may do. Cancelled: no process and no file is left.
         """
         verify = CanonicalJob.decode(job).verify
         found: list[Comparison] = []
         problem = ""
         async with self._own_folder(self._folder(deal_id, "compare")) as work:
             await trio.to_thread.run_sync(partial(work.mkdir, mode=0o755, parents=True))
-            places = [work / str(number) for number in range(1 + len(others))]
+            mine = work / "mine"
             try:
-                for place, one in zip(places, (ran, *others), strict=True):
-                    await self._blobs.export(one.root, place)
-                for place, other in zip(places[1:], others, strict=True):
-                    found.append(await compare_folders(verify, places[0], _end_of(ran), place, _end_of(other)))
-            except* (Uncomparable, RemoteProtocolError) as group:
+                await self._blobs.export(ran.root, mine)
+            except* RemoteProtocolError as group:
                 problem = str(_first(group))
+            for number, other in enumerate(() if problem else others):
+                compared, why = await self._compared(verify, mine, ran, work / f"{number}", other)
+                if compared is None:
+                    problem = await self._incomparable(verify, mine, ran)
+                    if problem:
+                        break
+                    # Once more: what was short of memory may have been this machine.
+                    compared, why = await self._compared(verify, mine, ran, work / f"{number}-again", other)
+                found.append(compared or Comparison(False, f"it cannot be compared, what was run again can: {why}"))
         return ((), problem) if problem else (tuple(one.same for one in found), found[0].detail)
+
+    async def _compared(
+        self, verify: CanonicalVerify, mine: Path, ran: Ran, place: Path, other: Ran
+    ) -> tuple[Comparison | None, str]:
+        """What was found, or None and why no verdict can rest on the two."""
+        compared: Comparison | None = None
+        why = ""
+        try:
+            await self._blobs.export(other.root, place)
+            compared = await compare_folders(verify, mine, _end_of(ran), place, _end_of(other))
+        except* (Uncomparable, RemoteProtocolError) as group:
+            why = str(_first(group))
+        return compared, why
+
+    async def _incomparable(self, verify: CanonicalVerify, place: Path, ran: Ran) -> str:
+        """Why a result cannot be compared even with itself; empty when it can."""
+        why = ""
+        try:
+            await compare_folders(verify, place, _end_of(ran), place, _end_of(ran), whole=True)
+        except* Uncomparable as group:
+            why = str(_first(group))
+        return why
 
     async def mark(
         self, deal_id: DealId, job: bytes, ran: Ran, keys: tuple[Hash32, ...]

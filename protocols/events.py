@@ -242,8 +242,8 @@ class AuditCompleted(Event, frozen=True):
 class OutputsCompared(Event, frozen=True):
     """The outputs of a re-execution were compared with others of the same job.
 
-    ``same``: one answer for each of the effect's ``others``, in their order; none when they cannot be compared, and then
-    ``detail`` says why.
+    ``same``: one answer for each of the effect's ``others``, in their order; none when ``ran`` cannot be compared even with
+    itself, and then ``detail`` says why.
     """
 
     deal_id: DealId

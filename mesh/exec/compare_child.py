@@ -42,6 +42,8 @@ class CompareRequest(msgspec.Struct, frozen=True):
     verify: CanonicalVerify
     one: End
     other: End
+    whole: bool = False
+    """Read every file, also those that need not be read because both have the same bytes."""
 
 
 class CompareAnswer(msgspec.Struct, frozen=True):
@@ -116,7 +118,7 @@ def _alike(one: OutcomeTree, other: OutcomeTree) -> frozenset[str]:
 
 def _answer(request: CompareRequest, one: OutcomeTree, other: OutcomeTree) -> CompareAnswer:
     try:
-        alike = _alike(one, other)
+        alike = frozenset[str]() if request.whole else _alike(one, other)
         found = compare(
             request.verify,
             _output(request.one, _Files(one, request.verify, alike)),

@@ -82,13 +82,16 @@ class _Child:
                     self._process.kill()
 
 
-async def compare_folders(verify: CanonicalVerify, one: Path, ended: End, other: Path, other_ended: End) -> Comparison:
+async def compare_folders(
+    verify: CanonicalVerify, one: Path, ended: End, other: Path, other_ended: End, *, whole: bool = False
+) -> Comparison:
     """Compare two outcome folders (``stdout``, ``stderr``, ``exitCode``, ``outputs/...``) under a job's ``verify``.
 
-    Raises ``Uncomparable``, also when it takes more time or memory than the bounds allow, and ``ComparingFailed`` when
-    the process could not do its work. Cancelled: the process is dead.
+    ``whole``: read also what is the same byte for byte, as when an output is compared with itself to see whether it can
+    be compared at all. Raises ``Uncomparable``, also when it takes more time or memory than the bounds allow, and
+    ``ComparingFailed`` when the process could not do its work. Cancelled: the process is dead.
     """
-    request = msgspec.msgpack.encode(CompareRequest(verify, ended, other_ended))
+    request = msgspec.msgpack.encode(CompareRequest(verify, ended, other_ended, whole))
     answer = await _asked(
         _Child(COMPARE, (one, other), request, CPU_S), CompareAnswer, "two outputs could not be compared"
     )

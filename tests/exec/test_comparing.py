@@ -164,6 +164,8 @@ def test_a_file_larger_than_what_is_read_is_compared_only_for_equality(tmp_path:
         with (place / "outputs/out/a").open("wb") as out:
             out.truncate((512 << 20) + 8192)
     assert trio.run(compare_folders, SORTED, first, ENDED, second, ENDED).same
+    with pytest.raises(Uncomparable, match="at most"):
+        trio.run(partial(compare_folders, SORTED, first, ENDED, first, ENDED, whole=True))
     with (second / "outputs/out/a").open("r+b") as out:
         out.write(b"x")
     with pytest.raises(Uncomparable, match="at most"):

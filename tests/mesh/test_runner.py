@@ -304,3 +304,20 @@ async def test_results_are_compared_at_the_level_of_their_job(rig: Rig) -> None:
     exact = [await rig.runner.mark(deal_id, job.encode(), ran, keys) for ran in (one, other)]
     assert exact[0] != exact[1]
     assert rig.left() == []
+
+
+async def test_an_output_that_cannot_be_compared_is_another_one_where_ours_can(rig: Rig) -> None:
+    """A provider does not choose whether it is checked; where the job itself gives what cannot be compared, nobody knows."""
+    job = CanonicalJob.decode(await rig.python("print('right')"))
+    result = await rig.run(job.encode())
+    numeric = msgspec.structs.replace(job, verify=CanonicalVerify("numeric", rtol_e12=1)).encode()
+    ours = Ran(Address(bytes(20)), result.outcome, result.exit_code, result.fuel, result.root)
+    no_folder = await rig.store.add_bytes(b"no outcome", key=b"theirs")
+    theirs = msgspec.structs.replace(ours, root=no_folder.cid)
+    deal_id = DealId(b"\x08" * 32)
+    same, detail = await rig.runner.compare(deal_id, numeric, ours, (theirs, ours))
+    assert same == (False, True)
+    assert "cannot be compared" in detail
+    same, detail = await rig.runner.compare(deal_id, numeric, theirs, (ours, theirs))
+    assert (same, "no folder" in detail) == ((), True)
+    assert rig.left() == []
