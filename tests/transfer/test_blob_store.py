@@ -8,6 +8,7 @@ import trio
 
 from devnet.sim.trees import Blocks, add_leaf, pattern, plant
 from mesh.store.blobs import BlobStore, BlobStoreFailed, QuotaExceeded, open_blobs
+from mesh.store.blobs.importing import ImportRules
 from protocols.transfer.cid import cid_text, raw_cid
 from protocols.transfer.steps import Want
 from protocols.transfer.unixfs import Root
@@ -209,3 +210,16 @@ async def test_whoever_relies_on_a_block_that_is_not_settled_settles_it(store: B
         await store.put([(raw_cid(b"x"), b"x")], lease)
         await store.put([(raw_cid(b"x"), b"x")])  # held already, and yet its name may be lost in a crash
         assert not mark.exists()
+
+
+async def test_an_import_makes_room_pins_and_settles_like_a_put(tmp_path: Path) -> None:
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "stdout").write_bytes(b"said")
+    async with open_blobs(tmp_path / "tight", quota_bytes=4 * 4096, sync=False) as tight:
+        await tight.put([(raw_cid(bytes([n])), bytes([n])) for n in range(4)])  # garbage: nobody pins it
+        root = await tight.add_path(folder, ImportRules(max_content_bytes=100), key=b"deal")
+        assert await tight.pinned(b"deal") == (root.cid,)
+        assert await tight.get(root.cid) is not None
+        assert not (tmp_path / "tight" / "unsettled").exists()
+        assert tight.statistics().collections == 1

@@ -6,9 +6,9 @@ before it may lose the block, never damage it. Everything here blocks and is cal
 called from several at once.
 """
 
+import concurrent.futures
 import contextlib
 import fcntl
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -114,6 +114,11 @@ class BlobDisk:
         """Exists while names are not settled. Not synced itself: a crash of the machine settles them one way or other."""
         return self._path / "unsettled"
 
+    @property
+    def settled(self) -> bool:
+        """Whether all names are durable. Does not block; looks twice, since a settling that fails puts them back."""
+        return not self._unsettled and not self._settling.locked() and not self._unsettled
+
     def settle(self) -> None:
         """Makes the names of all blocks durable that were placed before the call, by whomever."""
         with self._settling:  # whoever comes second waits for the first, which may hold names of both
@@ -184,10 +189,16 @@ class BlobDisk:
             raise
 
     def _sync_all(self, sync: Callable[[str], None], paths: list[str]) -> None:
-        """Syncs in a few threads at once: a journal commits together what waits for it together."""
+        """Syncs in a few threads at once, this one among them: a journal commits together what waits for it together."""
         if self._sync and paths:
-            slices = [paths[first::_SYNCERS] for first in range(min(_SYNCERS, len(paths)))]
-            list(self._syncers.map(functools.partial(_each, sync), slices))
+            mine, *others = [paths[first::_SYNCERS] for first in range(min(_SYNCERS, len(paths)))]
+            waiting = [self._syncers.submit(_each, sync, one) for one in others]
+            try:
+                _each(sync, mine)
+            finally:
+                concurrent.futures.wait(waiting)
+            for one in waiting:
+                one.result()
 
     def remove(self, cid: Cid, *, unless_leased: bool = False) -> bool:
         """Deletes a block; False if it was absent, or leased and ``unless_leased``."""

@@ -19,7 +19,7 @@ from protocols.transfer.names import check_name, check_portable
 from protocols.transfer.unixfs import Block, Importer, Root, directory
 from protocols.transfer.walk import MAX_DIRECTORY_DEPTH, MAX_ENTRIES
 
-__all__ = ["BATCH_BYTES", "ImportRules", "import_steps"]
+__all__ = ["BATCH_BYTES", "ImportRules", "import_steps", "is_last"]
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Blocks handed on at once: 15 ms of hashing, and few enough to hold."""
@@ -52,6 +52,15 @@ def import_steps(path: Path, rules: ImportRules) -> Generator[list[Block], None,
         os.close(parent)
     yield work.batch
     return root
+
+
+def is_last(batch: list[Block]) -> bool:
+    """Whether the root follows this batch: all before it are full."""
+    return _counted(batch) < BATCH_BYTES
+
+
+def _counted(blocks: list[Block]) -> int:
+    return sum(len(block) + 1024 for _, block in blocks)
 
 
 class _Import:
@@ -144,7 +153,7 @@ class _Import:
     def _add(self, blocks: list[Block]) -> bool:
         """Whether the batch is full."""
         self.batch += blocks
-        self._batch_bytes += sum(len(block) + 1024 for _, block in blocks)
+        self._batch_bytes += _counted(blocks)
         return self._batch_bytes >= BATCH_BYTES
 
     def _take(self) -> list[Block]:

@@ -16,7 +16,7 @@ from mesh.base.errors import map_exceptions
 from mesh.store.blobs.collect import Collected, collect_steps
 from mesh.store.blobs.disk import BlobDisk, Lease, disk_bytes
 from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
-from mesh.store.blobs.importing import ImportRules, import_steps
+from mesh.store.blobs.importing import ImportRules, import_steps, is_last
 from mesh.store.blobs.materialise import Materialised, file_leaves, materialise_steps
 from mesh.store.blobs.pins import Pins
 from mesh.store.blobs.reach import DigestSet, Reach, reach_steps
@@ -106,12 +106,16 @@ class BlobStore:
             need = sum(disk_bytes(len(block)) for _, block in blocks)
             await self.collect(max(0, min(self._roomy_bytes, self._disk.quota_bytes - need)))
             await self._run(lambda: self._disk.write(blocks, lease))
-        self._counts["blocks_written"] += len(blocks)
-        self._counts["bytes_written"] += sum(len(block) for _, block in blocks)
+        self._count(blocks)
+
+    def _count(self, written: Sequence[Block]) -> None:
+        self._counts["blocks_written"] += len(written)
+        self._counts["bytes_written"] += sum(len(block) for _, block in written)
 
     async def settle(self) -> None:
         """Ends work under a lease: what was put is durable, names too, also what others put and this work relied on."""
-        await self._run(self._disk.settle)
+        if not self._disk.settled:
+            await self._run(self._disk.settle)
 
     async def look_up(self, wants: Sequence[Want], lease: Lease) -> LookedUp:
         """Answers a want-list session: which of these are here. Nodes are read and verified, leaves measured."""
@@ -149,16 +153,34 @@ class BlobStore:
             steps = import_steps(path, rules)
             try:
                 while True:
-                    batch, root = await self._run(lambda: _next_batch(steps))
-                    if root is not None:
+                    done = await self._run(lambda: self._import_some(steps, lease, key))
+                    if not done.stored:
+                        await self.put(done.batch, lease)
+                    else:
+                        self._count(done.batch)
+                    if done.root is not None:
                         break
-                    await self.put(batch, lease)
             finally:
                 steps.close()
-            await self.settle()
+            if not done.stored:
+                await self.settle()
+                if key is not None:
+                    await self.pin(key, done.root.cid)
+        return done.root
+
+    def _import_some(self, steps: Generator[list[Block], None, Root], lease: Lease, key: bytes | None) -> "_Imported":
+        """The next batch, and what follows the last one, in one hop: most imports are one small batch."""
+        batch = next(steps)
+        root = _root_after(steps) if is_last(batch) else None
+        try:
+            self._disk.write(batch, lease)
+        except QuotaExceeded:
+            return _Imported(batch, root, stored=False)
+        if root is not None:
+            self._disk.settle()
             if key is not None:
-                await self.pin(key, root.cid)
-        return root
+                self._pins.add(key, root.cid)
+        return _Imported(batch, root, stored=True)
 
     async def read_file(self, cid: Cid, *, max_bytes: int) -> bytes:
         """A whole file in memory. Raises ``BlobAbsent``, ``RemoteProtocolError`` (``too_large``, a bad tree)."""
@@ -177,8 +199,14 @@ class BlobStore:
     async def reach(self, root: Cid) -> tuple[DigestSet, bool]:
         """The blocks below a root, and whether all nodes were here to tell. About 50 ms per GiB."""
         reach = Reach()
-        await self._drain(reach_steps(self._disk, (root,), reach))
-        return await self._run(reach.freeze), reach.complete
+        frozen: list[DigestSet] = []
+
+        def steps() -> Iterator[None]:
+            yield from reach_steps(self._disk, (root,), reach)
+            frozen.append(reach.freeze())
+
+        await self._drain(steps())
+        return frozen[0], reach.complete
 
     # pins and room
 
@@ -227,12 +255,13 @@ class BlobStore:
             return await trio.to_thread.run_sync(work, limiter=self._threads)
 
     async def _drain(self, steps: Iterator[None]) -> None:
-        """Runs an iterator step by step; closes it in a thread, since that may remove what it wrote."""
+        """Runs an iterator step by step; one that is not through is closed in a thread: that may remove what it wrote."""
+        ended = False
         try:
-            while await self._run(lambda: next(steps, _END)) is not _END:
-                pass
+            while not ended:
+                ended = await self._run(lambda: next(steps, _END)) is _END
         finally:
-            if isinstance(steps, Generator):
+            if not ended and isinstance(steps, Generator):
                 with trio.CancelScope(shield=True):
                     await self._run(steps.close)
 
@@ -250,11 +279,21 @@ def _failed(error: Exception) -> BlobStoreFailed:
     return BlobStoreFailed("the disk under the blob store failed", why=str(error), fix="df -h   (and `mesh doctor`)")
 
 
-def _next_batch(steps: Generator[list[Block], None, Root]) -> tuple[list[Block], Root | None]:
+class _Imported(Struct):
+    """A step of an import; ``root`` after the last one. Not ``stored``: there was no room."""
+
+    batch: list[Block]
+    root: Root | None
+    stored: bool
+
+
+def _root_after(steps: Generator[list[Block], None, Root]) -> Root:
     try:
-        return next(steps), None
+        next(steps)
     except StopIteration as end:
-        return [], end.value
+        root: Root = end.value
+        return root
+    raise AssertionError("an import goes on after a batch that is not full")
 
 
 def _read_some(disk: BlobDisk, cids: Sequence[Cid], max_bytes: int) -> list[bytes | None]:
