@@ -15,7 +15,7 @@ from protocols.deals.eip712 import deal_id
 from protocols.deals.evidence import MAX_DOSSIER_BYTES, Action, Dossier, Gap, actions, examine, gaps, read_dossier
 from protocols.errors import RemoteProtocolError
 
-__all__ = ["verify_dossier", "write_evidence"]
+__all__ = ["read_file", "verify_dossier", "write_evidence"]
 
 
 async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, secret: bool, output: Form) -> None:
@@ -43,7 +43,7 @@ async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, secre
 
 def verify_dossier(path: Path, output: Form) -> None:
     """`mesh deal verify`. Raises ``ResultRejected`` when anything in it does not hold."""
-    dossier = _read(path)
+    dossier = read_file(path)
     findings = examine(dossier)
     left, possible = gaps(dossier), actions(dossier)
     calls = [
@@ -76,7 +76,8 @@ def _rest(left: tuple[Gap, ...], possible: tuple[Action, ...]) -> str:
     return "\n".join(f"\n{shown}{f'   ({note})' if note else ''}" for note, shown in parts)
 
 
-def _read(path: Path) -> Dossier:
+def read_file(path: Path) -> Dossier:
+    """A dossier from a file. Raises ``ConfigError`` for one that is none."""
     fix = "mesh deals   (lists those whose evidence can be written)"
     try:
         with path.open("rb") as file:

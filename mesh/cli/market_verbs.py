@@ -1,4 +1,4 @@
-"""What does a person type to look at the market? offers, gpus, peers, deals, deal show|evidence|verify."""
+"""What does a person type to look at the market? offers, gpus, peers, deals, deal show|evidence|verify|dispute."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from mesh.api.types import DealInfo, OfferInfo, PeerInfo
 from mesh.base.config import LoadedConfig
-from mesh.cli.options import Output
+from mesh.cli.options import Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import ago, amount, emit, pairs, share, short, table, when
 from mesh.cli.session import has_history, load, open_reading, open_session, run_async, say
 
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     deal.command()(show)
     deal.command()(evidence)
     deal.command()(verify)
+    deal.command()(dispute)
     app.add_typer(deal, name="deal")
 
 
@@ -205,3 +206,19 @@ def verify(
     from mesh.cli.dossiers import verify_dossier
 
     verify_dossier(file, output)
+
+
+def dispute(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file from `mesh deal evidence --secret`.")],
+    withheld: Annotated[
+        bool, typer.Option("--withheld", help="The bytes never came; without it: they are wrong.")
+    ] = False,
+    yes: Yes = False,
+    output: Output = "table",
+    network: Network = None,
+    rpc: Rpc = None,
+) -> None:
+    """Put up the bond of a dispute for a client that cannot: whoever has its dossier with the secret may."""
+    from mesh.cli.disputing import dispute_dossier
+
+    run_async(dispute_dossier, load(node_flags(network, rpc, None)), file, withheld, yes, output)

@@ -97,22 +97,22 @@ class Posting:
         """Once. One at a time, where money is needed: each finds what the others have left."""
         needs = call.needs if isinstance(call, CallPanel) else call.bond
         if not needs:
-            await self._submit(call.key, lambda: self._panel_call(call))
+            await self._submit(call.key, lambda: self.panel_call(call))
             return
         async with self._funding:
             if not await self._submitter.knows(
                 call.key
             ):  # what it needed was there when it was signed, and is spent now
-                await self._submit(call.key + FUND, lambda: self._fund(needs))
+                await self._submit(call.key + FUND, lambda: self.fund_call(needs))
                 await self._submitter.release(call.key + FUND)
             try:
-                await self._submit(call.key, lambda: self._panel_call(call))
+                await self._submit(call.key, lambda: self.panel_call(call))
             except TxRejected:
                 # The provider may have claimed in the same moment; then the dispute takes the other form, once.
                 if isinstance(call, CallPanel) or not await self._claimed(call):
                     raise
                 await self._submitter.release(call.key)
-                await self._submit(call.key, lambda: self._panel_call(call))
+                await self._submit(call.key, lambda: self.panel_call(call))
 
     async def prove_fraud(self, proof: ProveFraud) -> None:
         """The same for two results of one provider, whoever has the deal now: the escrow, or the panel."""
@@ -171,7 +171,8 @@ class Posting:
             case _:
                 raise TxRejected(f"no escrow call is named {tx.purpose}")
 
-    async def _panel_call(self, call: CallPanel | OpenDispute) -> TxCall:
+    async def panel_call(self, call: CallPanel | OpenDispute) -> TxCall:
+        """The transaction of a call of the panel, for the deal as it stands now. Raises ``TxRejected`` and ``ChainError``."""
         to = self._params.panel
         if not any(to):
             raise TxRejected("no panel is configured: mesh config set chain.panel 0x...")
@@ -208,7 +209,7 @@ class Posting:
         slot = await self._contracts.deal(call.deal.client, call.deal.run_nonce, call.deal.index)
         return slot.state is OnChainState.CLAIMED
 
-    async def _fund(self, needs: Tokens) -> TxCall | None:
+    async def fund_call(self, needs: Tokens) -> TxCall | None:
         """What is missing at the panel for a call; None when there is enough."""
         if not any(self._params.panel):
             return None

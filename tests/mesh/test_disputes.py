@@ -22,7 +22,7 @@ from protocols.hashing import keccak256, sha256
 from protocols.units import Address, DealId, Hash32, Seconds, Tokens
 from tests.mesh.money import Money, Party, chain, money
 
-__all__ = ["chain", "money"]
+__all__ = ["SECRETS", "Court", "chain", "court", "money"]
 
 SECRETS = Hash32(b"\x21" * 32), Hash32(b"\x22" * 32)
 BOND = 3 * 1_200 + 500
@@ -74,7 +74,8 @@ class Court:
 
 
 @asynccontextmanager
-async def court(money: Money) -> AsyncIterator[Court]:
+async def court(money: Money, **terms: Any) -> AsyncIterator[Court]:
+    """``terms``: what the deal says beside a panel deal's usual."""
     deployed = money.purse.deployment
     assert deployed is not None
     keys = [NodeKey(sha256(money.purse.escrow, side)) for side in (b"disputer", b"defendant")]
@@ -95,6 +96,7 @@ async def court(money: Money) -> AsyncIterator[Court]:
             exec_seconds=Seconds(10),
             client_secret_hash=keccak256(SECRETS[0]),
             provider_secret_hash=keccak256(SECRETS[1]),
+            **terms,
         )
         for party in (client, provider):
             party.knows(deal)
