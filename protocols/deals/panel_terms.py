@@ -10,7 +10,7 @@ import msgspec
 
 from protocols.deals.terms import Level
 from protocols.disputes.fingerprint import JUDGED
-from protocols.disputes.params import bond_of
+from protocols.disputes.params import TOLERANCE, bond_of
 from protocols.job.canonical import CanonicalJob
 from protocols.messages.negotiation import PanelRfq
 from protocols.units import Millis, Tokens
@@ -20,6 +20,7 @@ from protocols.verify.levels import panel_problem
 __all__ = [
     "MAX_INPUT_BYTES",
     "MAX_SEATS_SEEN",
+    "MAX_SHOWN_BYTES",
     "PANEL_CLASS",
     "SEATS_FRESH",
     "SeatsSeen",
@@ -35,6 +36,8 @@ __all__ = [
 
 MAX_INPUT_BYTES: Final = 8 << 30
 """Of one case, with its module: whoever colludes with itself in a dispute must not fill the disks of all that are called."""
+MAX_SHOWN_BYTES: Final = 2 << 30
+"""Of one output under a tolerance: a seat of the second panel pulls up to ten of them, and compares each with its own."""
 PANEL_CLASS: Final = 1
 """The class of seats that re-execute anywhere: jobs in wasm give the same bytes on every machine."""
 SEATS_FRESH: Final = Millis(30_000)
@@ -93,12 +96,15 @@ def cannot_be_judged(job: CanonicalJob) -> str:
             f"mediators take jobs with up to {MAX_INPUT_BYTES} bytes of module and inputs, this one has {weight}; "
             "write verify.enforcement: self, or give it less"
         )
+    shown = sum(one.max_bytes for one in job.outputs)
+    if level in TOLERANCE and shown > MAX_SHOWN_BYTES:
+        return (
+            f"at level {level.name.lower()} mediators show each other up to {MAX_SHOWN_BYTES} bytes of output, this job may "
+            f"write {shown}; write a smaller outputs[].max_bytes, or verify.enforcement: self"
+        )
     if level in JUDGED:
         return ""
-    return (
-        f"the mediators of this version compare results byte by byte, not at level {level.name.lower()}; "
-        "write verify.level: exact, or verify.enforcement: self"
-    )
+    return f"mediators judge no results at level {level.name.lower()}; write verify.level: exact, or verify.enforcement: self"
 
 
 def few_seats(seen: SeatsSeen, least: int) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from protocols.deals.terms import Level
 from protocols.disputes.draw import fingerprint_key
 from protocols.disputes.marks import Ending, fingerprints_of
-from protocols.disputes.params import NEVER_GROUNDS
+from protocols.disputes.params import NEVER_GROUNDS, TOLERANCE
 from protocols.disputes.record import Record, Sitting
 from protocols.disputes.states import PROVIDER_BIT, Stage, first_bit
 from protocols.units import DealId, Hash32
@@ -19,9 +19,9 @@ from protocols.units import DealId, Hash32
 __all__ = ["BY_FINGERPRINT", "JUDGED", "Ending", "fingerprint_of", "provider_mask", "seat_mask"]
 
 BY_FINGERPRINT: Final = frozenset({Level.EXACT, Level.CANONICAL})
-"""Levels at which a match is an equal fingerprint. At the others seats need each other's arrays."""
-JUDGED: Final = frozenset({Level.EXACT})
-"""Levels at which the mediators of this version take a place: a canonical form is not made of what they fingerprint yet."""
+"""Levels at which a match is an equal fingerprint. At the others seats need each other's bytes."""
+JUDGED: Final = frozenset({*BY_FINGERPRINT, *TOLERANCE})
+"""Levels at which the mediators of this version take a place."""
 _SHOWN: Final = (Stage.REVEALED, Stage.MATCHED)
 
 Recompute = Callable[[int, int], Hash32 | None]

@@ -10,11 +10,11 @@ import msgspec
 
 from protocols.deals.desk import inputs_of
 from protocols.deals.eip712 import Deal, Domain, Metering, OutcomeCode, ResultCommit, deal_id, digest
-from protocols.deals.panel_terms import MAX_INPUT_BYTES
+from protocols.deals.panel_terms import MAX_INPUT_BYTES, MAX_SHOWN_BYTES
 from protocols.deals.salting import root_on_chain
 from protocols.deals.states import LocalResult
 from protocols.disputes.fingerprint import JUDGED, Ending
-from protocols.disputes.params import NEVER_GROUNDS
+from protocols.disputes.params import APPEAL_SEATS, FIRST_SEATS, NEVER_GROUNDS, TOLERANCE
 from protocols.disputes.record import Record
 from protocols.errors import RemoteProtocolError
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
@@ -41,6 +41,8 @@ __all__ = [
 MAX_TRIES: Final = 5
 """Runs of a case that may fail by this machine's own fault before its place is left to another seat."""
 _MIB: Final = 1 << 20
+_MOST_OUTPUTS: Final = 1 + APPEAL_SEATS + FIRST_SEATS
+"""Under a tolerance a seat of the second panel holds the provider's, its own, and those of all others in both panels."""
 _FOLDER: Final = bytes.fromhex("01701220")
 """How the CID of a folder begins: CIDv1, dag-pb, sha2-256 of 32 bytes."""
 _LOGS: Final = 2
@@ -121,14 +123,18 @@ def unjudged(case: Case) -> str:
     if weight > MAX_INPUT_BYTES:
         return f"its inputs have {weight} bytes, a seat takes {MAX_INPUT_BYTES} at most"
     if case.deal.level not in JUDGED:
-        return f"results at level {case.deal.level.name.lower()} cannot be compared yet"
+        return f"results at level {case.deal.level.name.lower()} cannot be compared"
+    shown = sum(one.max_bytes for one in job.outputs)
+    if case.deal.level in TOLERANCE and shown > MAX_SHOWN_BYTES:
+        return f"its output may have {shown} bytes, seats show each other {MAX_SHOWN_BYTES} at most"
     return ""
 
 
 def _too_large(case: Case, machine: Machine) -> str:
     """Why the job may be more than this machine; empty when it fits."""
     job = case.decoded
-    blobs_mib = -(-(sum(one.size for one in case.inputs) + result_bytes(job)) // _MIB)
+    outputs = _MOST_OUTPUTS if case.deal.level in TOLERANCE else 1
+    blobs_mib = -(-(sum(one.size for one in case.inputs) + outputs * result_bytes(job)) // _MIB)
     for what, wanted, has in (
         ("memory", job.resources.memory_mib[0], machine.memory_mib),
         ("scratch space", job.resources.disk_mib[0], machine.disk_mib),

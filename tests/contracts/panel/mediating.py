@@ -24,7 +24,7 @@ from protocols.env import Env
 from protocols.envelope import open_
 from protocols.errors import GossipIgnore, GossipReject
 from protocols.hashing import keccak256, sha256
-from protocols.job.canonical import job_id_of, run_id_of
+from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import DEVNET
 from protocols.mediation.access import roots_for
 from protocols.mediation.gossip import check_notice
@@ -139,7 +139,9 @@ class Mediated:
         provider: Cid = RIGHT,
         reason: st.Reason = st.Reason.WRONG,
         level: Level = Level.EXACT,
+        job: CanonicalJob = JOB,
     ) -> None:
+        self.job = job
         self.court = court
         self.params = msgspec.structs.replace(DEVNET, panel=court.panel)
         self.bus: deque[tuple[Node, fx.Publish | fx.Send]] = deque()
@@ -171,7 +173,7 @@ class Mediated:
             f"{side}_secret_hash": keccak256(NodeKey(keccak256(side.encode())).derive(f"{side}-secret", RFQ))
             for side in ("client", "provider")
         }
-        deal = msgspec.structs.replace(court.deal(), job_id=job_id_of(JOB), level=level, **secrets)
+        deal = msgspec.structs.replace(court.deal(), job_id=job_id_of(self.job), level=level, **secrets)
         self.deal, self.lock, self.root = deal, court.commit_deal(deal), root
         salt = NodeKey(keccak256(b"provider")).derive("result-salt", self.lock.deal_id)
         self.commit = ResultCommit(
@@ -207,7 +209,7 @@ class Mediated:
         claimed = Claimed(terms, on, notice, self.wall, ZERO_HASH, self.result_hash)
         for node, role in ((self.client, CLIENT), (self.provider, PROVIDER)):
             node.state.durable.put_deal(self.lock.deal_id, Half(role, claimed))
-            node.state.durable.put_job(deal.job_id, JOB.encode())
+            node.state.durable.put_job(deal.job_id, self.job.encode())
 
     # --- what goes on --------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.contracts.panel import EVENTS
-from protocols.deals.eip712 import Level, OutcomeCode
+from protocols.deals.eip712 import OutcomeCode
 from protocols.disputes import states as st
 from protocols.disputes.file import ONLOOKER, PanelLog
 from protocols.hashing import sha256
@@ -161,9 +161,9 @@ def test_a_run_that_this_machine_spoiled_is_tried_again(court: "PanelWorld") -> 
     assert earned(scene.record, flaky.key.address) == Earned(paid=1)
 
 
-def test_a_level_that_this_version_cannot_judge_is_declined(court: "PanelWorld") -> None:
+def test_an_executor_that_this_version_has_not_is_declined(court: "PanelWorld") -> None:
     """No seat takes its place, so none loses a lock; without a majority everything returns."""
-    scene = Mediated(court, provider=RIGHT, level=Level.NUMERIC)
+    scene = Mediated(court, provider=RIGHT, job=msgspec.structs.replace(JOB, executor="process"))
     assert scene.run() is st.Row.VOID
     assert not any("panel drawn" in name for _, name in scene.sent)
     assert all(node.ran == 0 for node in scene.seats)

@@ -11,7 +11,7 @@ import pytest
 
 from protocols import effects as fx
 from protocols import events as ev
-from protocols.deals.eip712 import Level, OutcomeCode
+from protocols.deals.eip712 import OutcomeCode
 from protocols.disputes import states as st
 from protocols.handlers import seat_work
 from protocols.handlers.seat_calls import owed
@@ -287,7 +287,7 @@ def test_a_full_store_does_not_say_that_the_provider_served_nothing(court: "Pane
 
 def test_a_case_that_is_told_late_and_that_nobody_judges_costs_no_lock(court: "PanelWorld") -> None:
     """Parties that collude hide a case until seats have taken it on trust."""
-    scene = Mediated(court, provider=RIGHT, level=Level.NUMERIC)
+    scene = Mediated(court, provider=RIGHT, job=msgspec.structs.replace(JOB, executor="process"))
     scene.client.up = False
     bodies = dict(scene.provider.state.durable.jobs)
     scene.provider.state.durable.jobs.clear()

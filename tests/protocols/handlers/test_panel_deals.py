@@ -15,11 +15,11 @@ from protocols.deals import desk, eip712
 from protocols.deals.panel_terms import PANEL_CLASS, panel_stakes, unsound
 from protocols.deals.states import Settled
 from protocols.disputes.params import BOUNTY_PRICES, FIRST_SEATS
-from protocols.job.canonical import CanonicalVerify
+from protocols.job.canonical import CanonicalVerify, level_params_of
 from protocols.messages.negotiation import InputRoot, PanelRfq, Quote
 from protocols.runs import MarketTerms
-from protocols.units import Hash32, Tokens
-from protocols.verify.incentives import require_sound
+from protocols.units import PPM, Hash32, Tokens
+from protocols.verify.incentives import Stakes, at_stake, require_sound
 
 PRICE = Tokens(10**17)
 
@@ -47,7 +47,7 @@ class Scene:
         for node in (self.client, self.provider):
             node.start()
         self.world.run(8_000)
-        job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify(level))  # type: ignore[arg-type]
+        self.job = job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify(level))  # type: ignore[arg-type]
         terms = MarketTerms(max_price=PRICE, budget=PRICE, search_s=10, enforcement="panel", **market)
         self.client.post(
             ev.RunSubmitted(
@@ -100,6 +100,7 @@ def test_both_sign_the_terms_that_the_rules_give():
         ({"params": SIM_PARAMS}, "no panel"),
         ({"level": "none"}, "nothing to compare"),
         ({"audit_ppm": 1_000}, "change audit_ppm from 1000 to"),
+        ({"level": "numeric", "audit_ppm": 100_000}, "change seat_fee from 120000000000000000 to"),
     ],
 )
 def test_nobody_signs_what_could_not_be_judged(scene: dict[str, Any], why: str):
@@ -107,6 +108,23 @@ def test_nobody_signs_what_could_not_be_judged(scene: dict[str, Any], why: str):
     assert (over.status, over.code) == ("failed", "no-match")
     assert why in "; ".join((over.detail, *(one.detail for one in over.candidates)))
     assert over.deals == ()
+
+
+@pytest.mark.parametrize("level", ["canonical", "numeric", "perceptual"])
+def test_a_panel_judges_every_level_that_compares(level: str):
+    """What exactly is compared stands in the deal; under a tolerance 2P + kF must deter, whatever the collateral."""
+    scene = Scene(level=level)
+    assert scene.passes(90).status == "done"
+    deal = scene.deal()
+    assert deal.level is eip712.Level[level.upper()]
+    assert deal.level_params == level_params_of(scene.job.verify)
+    stakes = Stakes.of(deal)
+    assert at_stake(stakes) == (
+        deal.price + deal.collateral if level == "canonical" else 2 * deal.price + FIRST_SEATS * deal.seat_fee
+    )
+    margin = deal.audit_ppm * stakes.rule.margin_ppm
+    assert margin * at_stake(stakes) > PPM * PPM * deal.price
+    require_sound(deal)
 
 
 def test_a_provider_without_the_collateral_says_so():
