@@ -10,7 +10,7 @@ import trio
 from devnet.chain.control import pass_time, sent_by
 from devnet.cluster import ProcessCluster
 from devnet.scenario import JOBS, Failed, JobChoice
-from mesh.api.types import BalanceInfo, ChannelInfo, DealInfo, RunInfo, TraceInfo
+from mesh.api.types import BalanceInfo, ChannelInfo, DealInfo, RunInfo, Submission, TraceInfo
 from mesh.base.config import load_config
 from mesh.cli.submitting import prepare
 
@@ -44,13 +44,19 @@ class ProcessWorld:
     async def submit(self, client: str, job: JobChoice) -> str:
         """See ``Cluster``."""
         member = self.cluster[client]
+        submission = await self.submission(client, job)
+        if client in self._withholding:
+            await trio.to_thread.run_sync(_move_blocks, member.home / "blobs", member.home / "blobs-withheld")
+        async with member.api() as api:
+            return await api.submit(submission)
+
+    async def submission(self, client: str, job: JobChoice) -> Submission:
+        """What ``submit`` hands in: the job file read, what it names imported."""
+        member = self.cluster[client]
         loaded = load_config(flags={}, env=member.environment, cwd=member.home, file=member.home / "mesh.toml")
         async with member.api() as api:
-            file = job_file(job)
-            _, _, submission = await prepare(api, loaded, file, sets=job_sets(job), env=(), now=int(time.time()))
-            if client in self._withholding:
-                await trio.to_thread.run_sync(_move_blocks, member.home / "blobs", member.home / "blobs-withheld")
-            return await api.submit(submission)
+            prepared = await prepare(api, loaded, job_file(job), sets=job_sets(job), env=(), now=int(time.time()))
+        return prepared[2]
 
     async def run(self, client: str, run_id: str) -> RunInfo:
         """See ``Cluster``."""
