@@ -4,12 +4,11 @@ The job file says nothing about audits. The client's configuration only makes ev
 scenario need not wait for luck; everything after the draw is what happens to one new provider's result in four.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
-from devnet.members import Member
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
+from devnet.scenarios.dossier import evidence_of
 from devnet.scenarios.hostile.liar import FALSE_LINE
 from mesh.api.types import DealInfo, RunInfo
 
@@ -35,7 +34,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     caught_s = cluster.now() - began
     first, again = _caught(refused, liar.peer_id)
     await _told(cluster, client.name, run_id)
-    evidence = await _evidence(client, first.deal_id)
+    evidence = await evidence_of(client, first.deal_id)
 
     retried = await client.command("retry", run_id)
     check(retried.code == 0, f"mesh retry ends with {retried.code}: {retried.talk}")
@@ -80,16 +79,6 @@ async def _told(cluster: ProcessWorld, client: str, run_id: str) -> None:
     check({"deal.receipt", "deal.auditing", "deal.rejected", "deal.mismatch_confirmed"} <= set(names), f"told: {names}")
     accepted = [one.fields["why"] for one in trace if one.name == "deal.accepted"]
     check(accepted == ["it is a re-execution itself"], f"the client signed off: {accepted}")
-
-
-async def _evidence(client: Member, deal_id: str) -> int:
-    """The dossier can be written and holds; its size in bytes."""
-    file = Path(client.home / "wrong.dossier")
-    written = await client.command("deal", "evidence", deal_id, "--to", str(file))
-    check(written.code == 0, f"mesh deal evidence ends with {written.code}: {written.talk}")
-    verified = await client.command("deal", "verify", str(file))
-    check(verified.code == 0, f"mesh deal verify ends with {verified.code}: {verified.talk}{verified.out}")
-    return file.stat().st_size
 
 
 SCENARIO = Scenario(

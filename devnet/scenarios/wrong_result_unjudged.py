@@ -4,12 +4,11 @@ A wrong result of a deal with ``enforcement: self`` is judged by nobody but its 
 and is paid when the window is over. What the client has is the proof, and a record that it reads before its next deal.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
-from devnet.members import Member
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
+from devnet.scenarios.dossier import evidence_of
 from devnet.scenarios.hostile.liar import FALSE_LINE
 
 __all__ = ["SCENARIO"]
@@ -41,7 +40,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     trace = [one.name for one in told if one.fields.get("deal") == deal.deal_id.removeprefix("0x")]
     check("deal.auditing" in trace and "deal.rejected" in trace, f"the trace shows {trace}")
     check("deal.accepted" not in trace, "the client signed off")
-    evidence = await _evidence(client, deal.deal_id)
+    evidence = await evidence_of(client, deal.deal_id)
     shown = await client.command("wait", run_id)
     check(shown.code == 7 and "mesh deal evidence" in shown.talk, f"mesh wait ends with {shown.code}: {shown.talk}")
 
@@ -67,16 +66,6 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         "then": ended.final_how,
         "unaudited": taken.checked,
     }
-
-
-async def _evidence(client: Member, deal_id: str) -> int:
-    """`mesh deal evidence` and `mesh deal verify`, as the client's owner types them; bytes of the dossier."""
-    file = Path(client.home / "wrong.dossier")
-    written = await client.command("deal", "evidence", deal_id, "--to", str(file))
-    check(written.code == 0, f"mesh deal evidence ends with {written.code}: {written.talk}")
-    verified = await client.command("deal", "verify", str(file))
-    check(verified.code == 0, f"mesh deal verify ends with {verified.code}: {verified.talk}{verified.out}")
-    return file.stat().st_size
 
 
 SCENARIO = Scenario(

@@ -10,7 +10,20 @@ from typing import Any, Final
 from mesh.api.types import DealInfo, RunInfo
 from mesh.base.clock import Clock
 
-__all__ = ["PhaseLine", "ago", "amount", "emit", "pairs", "phase_line", "plain", "share", "short", "table", "when"]
+__all__ = [
+    "PhaseLine",
+    "ago",
+    "amount",
+    "checked_words",
+    "emit",
+    "pairs",
+    "phase_line",
+    "plain",
+    "share",
+    "short",
+    "table",
+    "when",
+]
 
 WEI: Final = 10**18
 
@@ -91,6 +104,11 @@ def _elapsed(since_s: int | None, now_s: int) -> str:
     return f"{passed // 3600:02d}:{passed % 3600 // 60:02d}:{passed % 60:02d}"
 
 
+def checked_words(checked: str) -> str:
+    """What was done to a result before it was accepted."""
+    return "bytes, an audit did not finish" if checked == "unfinished" else checked or "no"
+
+
 def _deal_steps(deal: DealInfo, now_s: int | None) -> list[str]:
     steps = [f"deal {short(deal.deal_id)}"]
     if deal.phase in ("proposed", "signed", "ready"):
@@ -104,7 +122,7 @@ def _deal_steps(deal: DealInfo, now_s: int | None) -> list[str]:
     if deal.phase in ("resulted", "delivered", "checking"):
         steps.append("pulling result" if deal.phase == "resulted" else "checking")
     if deal.checked:
-        steps.append(f"checked: {deal.checked}")
+        steps.append(f"checked: {checked_words(deal.checked)}")
     if deal.phase == "rejected":
         steps.append(f"REJECTED: {deal.detail}")
     if deal.final_tx:

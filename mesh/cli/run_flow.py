@@ -15,7 +15,7 @@ from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.options import Form
-from mesh.cli.render import ago, amount, emit, pairs, phase_line, plain, short, table, when
+from mesh.cli.render import ago, amount, checked_words, emit, pairs, phase_line, plain, short, table, when
 from mesh.cli.session import Session, has_history, open_reading, open_session, say, when_interrupted
 from mesh.cli.submit_flow import candidates_table, say_why_not, summary
 from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_folder
@@ -105,7 +105,7 @@ def run_text(run: RunInfo) -> str:
     ]
     if run.status == "done":
         rows += [
-            ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked or 'no'}"),
+            ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {checked_words(run.checked)}"),
             ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
         ]
     parts = [pairs(rows)]

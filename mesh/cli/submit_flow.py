@@ -10,7 +10,7 @@ from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import NoMatch, UsageError
 from mesh.cli.options import Form
-from mesh.cli.render import amount, emit, pairs, short, table
+from mesh.cli.render import amount, checked_words, emit, pairs, short, table
 from mesh.cli.searching import last_attempt
 from mesh.cli.session import Session, open_session, say, when_interrupted
 from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
@@ -112,7 +112,7 @@ def summary(run: RunInfo) -> str:
     """What a finished run came to."""
     rows = [
         ("run", run.run_id),
-        ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {run.checked or 'no'}"),
+        ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {checked_words(run.checked)}"),
         ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
     ]
     if run.deals:

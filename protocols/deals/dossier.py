@@ -19,13 +19,16 @@ from protocols.deals.states import (
     DealState,
     Disputed,
     Expired,
+    PaidBy,
     Rejected,
+    Sealed,
     Settled,
     Slashed,
+    Unsealing,
     Voided,
 )
 from protocols.limits import MAX_JOB_BYTES, MAX_REASON_CHARS
-from protocols.messages.deal import Delivered, ResultNotice, SignOff
+from protocols.messages.deal import Delivered, KeyRelease, ResultNotice, SealedNotice, SignOff
 from protocols.units import ZERO_HASH, Address, Hash32, Signature, Tokens, UnixSeconds
 from protocols.verify.inclusion import LogProof
 
@@ -74,7 +77,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     detail: Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
 
 
-class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="dossier/2"):
+class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="dossier/3"):
     """The evidence of one deal, as one party holds it. Missing parts are None: not every deal gets that far."""
 
     chain_id: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -99,6 +102,12 @@ class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     proofs: Annotated[tuple[LogProof, ...], Meta(max_length=MAX_PROOFS)] = ()
     disputed: Word | None = None
     """The transaction that opened a dispute."""
+    sealed: SealedNotice | None = None
+    """Of a channel's deal: what the provider has promised of its sealed result."""
+    release: KeyRelease | None = None
+    """The key that came for it."""
+    paid_by: PaidBy | None = None
+    """The voucher that it was paid with."""
 
     @property
     def domain(self) -> eip712.Domain:
@@ -117,7 +126,7 @@ class Dossier(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
     """The canonical bytes of a deal's dossier, without secret and proofs (`with_parts` adds them)."""
     terms = state.terms
-    dispute = _dispute_of(state)
+    dispute, seal = _dispute_of(state), _seal_of(state)
     claim = _claim_of(dispute.was if dispute else state)
     return encode(
         Dossier(
@@ -137,6 +146,9 @@ def dossier_of(state: DealState, job: bytes, domain: eip712.Domain) -> bytes:
             end=_end(state),
             refused=_refused(dispute.was if dispute else state, claim),
             disputed=dispute.tx if dispute else None,
+            sealed=state.notice if isinstance(state, Sealed) else seal.notice if seal else None,
+            release=seal.release if seal else None,
+            paid_by=(seal.paid_by or None) if seal else None,
         )
     )
 
@@ -161,6 +173,11 @@ def _dispute_of(state: DealState) -> Disputed | None:
             return dispute
         case _:
             return None
+
+
+def _seal_of(state: DealState) -> Unsealing | None:
+    found = state if isinstance(state, Unsealing) else getattr(state, "seal", None)
+    return found if isinstance(found, Unsealing) else None
 
 
 def _claim_of(state: DealState) -> Claimed | None:

@@ -10,7 +10,7 @@ import msgspec
 
 from protocols.contracts import calls, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
-from protocols.deals import eip712
+from protocols.deals import eip712, sealed_evidence
 from protocols.deals.dossier import MAX_DOSSIER_BYTES, Dossier, dossier_of, read_dossier, with_parts
 from protocols.deals.salting import salted_root
 from protocols.disputes.params import bond_of, fee_of
@@ -95,6 +95,7 @@ def examine(dossier: Dossier) -> tuple[Finding, ...]:
     if dossier.result is not None:
         found += _result(dossier.result, deal_id, deal.provider, domain)
     found += [*_delivery(dossier, deal_id), *_acceptance(dossier, deal_id)]
+    found += [Finding(*one) for one in sealed_evidence.checks(dossier, deal_id)]
     if dossier.client_secret is not None:
         ok = keccak256(dossier.client_secret) == deal.client_secret_hash
         found.append(Finding("client secret", ok, "a dispute can be opened with it, by anybody"))
@@ -104,6 +105,8 @@ def examine(dossier: Dossier) -> tuple[Finding, ...]:
 
 def gaps(dossier: Dossier) -> tuple[Gap, ...]:
     """What is missing, and what a reader must therefore not conclude."""
+    if dossier.deal.settlement is eip712.SettlementMode.CHANNEL:
+        return tuple(Gap(name, left_open) for name, left_open in sealed_evidence.open_questions(dossier))
     proven = {_TOLD[log.topics[0]] for proof in dossier.proofs if (log := _about(dossier, proof)) is not None}
     parts: tuple[tuple[str, bool, str], ...] = (
         ("provider signature", dossier.provider_signature is not None, "whether the provider ever agreed"),
@@ -120,7 +123,9 @@ def gaps(dossier: Dossier) -> tuple[Gap, ...]:
 def actions(dossier: Dossier) -> tuple[Action, ...]:
     """Every call that this dossier suffices for; calls about a locked deal need its proven commitment."""
     to, deal = dossier.escrow, dossier.deal
-    found = []
+    found: list[Action] = []
+    if deal.settlement is eip712.SettlementMode.CHANNEL:
+        return ()  # the escrow takes no such deal
     if calls.sendable(dossier.client_signature):
         data = calls.commit(deal, dossier.client_signature)
         found.append(Action("commit", "the provider", "by commitBy", to, data))

@@ -15,6 +15,7 @@ from protocols.deals.states import (
     Commitment,
     DealTerms,
     Delivered,
+    PaidBy,
     Settled,
     Unsealing,
 )
@@ -50,7 +51,9 @@ WRONG: Final = "wrong"
 
 
 class Paid(DealInput, frozen=True):
-    """A voucher for this deal is signed (client), or here (provider)."""
+    """A voucher for this deal is signed (client), or here (provider). ``by``: what it was, for a result that was sealed."""
+
+    by: PaidBy | None = None
 
 
 def in_channel(terms: DealTerms) -> bool:

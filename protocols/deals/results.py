@@ -2,10 +2,12 @@
 
 import msgspec
 
+from protocols.channels.merkle import Frontier
+from protocols.messages.channel import VoucherNotice
 from protocols.units import Address, Cid, Hash32, Tokens
 from protocols.verify.audits import AuditRequest, First, Second, Waiting
 
-__all__ = ["Audit", "Comparing", "LocalResult", "Ran", "SealedBytes"]
+__all__ = ["Audit", "Comparing", "LocalResult", "PaidBy", "Ran", "SealedBytes"]
 
 
 class SealedBytes(msgspec.Struct, frozen=True):
@@ -13,6 +15,14 @@ class SealedBytes(msgspec.Struct, frozen=True):
 
     root: Cid
     size: int
+
+
+class PaidBy(msgspec.Struct, frozen=True):
+    """The voucher that paid for a sealed result: evidence. With this deal on top of ``before`` it has its root."""
+
+    notice: VoucherNotice
+    before: Frontier
+    """All deals of the channel that were paid earlier."""
 
 
 class LocalResult(msgspec.Struct, frozen=True, kw_only=True):

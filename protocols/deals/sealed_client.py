@@ -7,6 +7,8 @@ voucher and releases no key, or seals something else. The deal then ends as `key
 
 from typing import Final
 
+import msgspec
+
 from protocols.deals.in_channel import HOW, Paid, drawn, end, settled, work_began
 from protocols.deals.inputs import (
     Ctx,
@@ -54,7 +56,8 @@ def _held(state: Sealed, event: Fetched, ctx: Ctx) -> Step:
 
 def _paid(state: Sealed, event: Paid, ctx: Ctx) -> Step:
     """The voucher is signed; from now on the provider owes the key."""
-    return Unsealing(state.terms, state.commitment, state.notice, ctx.now), (say(state.terms, "deal.paid"),)
+    by = event.by or msgspec.UNSET
+    return Unsealing(state.terms, state.commitment, state.notice, ctx.now, paid_by=by), (say(state.terms, "deal.paid"),)
 
 
 def _key(state: Unsealing, event: KeyArrived, ctx: Ctx) -> Step:
@@ -81,7 +84,7 @@ def _open(state: Unsealing, release: KeyRelease) -> Step:
         size=notice.size,
         secret=release.key,
     )
-    return Unsealing(terms, state.commitment, notice, state.at, release), (unseal,)
+    return Unsealing(terms, state.commitment, notice, state.at, release, state.paid_by), (unseal,)
 
 
 def _opened(state: Unsealing, event: Opened, ctx: Ctx) -> Step:

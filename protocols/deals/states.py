@@ -7,7 +7,7 @@ everything needed to go on after a restart.
 import msgspec
 
 from protocols.deals.eip712 import Deal
-from protocols.deals.results import Audit, Comparing, LocalResult, Ran, SealedBytes
+from protocols.deals.results import Audit, Comparing, LocalResult, PaidBy, Ran, SealedBytes
 from protocols.messages.deal import CancelConsent, KeyRelease, ReceiptNotice, ResultNotice, SealedNotice, SignOff
 from protocols.messages.deal import Delivered as DeliveredMessage
 from protocols.messages.negotiation import InputRoot
@@ -29,6 +29,7 @@ __all__ = [
     "Disputed",
     "Expired",
     "LocalResult",
+    "PaidBy",
     "Proposed",
     "Ran",
     "Ready",
@@ -169,6 +170,8 @@ class Unsealing(msgspec.Struct, frozen=True, tag=True):
     notice: SealedNotice
     at: UnixSeconds
     release: KeyRelease | None = None
+    paid_by: PaidBy | msgspec.UnsetType = msgspec.UNSET
+    """Unset in rows of before there was the field."""
 
 
 class Delivered(msgspec.Struct, frozen=True, tag=True):

@@ -17,7 +17,7 @@ from protocols.channels.inputs import (
     DealTaken,
     FundWanted,
 )
-from protocols.channels.states import Closed, Closing, Open, Opening, ToppingUp, book_of, pair_of
+from protocols.channels.states import Book, Closed, Closing, Open, Opening, ToppingUp, book_of, pair_of
 from protocols.deals.channel_provider import UNPAID
 from protocols.deals.in_channel import WRONG, Paid, in_channel
 from protocols.deals.inputs import DealInput
@@ -28,6 +28,7 @@ from protocols.deals.states import (
     DealState,
     DealTerms,
     Delivered,
+    PaidBy,
     Ready,
     Sealed,
     Settled,
@@ -38,6 +39,7 @@ from protocols.effects import Effect
 from protocols.env import Env
 from protocols.handlers import audits, runs
 from protocols.limits import MAX_CHANNELS
+from protocols.messages.channel import VoucherNotice
 from protocols.messages.deal import ResultNotice
 from protocols.runs import MarketTerms
 from protocols.signing import address_of_peer
@@ -96,9 +98,13 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case Signed() if _short(state, terms):
             wanted = FundWanted(terms.deal.client, terms.deal.provider, terms.provider, funding(state, terms, env))
             out += advance(state, _pair(terms), CLIENT, wanted, env)
-        case Delivered() | Sealed(held=True) if room_of(state, _pair(terms)) >= price:
+        case Delivered() if room_of(state, _pair(terms)) >= price:
             out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
             then = Paid()
+        case Sealed(held=True) if room_of(state, _pair(terms)) >= price:
+            before = _book(state, terms)
+            out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
+            then = Paid(_paid_by(terms, before, _book(state, terms)))
         case Checking(audit=None):
             then = audits.wanted(state, terms)
         case Settled() | Abandoned() if _lost(new):
@@ -107,6 +113,18 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case _:
             pass
     return [*out, *runs.follow(state, new, env)], then
+
+
+def _book(state: NodeState, terms: DealTerms) -> Book | None:
+    half = state.durable.channels.get(_pair(terms))
+    return book_of(half.state) if half else None
+
+
+def _paid_by(terms: DealTerms, before: Book | None, after: Book | None) -> PaidBy | None:
+    """The voucher of a sealed result is kept with the deal: its provider still owes the key for it."""
+    if before is None or after is None or after.signature is None:
+        return None
+    return PaidBy(VoucherNotice(terms.deal_id, after.voucher, after.signature), before.deals)
 
 
 def _provider_follows(state: NodeState, new: DealState, env: Env) -> list[Effect]:

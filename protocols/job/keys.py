@@ -139,7 +139,12 @@ SEED: Final[Key[int | None]] = Key(
     shown_default="deal",
 )
 _MAR: Final[Key[Market]] = Key("market", _MARKET, _MARKET.defaults(), "What you are ready to pay.")
-SETTLEMENT: Final = Key("settlement", Choice("auto", "commit", "channel"), "auto", "How it is paid.")
+SETTLEMENT: Final = Key(
+    "settlement",
+    Choice("auto", "commit", "channel"),
+    "auto",
+    "How it is paid. In a channel no collateral is at stake: an audit withholds the price, or ends the channel.",
+)
 DEADLINE: Final[Key[Deadline | None]] = Key("deadline", s.DEADLINE, None, "Useless afterwards.", shown_default="none")
 _RET: Final[Key[Retry]] = Key("retry", _RETRY, _RETRY.defaults(), "When to try elsewhere.")
 _CKPT: Final[Key[Checkpoint | None]] = Key(

@@ -239,3 +239,14 @@ def test_a_form_that_does_not_exist(mesh, node) -> None:
     said = mesh("ps", "-o", "yaml")
     assert said.code == 2
     assert "jsonl" in said.talk
+
+
+@pytest.mark.parametrize(
+    ("checked", "shown"), [("audited", "audited"), ("unfinished", "bytes, an audit did not finish")]
+)
+def test_describe_says_what_was_done_to_a_result(mesh, node, run_of, deal_of, checked, shown) -> None:
+    node.story = [run_of(checked=checked, deals=(deal_of(checked=checked),))]
+    said = mesh("describe", RUN)
+    assert said.out.count(f"checked: {shown}") == 2, said.out
+    node.story = [run_of(checked=checked, deals=(deal_of(checked=checked),))]
+    assert mesh("describe", RUN, "-o", "json").json["checked"] == checked

@@ -8,6 +8,7 @@ import pytest
 from protocols import events as ev
 from protocols.channels.states import Closed
 from protocols.deals import in_channel
+from protocols.deals.dossier import dossier_of, read_dossier
 from protocols.deals.in_channel import WRONG
 from protocols.deals.states import Abandoned, Checking, Delivered, Settled, Unsealing
 from protocols.handlers.deals import context
@@ -108,6 +109,11 @@ def test_a_wrong_result_gets_no_voucher_and_the_channel_ends() -> None:
     status = pair.run(2).status
     assert isinstance(status, Failed)
     assert (status.code, status.deal_id) == ("rejected", wrong.terms.deal_id)
+    job = pair.client.state.durable.jobs[wrong.terms.deal.job_id]
+    dossier = read_dossier(dossier_of(wrong, job, pair.world.domain))
+    assert dossier.result == wrong.disowned
+    assert dossier.refused is not None
+    assert dossier.refused.code == "wrong-result"
     view = deal_view(pair.client.state, wrong.terms.deal_id)
     assert view is not None
     assert view.root == wrong.disowned.root

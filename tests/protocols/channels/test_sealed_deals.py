@@ -7,7 +7,7 @@ from mesh.logs import may_read
 from protocols.contracts.channels import Voucher
 from protocols.deals import eip712
 from protocols.deals.sealing import KEYLESS, release_of
-from protocols.deals.states import Abandoned, DealState, Running, Sealed, Settled, Unsealing
+from protocols.deals.states import Abandoned, DealState, PaidBy, Running, Sealed, Settled, Unsealing
 from protocols.envelope import parse_envelope
 from protocols.handlers import channels
 from protocols.limits import MAX_MESSAGE_BYTES
@@ -109,7 +109,9 @@ def test_a_provider_that_keeps_the_key_gets_one_price_and_no_further_deal_of_the
     lost = pair.deal(pair.client, 1)
     assert isinstance(lost, Settled)
     assert (lost.how, lost.paid, lost.result) == (KEYLESS, pair.price, None)
-    assert isinstance(lost.seal, Unsealing)  # what the provider has signed is kept
+    assert isinstance(lost.seal, Unsealing)  # what the provider has signed is kept, and what it was paid with
+    assert isinstance(lost.seal.paid_by, PaidBy)
+    assert lost.seal.paid_by.notice.voucher == pair.book(pair.client).voucher
     evidence = evidence_of(lost)
     assert evidence is not None
     assert not evidence.kept
