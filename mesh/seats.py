@@ -13,6 +13,7 @@ from mesh.ledger import Ledger
 from mesh.wallet import LedgerWallet
 from protocols.contracts.panel import EVENTS
 from protocols.mediation.views import MediatorView, mediator_view
+from protocols.offers.pricing import tokens_text
 from protocols.units import Address, Hash32, Tokens
 
 __all__ = ["MAX_JOIN", "SeatWallet", "mediator_info"]
@@ -111,11 +112,11 @@ class SeatWallet(LedgerWallet):
         if has < bonds:
             free, _ = await ledger.account(self._me)
             if free < bonds - has:
-                why = f"{bonds - has} wei are missing at the panel, and {int(free)} are free in the escrow"
+                missing = tokens_text(bonds - has - free)
                 raise ChainOrFunds(
                     "the free balance does not cover the bonds",
-                    why=why,
-                    fix="mesh wallet deposit 1000",
+                    why=f"they take {tokens_text(bonds - has)} more at the panel, and {tokens_text(free)} are free",
+                    fix=f"mesh wallet deposit {missing.removesuffix(' tokens')}",
                 )
             sent.append(await self.send("fund the panel", ledger.contracts.fund_panel(Tokens(bonds - has))))
         joined = [await self.send("join", panel.join(seat_class)) for _ in range(count)]

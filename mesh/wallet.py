@@ -13,6 +13,7 @@ from mesh.chain.outcomes import Confirmed, Reverted
 from mesh.engine import Engine
 from mesh.ledger import Ledger
 from protocols.events import AccountRead
+from protocols.offers.pricing import tokens_text
 from protocols.units import Address, Tokens
 
 __all__ = ["LedgerWallet", "read_balance"]
@@ -61,8 +62,15 @@ class LedgerWallet:
         return await read_balance(ledger.contracts, ledger.eth, self._me, ledger.params.token_symbol)
 
     async def deposit(self, amount: int) -> TxInfo:
-        """Approve what is missing, then deposit."""
+        """Approve what is missing, then deposit. Raises ChainOrFunds, before anything is signed, when the wallet has less."""
         contracts, tokens = self._ledger.contracts, _positive(amount)
+        held = await contracts.balance(self._me)
+        if held < tokens:
+            raise ChainOrFunds(
+                f"the wallet holds {tokens_text(held)}, less than the {tokens_text(tokens)} to deposit",
+                why="only tokens that lie at the operator's address outside the escrow can be deposited",
+                fix="mesh wallet show   (send tokens to its operator first)",
+            )
         if await contracts.allowance(self._me) < tokens:
             await self.send("approve", contracts.approve(tokens))
         return await self.send("deposit", contracts.deposit(tokens))

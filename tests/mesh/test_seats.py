@@ -30,8 +30,12 @@ async def test_bonds_go_to_the_panel_and_return(money: Money) -> None:
         found = await desk.seats()
         assert [(one.seat_class, one.number, one.bond) for one in found.seats] == [(1, 0, str(BOND)), (1, 1, str(BOND))]
         assert (found.free, found.account, found.seat_bond) == (str(BOND), "0", str(BOND))
-        with pytest.raises(ChainOrFunds, match="does not cover"):
+        with pytest.raises(ChainOrFunds, match="does not cover") as short:
             await desk.join_seats(2, 1)
+        assert short.value.fix == "mesh wallet deposit 1000"  # of two bonds of 1000 one is free
+        with pytest.raises(ChainOrFunds, match="does not cover") as shorter:
+            await desk.join_seats(3, 1)
+        assert shorter.value.fix == "mesh wallet deposit 2000"
         with pytest.raises(UsageError, match="no seat of this node"):
             await desk.leave_seats(1, (7,))
         assert len(await desk.leave_seats(1, (1,))) == 1
