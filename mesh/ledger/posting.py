@@ -14,6 +14,7 @@ from mesh.chain.panel import PanelContract
 from mesh.chain.submitter import Submitter
 from mesh.effects import TxRejected
 from mesh.engine import Engine
+from mesh.ledger.insisting import Insistence
 from protocols.contracts import calls, channels, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals.eip712 import Domain, OnChainState, digest
@@ -35,7 +36,7 @@ RETRY_S: Final = 2.0
 """Between tries when the account lacks gas or the fee is above the cap: both mend themselves or are mended by hand."""
 
 MAX_RETRY_S: Final = 60.0
-"""The longest pause before a dispute is tried again: an endpoint may lag by that much."""
+"""The longest pause before a call that was refused is tried again: an endpoint may lag by that much."""
 
 log = get_log("ledger")
 
@@ -53,6 +54,8 @@ class Posting:
         self._deploy_block = deploy_block
         self._domain = Domain(params.chain_id, params.escrow)
         self._funding = trio.Lock()
+        self.calls_retried = 0
+        """How often a call about a deal was refused and is tried again."""
         self.disputes_retried = 0
         """How often a dispute was refused and is tried again."""
         self.locks: dict[DealId, Lock] = {}
@@ -60,7 +63,20 @@ class Posting:
 
     async def post(self, tx: PostTx) -> None:
         """Get one escrow call onto the chain, exactly once per key. Raises ``TxRejected`` when it can never succeed."""
-        await self._submit(tx.key, lambda: self._call(tx))
+        insistence, pause = Insistence(tx, self._eth, self._contracts), RETRY_S
+        while True:
+            try:
+                await self._submit(tx.key, lambda: self._call(tx))
+            except TxRejected as error:
+                if not await insistence.worth_it():
+                    raise
+                self.calls_retried += 1
+                log.warning("tx.refused_and_retried", effect=tx.key, reason=str(error))
+                await self._submitter.release(tx.key)
+                await trio.sleep(pause)
+                pause = min(2 * pause, MAX_RETRY_S)
+            else:
+                return
 
     async def post_channel(self, tx: PostChannelTx) -> None:
         """The same for a call about a channel."""

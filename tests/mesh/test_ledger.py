@@ -53,11 +53,37 @@ async def test_a_claim_says_what_it_recorded_and_is_finalized(money: Money, even
         await provider.ledger.post(money.tx("claim", deal))
         await eventually(lambda: client.moves() == ["committed", "claimed"])
         assert client.loop.script.of(ev.DealMovedOnChain)[-1].result_hash == RESULT
-        with pytest.raises(TxRejected):
-            await client.ledger.post(money.tx("finalize", deal, attempt=":early"))
-        await money.control(client, "evm_increaseTime", 100)
-        await client.ledger.post(money.tx("finalize", deal))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.ledger.post, money.tx("finalize", deal))  # the window is not over
+            await eventually(lambda: client.ledger.posting.calls_retried > 0)
+            await money.control(client, "evm_increaseTime", 100)
+            await money.control(client, "evm_mine")
         await eventually(lambda: client.moves()[-1] == "finalized")
+        with pytest.raises(TxRejected):
+            await client.ledger.post(money.tx("finalize", deal, attempt=":again"))
+
+
+async def test_a_claim_that_an_endpoint_behind_refuses_is_made_again(money: Money, eventually: Any) -> None:
+    """It had not seen the commitment. A provider whose claim was given up then was not paid, and lost its collateral."""
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await provider.follow()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(provider.ledger.post, money.tx("claim", deal))
+            await eventually(lambda: provider.ledger.posting.calls_retried > 0)
+            await provider.ledger.post(money.commit(deal, client))
+        await eventually(lambda: provider.moves() == ["committed", "claimed"])
+
+
+async def test_a_claim_whose_time_is_over_is_given_up(money: Money) -> None:
+    async with money.both() as (client, provider):
+        deal = await money.deal(client, provider)
+        await provider.ledger.post(money.commit(deal, client))
+        await money.control(client, "evm_increaseTime", deal.exec_seconds + deal.claim_seconds + 1)
+        await money.control(client, "evm_mine")
+        with trio.fail_after(60), pytest.raises(TxRejected):
+            await provider.ledger.post(money.tx("claim", deal))
+        assert provider.ledger.posting.calls_retried == 0
 
 
 def result_of(deal: Deal, money: "Money", fuel: int) -> ResultCommit:
