@@ -1,4 +1,5 @@
-"""What if a client vanishes with the result, or before it? Its provider claims, the window passes, and it is paid."""
+"""What if a client vanishes with the result, or before it? Its provider claims, the window passes, and it is paid. The client
+that comes back gets what it has paid for, and buys nothing more."""
 
 from typing import Any, Final
 
@@ -15,8 +16,8 @@ CLAIM_S: Final = WALL_S + 5 + 15
 """From the commitment until nobody can claim any more, on the devnet."""
 WINDOW_S: Final = 6 + 2 * (WALL_S + 5)
 """The devnet's dispute window for such a deal."""
-SETS: Final = (f"limits.wall={WALL_S}s", "settlement=commit", "retry.max_attempts=1")
-"""One attempt: a run that comes back to find its deal paid and no result buys another one, if its owner lets it."""
+SETS: Final = (f"limits.wall={WALL_S}s", "settlement=commit", "retry.max_attempts=4", "market.budget=10 MESH")
+"""Attempts and money for more than one deal: it is not for the lack of them that nothing is bought twice."""
 
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
@@ -33,13 +34,19 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         known = await world.until_deal(client, deal.deal_id, lambda one: one.final_how == "finalized", LIMIT_S)
         _check_paid(opened, await read_books(world.cluster), client, provider_of(world, deal).name, int(deal.price))
         prices += int(deal.price)
-        ended = await world.run(client, known.run_id)
+        ended = await world.until(client, known.run_id, lambda one: one.status in ("done", "failed"), LIMIT_S)
+        check(ended.status == "done" and ended.settled, f"its run {ended.status} {ended.code}: {ended.detail}")
+        check(len(ended.deals) == 1, f"it was paid for, and the client has bought it {len(ended.deals)} times")
+        check(bool(await world.stdout(client, known.run_id)), "the result is empty")
+        spent = opened[client].free - (await read_books(world.cluster))[client].free
+        check(spent == int(deal.price), f"{spent} wei were spent on a price of {deal.price}")
         figures[name] = {
             "deal_id": deal.deal_id,
             "finalized_in": deal.final_tx,
             "price_wei": deal.price,
             "its_run_when_it_came_back": ended.status,
-            "told": ended.detail,
+            "checked": ended.checked,
+            "deals": len(ended.deals),
         }
     after = await read_books(world.cluster)
     check_conserved(before, after)
