@@ -29,7 +29,7 @@ OURS := --prerelease=allow --override requirements/overrides.txt
 
 .PHONY: help
 help:  ## list every command
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo:  ## a stranger's job, run for money between real processes on this machine
@@ -97,6 +97,11 @@ mutants:  ## plant bugs in the contracts, one at a time; the tests must notice e
 	@$(SET_UP) node
 	@test -d node_modules/solc || PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.contracts.mutants $(ARGS)
+
+.PHONY: sim-mutants
+sim-mutants:  ## plant bugs in the rules, one at a time; simulated histories must break over each
+	@$(SET_UP) dev
+	@$(BIN)/python -m devnet.sim.hunt $(ARGS)
 
 .PHONY: anvil
 anvil: export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from devnet.sim.chaos import chaos
 from devnet.sim.deterrence import deterrence
 from devnet.sim.disk import MemoryDisk
 from devnet.sim.escrow import Entry, Escrow, Moved
@@ -19,10 +20,12 @@ from protocols.deals import checking, client, provider, states
 from protocols.deals import inputs as ins
 from protocols.deals.desk import Desk
 from protocols.deals.eip712 import OnChainState
-from protocols.disputes import ending, payouts
+from protocols.disputes import duties, ending, payouts
 from protocols.disputes import states as disputes
+from protocols.disputes.inputs import Credit, Move
 from protocols.effects import DurableEffect, PostTx
-from protocols.handlers import deals, runs
+from protocols.handlers import deals, runs, seat_calls
+from protocols.handlers import disputes as parties
 from protocols.state import Row
 from protocols.units import Tokens, UnixSeconds
 from protocols.verify import audits as audit_rules
@@ -34,6 +37,9 @@ AUDITS: Final = "audits"
 """In place of faults: a short form of `devnet.sim.deterrence`, with a panel."""
 JUDGED: Final = 40
 JUDGED_CHEATS_PPM: Final = 600_000
+CHAOS: Final = "chaos, judged"
+"""In place of faults: a short form of `devnet.sim.chaos`, with a panel, and every account looked at in the end."""
+IN_CHAOS: Final = 60
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -59,6 +65,8 @@ def caught(mutant: Mutant, seeds: Sequence[int], minutes: int = 3) -> tuple[int,
 def _broken(mutant: Mutant, seed: int, minutes: int) -> tuple[str, ...]:
     if mutant.faults == AUDITS:
         return deterrence(seed, JUDGED, JUDGED_CHEATS_PPM).problems
+    if mutant.faults == CHAOS:
+        return chaos(seed, IN_CHAOS).problems
     return simulate(mutant.nodes, seed, minutes=minutes, faults=mutant.faults, runs_per_client=10).violations
 
 
@@ -176,6 +184,20 @@ def _mild(row: disputes.Row, case: disputes.Case, paid: int, *, had_majority: bo
     return payouts.payout(milder, case, paid, had_majority=had_majority)
 
 
+def _unpaid(case: disputes.Case, funder: int, provider: int, burned: int) -> Iterator[Move]:
+    return (move for move in _CREDITS(case, funder, provider, burned) if not isinstance(move, Credit))
+
+
+def _all_lose(panel: disputes.Round, standing: int, fee: Tokens, *, any_majority: bool) -> Iterator[Move]:
+    return _SEATS(panel, 0, fee, any_majority=any_majority)
+
+
+def _nothing_due(*_: Any) -> None:
+    return None
+
+
+_CREDITS: Final = ending._credits
+_SEATS: Final = ending._seats
 _SEARCH_AGAIN: Final = runs.search_again
 _CLIENT_DEADLINE: Final = client.deadline
 _OPEN: Final = Escrow._open
@@ -287,5 +309,25 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _forget(ending, "payout", _mild),
         AUDITS,
     ),
+    Mutant(
+        "seat-idle",
+        "a seat does nothing in the panel that it was called to",
+        _forget(duties, "_seat_call", lambda *_: None),
+        AUDITS,
+    ),
+    Mutant(
+        "secret-withheld",
+        "an accused provider makes none of its calls",
+        _forget(parties, "provider_duties", lambda *_: ()),
+        CHAOS,
+    ),
+    Mutant(
+        "poke-never",
+        "nobody ends a phase of a dispute whose time is over",
+        lambda: _both(_attribute(parties, "poke_due", _nothing_due), _attribute(seat_calls, "poke_due", _nothing_due)),
+        CHAOS,
+    ),
+    Mutant("bond-kept", "who has funded a dispute gets nothing back", _forget(ending, "_credits", _unpaid), AUDITS),
+    Mutant("majority-loses", "seats of the majority lose their lock", _forget(ending, "_seats", _all_lose), CHAOS),
     Mutant("lost-fsync", "the last two transactions before a crash are not on disk", _lost_fsync),
 )

@@ -53,6 +53,7 @@ def test_one_seed_is_one_history_and_another_another() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)  # two million events: minutes of CPU
 def test_ten_thousand_deals() -> None:
     told = chaos(7)
     assert told.problems == ()

@@ -9,6 +9,7 @@ from random import Random
 import msgspec
 import pytest
 
+from devnet.sim import hunt
 from devnet.sim.faults import FAULTS
 from devnet.sim.mutants import MUTANTS, Mutant, caught
 from devnet.sim.simulate import SimReport, simulate
@@ -27,6 +28,7 @@ QUICK = (
     "abandoned-is-free",
     "hold-never-freed",
     "reorg-unseen-by-provider",
+    "bond-kept",
     "lost-fsync",
 )
 TELL = "import sys; from devnet.sim.simulate import simulate; print(simulate(15, int(sys.argv[1]), minutes=2).hash)"
@@ -81,6 +83,21 @@ def test_a_report_is_plain_data() -> None:
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if FULL or one.name in QUICK], ids=lambda one: one.name)
 def test_a_wrong_rule_is_noticed(mutant: Mutant) -> None:
     assert caught(mutant, range(SEEDS)) is not None, f"{mutant.name} ({mutant.slip}) outlived {SEEDS} histories"
+
+
+def test_a_hunt_says_what_it_has_caught_and_ends_with_1_when_one_outlives_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert hunt.main(["bond-kept", "--seeds", "3"]) == 0
+    assert "caught bond-kept at seed 0" in capsys.readouterr().out
+    assert hunt.main(["bond-kept", "--seeds", "0"]) == 1
+    assert "OUTLIVED bond-kept" in capsys.readouterr().out
+
+
+def test_a_hunt_for_what_is_not_there_names_what_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        hunt.main(["no-such-bug"])
+    assert "claim-never" in capsys.readouterr().err
 
 
 def test_a_mutant_leaves_no_trace() -> None:
