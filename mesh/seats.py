@@ -1,6 +1,6 @@
 """How does the owner's money become seats in the panel, and come back? For `mesh mediator`."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mesh.api.mediation import CaseInfo, MediatorInfo, SeatInfo, SeatsInfo
 from mesh.api.types import TxInfo
@@ -44,6 +44,8 @@ def mediator_info(found: MediatorView) -> MediatorInfo:
 
 class SeatWallet(LedgerWallet):
     """The owner's money with its seats."""
+
+    look: ClassVar[str] = "mesh mediator seats"
 
     def __init__(self, ledger: Ledger, engine: Engine, entropy: Entropy, deploy_block: int) -> None:
         super().__init__(ledger, engine, entropy)

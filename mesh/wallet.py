@@ -1,6 +1,6 @@
 """How does the owner's money move between wallet, escrow and stake?"""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from mesh.api.types import BalanceInfo, TxInfo, WithdrawalInfo
 from mesh.base.entropy import Entropy
@@ -46,6 +46,9 @@ async def read_balance(contracts: Contracts, eth: Eth, operator: Address, symbol
 
 class LedgerWallet:
     """The node's own account: its operator is its owner unless ``setOperator`` said otherwise, and then only the owner may."""
+
+    look: ClassVar[str] = "mesh wallet show"
+    """What to type to see why a call was refused."""
 
     def __init__(self, ledger: Ledger, engine: Engine, entropy: Entropy) -> None:
         self._ledger = ledger
@@ -98,7 +101,7 @@ class LedgerWallet:
         await self._ledger.submitter.release(key)
         if not isinstance(outcome, Confirmed):
             why = str(outcome.reason) if isinstance(outcome, Reverted) else "another program sends with this node's key"
-            raise ChainOrFunds(f"{what} was refused by the contract", why=why, fix="mesh wallet show")
+            raise ChainOrFunds(f"{what} was refused by the contract", why=why, fix=self.look)
         try:
             await self._tell(what)
             block = await self._ledger.eth.block(outcome.block)

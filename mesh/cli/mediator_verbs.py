@@ -61,7 +61,8 @@ def _confirm(found: SeatsInfo, number: int, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError("no seat was taken", why="there is no terminal to ask on", fix="add --yes")
+        again = f"mesh mediator join --seats {number} --yes"
+        raise UsageError("no seat was taken", why="there is no terminal to ask on", fix=again)
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("no seat was taken", why="you said no", fix="mesh mediator seats")

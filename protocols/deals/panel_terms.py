@@ -120,7 +120,13 @@ def few_seats(seen: SeatsSeen, least: int) -> str:
 def snapshot_problem(rfq: PanelRfq, seen: SeatsSeen) -> str:
     """Why the seats that a request names are not those that this node sees; empty when they are."""
     if rfq.seat_class != PANEL_CLASS:
-        return f"seats of class {rfq.seat_class} do not judge such jobs, class {PANEL_CLASS} does"
+        return (
+            f"seats of class {rfq.seat_class} do not judge such jobs, class {PANEL_CLASS} does; a node of this version asks "
+            "for that one: mesh --version says which runs here"
+        )
     if rfq.seat_snapshot != seen.total:
-        return f"the class has {seen.total} seats, the request says {rfq.seat_snapshot}"
+        return (
+            f"the class has {seen.total} seats, the request says {rfq.seat_snapshot}: one side's chain is behind; "
+            "ask again in a minute (mesh retry RUN), and see mesh doctor when it stays so"
+        )
     return ""

@@ -135,13 +135,14 @@ def _too_large(case: Case, machine: Machine) -> str:
     job = case.decoded
     outputs = _MOST_OUTPUTS if case.deal.level in TOLERANCE else 1
     blobs_mib = -(-(sum(one.size for one in case.inputs) + outputs * result_bytes(job)) // _MIB)
-    for what, wanted, has in (
-        ("memory", job.resources.memory_mib[0], machine.memory_mib),
-        ("scratch space", job.resources.disk_mib[0], machine.disk_mib),
-        ("room for inputs and result", blobs_mib, machine.blobs_mib),
+    for what, key, wanted, has in (
+        ("memory", "provider.memory_mib", job.resources.memory_mib[0], machine.memory_mib),
+        ("scratch space", "provider.disk_mib", job.resources.disk_mib[0], machine.disk_mib),
+        ("room for inputs and result", "store.blob_quota_mib", blobs_mib, machine.blobs_mib),
     ):
         if wanted > has:
-            return f"it may take {wanted} MiB of {what}, this node gives {has}"
+            more = f"for such cases: mesh config set {key} {wanted}"
+            return f"it may take {wanted} MiB of {what}, this node gives {has}; {more}"
     return ""
 
 

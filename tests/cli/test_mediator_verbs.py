@@ -68,5 +68,6 @@ def test_what_they_cost_is_said_before_anything_is_signed(capsys: pytest.Capture
     said = capsys.readouterr().err
     assert "3 seats lock 3000 MESH of 7000 MESH" in said
     assert "loses 3 prices" in said
-    with pytest.raises(UsageError, match="no seat was taken"):
-        _confirm(FOUND, 1, False)
+    with pytest.raises(UsageError, match="no seat was taken") as refused:
+        _confirm(FOUND, 3, False)
+    assert refused.value.fix == "mesh mediator join --seats 3 --yes"

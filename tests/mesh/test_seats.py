@@ -38,6 +38,9 @@ async def test_bonds_go_to_the_panel_and_return(money: Money) -> None:
         assert shorter.value.fix == "mesh wallet deposit 2000"
         with pytest.raises(UsageError, match="no seat of this node"):
             await desk.leave_seats(1, (7,))
+        with pytest.raises(ChainOrFunds, match="retire was refused") as refused:
+            await desk.send("retire", desk._panel().retire(1, 0))
+        assert refused.value.fix == "mesh mediator seats"
         assert len(await desk.leave_seats(1, (1,))) == 1
         assert await desk.leave_seats(1, (1,)) == ()  # its time is not over
         await money.control(party, "evm_increaseTime", DEVNET_PANEL.resign + 1)

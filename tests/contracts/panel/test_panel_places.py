@@ -64,6 +64,7 @@ def test_a_job_larger_than_the_machine_is_not_even_begun(court: "PanelWorld", wh
     assert what in unfit(case, small.env.machine)
     (view,) = mediator_view(small.state, small.key.address, small.env.machine).cases
     assert view.step.startswith("declined: it may take")
+    assert "mesh config set " in view.step
     assert scene.run() is st.Row.ACQUITTED
     assert small.ran == 0
     assert small not in scene.drawn()
