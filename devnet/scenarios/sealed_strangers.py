@@ -6,6 +6,7 @@ from typing import Any, Final
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, JobChoice, Scenario, check, settled
 from devnet.scenarios.court import court_of
+from devnet.scenarios.dossier import verified
 from mesh.api.types import RunInfo
 from protocols.limits import DEVNET
 
@@ -84,12 +85,16 @@ async def _key_keeper(world: ProcessWorld) -> dict[str, Any]:
     lost = await world.until(client, run_id, lambda one: one.status == "failed", LIMIT_S)
     check(lost.deals[0].final_how == "keyless", f"the deal ended {lost.deals[0].final_how!r}")
     check(lost.deals[0].root in (None, ""), "a result that nobody opened has a root")
+    proven = await verified(next(one for one in world.cluster.clients if one.name == client), deal.deal_id)
+    proved = {one["name"] for one in proven["findings"]}
+    check({"sealed promise", "voucher deal"} <= proved, f"the dossier proves {proved}")
+    check("key" in {one["name"] for one in proven["missing"]}, "the dossier does not say that the key is missing")
     again = await world.submit(client, _job(thief.peer_id, 101))
     none = await world.until(client, again, lambda one: one.status == "failed", LIMIT_S)
     check(not none.deals, "a provider that has kept a key got a second deal of the channel")
     held = await world.until_channel(client, lambda one: one.deals == 1, LIMIT_S)
     check(held.paid == deal.price, f"{held.paid} wei are signed for, one price is {deal.price}")
-    return {"price_wei": deal.price, "lost_wei": held.paid, "second_run": none.code}
+    return {"price_wei": deal.price, "lost_wei": held.paid, "second_run": none.code, "proved": sorted(proved)}
 
 
 async def _freeloader(world: ProcessWorld) -> dict[str, Any]:
