@@ -97,13 +97,14 @@ DEVNET_PANEL: Final = PanelBounds(
     work=Seconds(20),
     open=Seconds(20),
     reveal=Seconds(20),
-    match=Seconds(20),
+    match=Seconds(40),
     appeal=Seconds(6),
     seat_age=Seconds(1),
     resign=Seconds(4),
     seat_bond=Tokens(1_000 * 10**18),
 )
-"""A devnet waits seconds. What honest nodes do at once has time to spare; the appeal, which all wait for, is short."""
+"""A devnet waits seconds. What honest nodes do at once has time to spare, most of it where they compare each other's outputs;
+the appeal, which all wait for, is short."""
 
 
 def fee_of(seat_fee: int, price: int, collateral: int) -> Tokens:

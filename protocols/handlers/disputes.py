@@ -37,6 +37,7 @@ __all__ = [
     "time_moved",
 ]
 
+
 def logged(state: NodeState, event: ev.DisputeLogged, env: Env) -> list[Effect]:
     """The panel said something about a dispute, of this node's deal or of others."""
     half = state.durable.deals.get(event.deal_id)

@@ -114,7 +114,7 @@ def provider_match(state: NodeState, half: Half, record: Record, env: Env) -> in
 
 def has_looked(record: Record) -> bool:
     """Whether the provider has nothing more to find out: it has published, or it is not its time."""
-    return record.phase is not Phase.MATCHING or record.sittings[-1].provider_mask is not None
+    return record.phase not in _OPENED or record.sittings[-1].provider_mask is not None
 
 
 def _own(state: NodeState, half: Half, env: Env) -> Mine | None:

@@ -21,7 +21,7 @@ from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
 from protocols.mediation.book import ANSWER_EVERY_MS, ASK_EVERY_S
 from protocols.mediation.case import result_bytes
-from protocols.mediation.outputs import Look, key_of, may_see, revealed_places, shows, wanted
+from protocols.mediation.outputs import Look, key_of, may_see, named_places, shows, wanted
 from protocols.messages.dispute import OutputPull, OutputTold
 from protocols.messages.negotiation import InputRoot
 from protocols.signing import address_of_peer
@@ -65,13 +65,13 @@ def look_of(state: NodeState, deal_id: DealId) -> Look:
 
 
 def look(state: NodeState, record: Record, mine: Mine, env: Env, own: tuple[Place, ...]) -> list[Effect]:
-    """Whatever is to be done now. ``own``: places of this operator in the panel that sits; none for the provider."""
+    """Whatever is to be done now. ``own``: places of this operator in the panel that sits; none for the provider.
+
+    Its own output is hashed once, under the key of everybody who may reveal: then most is known when all have.
+    """
     known = look_of(state, record.deal_id)
     matching = record.phase is Phase.MATCHING
-    places = [(record.round, place) for place in own]
-    if matching:
-        places += revealed_places(record, firsts=bool(own))
-    keys = dict.fromkeys(key_of(record, *place) for place in places)
+    keys = dict.fromkeys(key_of(record, *place) for place in named_places(record, firsts=bool(own)))
     missing = tuple(key for key in keys if key not in known.marks and key not in known.marking)
     effects: list[Effect] = []
     if missing:

@@ -23,6 +23,7 @@ __all__ = [
     "found",
     "key_of",
     "may_see",
+    "named_places",
     "revealed_places",
     "shows",
     "wanted",
@@ -31,6 +32,8 @@ __all__ = [
 
 REVEALED: Final = frozenset({Stage.REVEALED, Stage.MATCHED})
 """Stages of a place whose fingerprint is known."""
+_NAMED: Final = frozenset({Stage.ACCEPTED, Stage.COMMITTED, *REVEALED})
+"""Stages of a place whose fingerprint is known, or may be yet."""
 
 
 class Look:
@@ -62,9 +65,14 @@ def key_of(record: Record, number: int, place: Place) -> Hash32:
 
 def revealed_places(record: Record, *, firsts: bool) -> Iterator[tuple[int, Place]]:
     """(panel, place) of everybody a mask can name: the panel that sits, and for its seats (``firsts``) the one before."""
+    return ((number, place) for number, place in named_places(record, firsts=firsts) if place.stage in REVEALED)
+
+
+def named_places(record: Record, *, firsts: bool) -> Iterator[tuple[int, Place]]:
+    """The same, with those who have still to reveal."""
     for number, sitting in enumerate(record.sittings):
         if number == record.round or firsts:
-            yield from ((number, place) for place in sitting.places if place.stage in REVEALED)
+            yield from ((number, place) for place in sitting.places if place.stage in _NAMED)
 
 
 def may_see(record: Record, operator: Address, level: Level) -> bool:

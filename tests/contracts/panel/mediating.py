@@ -23,10 +23,12 @@ from protocols.disputes.record import Record, record_of
 from protocols.env import Env
 from protocols.envelope import open_
 from protocols.errors import GossipIgnore, GossipReject
+from protocols.handlers.outputs import PURPOSE
 from protocols.hashing import keccak256, sha256
 from protocols.job.canonical import CanonicalJob, job_id_of, run_id_of
 from protocols.limits import DEVNET
 from protocols.mediation.access import roots_for
+from protocols.mediation.case import result_bytes
 from protocols.mediation.gossip import check_notice
 from protocols.messages.deal import ResultNotice
 from protocols.node import handle
@@ -82,6 +84,8 @@ class Node:
         """Whether its own store takes nothing."""
         self.slow = False
         """Whether its runs do not end."""
+        self.too_large = False
+        """Whether the output that it shows is more than its job may write."""
 
     @property
     def me(self) -> PeerId:
@@ -289,6 +293,11 @@ class Mediated:
                         at=self.at, deal_id=effect.deal_id, purpose=effect.purpose, ours=node.full, detail=why
                     )
                 )
+            elif isinstance(effect, fx.FetchBlobs) and self._too_large(effect):
+                assert effect.roots[0].size == result_bytes(self.job)
+                about = {"deal_id": effect.deal_id, "purpose": effect.purpose}
+                node.post(ev.BlobsFailed(at=self.at, code="too_large", detail="beyond the bound", **about), key)
+                busy = True
             elif isinstance(effect, fx.FetchBlobs):
                 arrived = ev.BlobsArrived(at=self.at, deal_id=effect.deal_id, purpose=effect.purpose)
                 node.post(arrived, key)
@@ -302,6 +311,9 @@ class Mediated:
                 node.post(self._looked_at(effect), key)
                 busy = True
         return busy
+
+    def _too_large(self, effect: fx.FetchBlobs) -> bool:
+        return any(one.too_large and one.me == effect.peer and effect.purpose.startswith(PURPOSE) for one in self.nodes)
 
     def _looked_at(self, effect: fx.MarkOutput | fx.CompareOutputs) -> ev.Event:
         """Here the last byte of a root is what a normal form forgets, and a tolerance allows."""

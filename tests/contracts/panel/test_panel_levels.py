@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from protocols import effects as fx
-from protocols import events as ev
 from protocols.contracts import calls, panel
 from protocols.deals.terms import Level
 from protocols.disputes import states as st
 from protocols.disputes.params import appeal_deposit
 from protocols.mediation.access import roots_for
-from protocols.mediation.case import result_bytes
 from protocols.mediation.earnings import Earned, earned
 from protocols.units import Cid, Tokens
-from tests.contracts.panel.mediating import JOB, RIGHT, WRONG, Mediated, Node, ran
+from tests.contracts.panel.mediating import RIGHT, WRONG, Mediated, Node, ran
 
 if TYPE_CHECKING:
     from tests.contracts.panel.court import PanelWorld
@@ -122,31 +119,15 @@ def test_a_seat_that_shows_nothing_is_waited_for_and_matches_nobody(court: "Pane
 def test_an_output_that_nobody_would_pull_is_not_waited_for(court: "PanelWorld") -> None:
     """Larger than the job allows, or no tree: the pull ends for good, and so does the wait."""
     scene = noisy(court, Level.NUMERIC, near(200))
+    scene.until(st.Phase.REVEALING)
+    huge = scene.drawn()[2]
+    huge.too_large = True
     scene.until(st.Phase.MATCHING)
-    huge, began = scene.drawn()[2], court.now
-    for _ in range(100):
-        if scene.record.over:
-            break
-        for node in scene.nodes:
-            _refuse(scene, node, huge)
-        if not scene.step():
-            court.world.warp_to(court.now + 1)
-        if scene.record.phase is st.Phase.MATCHING:
-            assert court.now < began + 5
-    assert scene.record.row is st.Row.ACQUITTED
+    began = court.now
+    scene.until(st.Phase.VERDICT)
+    assert court.now < began + 5
+    assert scene.run() is st.Row.ACQUITTED
     assert earned(scene.record, huge.key.address) == Earned(lost=1)
-
-
-def _refuse(scene: Mediated, node: Node, huge: Node) -> None:
-    """What a fetcher says of a tree that is beyond the bound that it was given."""
-    for key, effect in list(node.outbox.items()):
-        if isinstance(effect, fx.FetchBlobs) and effect.purpose.endswith(huge.key.address.hex()):
-            assert effect.roots[0].size == result_bytes(JOB)
-            code, detail = "too_large", "a tree beyond the job's bound"
-            failed = ev.BlobsFailed(
-                at=scene.at, deal_id=effect.deal_id, purpose=effect.purpose, code=code, detail=detail
-            )
-            node.post(failed, key)
 
 
 @pytest.mark.parametrize("level", LOOSE)
