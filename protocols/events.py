@@ -38,6 +38,7 @@ __all__ = [
     "JobProgressed",
     "MessageArrived",
     "NodeStarted",
+    "OperatorSet",
     "OutputMarked",
     "OutputsCompared",
     "PeerCameUp",
@@ -169,6 +170,13 @@ class AccountRead(Event, frozen=True):
     free: Tokens
     stake: Tokens
     known: bool
+
+
+class OperatorSet(Event, frozen=True):
+    """The escrow has logged for whom an operator trades from now on; zero: for itself. Also when a reorganisation undid one."""
+
+    operator: Address
+    owner: Address
 
 
 class SeatsRead(Event, frozen=True):

@@ -258,6 +258,10 @@ class Timers:
         return names
 
 
+MAX_OWNERS: Final = 65_536
+"""Operators that trade for another owner, 40 B each: forty for each of 1,600 owners."""
+
+
 class NodeState:
     """Everything one node knows. ``durable`` survives a crash; the rest is learned again within seconds."""
 
@@ -273,6 +277,8 @@ class NodeState:
         """Finished quote requests, the newest MAX_QUOTES."""
         self.peers: set[PeerId] = set()
         self.accounts: dict[Address, Account] = {}
+        self.owners: dict[Address, Address] = {}
+        """Operators that trade for somebody else, and for whom; the newest MAX_OWNERS."""
         self.seats: dict[tuple[Address, Address], SeatsSeen] = {}
         """What the panel answered, by the (client, provider) it was asked about; the newest MAX_SEATS_SEEN."""
         self.records: dict[PeerId, Record] = {}
@@ -296,3 +302,7 @@ class NodeState:
         self.chain_now = UnixSeconds(0)
         self.chain_block = 0
         self.incarnation = Hash32(bytes(32))
+
+    def owner_of(self, operator: Address) -> Address:
+        """Whose an operator is, as far as the chain has said."""
+        return self.owners.get(operator, operator)

@@ -23,6 +23,8 @@ from mesh.chain.follower import Follower
 from mesh.chain.presets import chain_preset
 from mesh.chain.wire import Log, Malformed
 from mesh.engine import Engine
+from mesh.ledger.owners import CURSOR as OWNERS
+from mesh.ledger.owners import Owners
 from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts.lock import Lock
@@ -30,7 +32,7 @@ from protocols.contracts.panel import EVENTS
 from protocols.deals.terms import OnChainState
 from protocols.disputes.file import PanelLog
 from protocols.limits import NetworkParams
-from protocols.units import ZERO_HASH, Address, DealId, Hash32, Tokens, UnixSeconds
+from protocols.units import ZERO_ADDRESS, ZERO_HASH, Address, DealId, Hash32, Tokens, UnixSeconds
 
 __all__ = ["CHANNEL_TOPICS", "DEAL_TOPICS", "Following"]
 
@@ -38,6 +40,8 @@ CURSOR: Final = "escrow"
 MOVES: Final = "escrow.moves"
 DISPUTE: Final = "dispute"
 """What a log of the panel is in the list of moves: the only kind whose place in its transaction counts."""
+OPERATOR: Final = "operator"
+"""What a log about an operator's owner is in that list."""
 BLOCK_RETRY_S: Final = 0.5
 PATIENCE_S: Final = 5.0
 """A node waits that long for its chain before it comes up without: an endpoint that works answers in half a second."""
@@ -55,6 +59,9 @@ class _Move(msgspec.Struct, frozen=True, array_like=True):
     ref: LogRef
     deal_ids: tuple[DealId, ...]
     to: str
+    operator: Address = ZERO_ADDRESS
+    owner: Address = ZERO_ADDRESS
+    """Of a log about an operator: whose it was before."""
 
 
 class Following:
@@ -85,6 +92,7 @@ class Following:
         self._moves: dict[LogRef, _Move] = {}
         """Above the finalized block alone."""
         self._moves_changed = False
+        self._owners = Owners(clock)
         self._head_known = trio.Event()
         self._watchers: list[Watcher] = []
 
@@ -118,6 +126,7 @@ class Following:
         cursor = msgspec.msgpack.decode(stored, type=Cursor) if stored else None
         kept = await self._store.cursor(MOVES)
         self._moves = {move.ref: move for move in msgspec.msgpack.decode(kept, type=list[_Move])} if kept else {}
+        await self._owners.resume(engine, await self._store.cursor(OWNERS))
         if cursor is not None:
             await self._resume(engine, cursor)
         follower = Follower(
@@ -147,9 +156,10 @@ class Following:
                     await self._keep(item.cursor)
 
     def _query(self) -> LogQuery:
+        topics = (*DEAL_TOPICS, *CHANNEL_TOPICS, *OWNER_TOPICS)
         if not any(self._params.panel):
-            return LogQuery((self._params.escrow,), ((*DEAL_TOPICS, *CHANNEL_TOPICS),))
-        return LogQuery((self._params.escrow, self._params.panel), ((*DEAL_TOPICS, *CHANNEL_TOPICS, *DISPUTE_TOPICS),))
+            return LogQuery((self._params.escrow,), (topics,))
+        return LogQuery((self._params.escrow, self._params.panel), ((*topics, *DISPUTE_TOPICS),))
 
     async def _tell(self, engine: Engine, ref: LogRef, seen: Log | None) -> None:
         for watcher in self._watchers:
@@ -177,6 +187,8 @@ class Following:
         if self._moves_changed:
             cursors[MOVES] = msgspec.msgpack.encode(list(self._moves.values()))
             self._moves_changed = False
+        if self._owners.changed:
+            cursors[OWNERS] = self._owners.packed()
         await self._store.commit(Batch(cursors=cursors))
 
     def _settle(self, finalized: int) -> None:
@@ -197,6 +209,12 @@ class Following:
             return
         if isinstance(event, DealCommitted):
             self._remember(event.lock)
+        if isinstance(event, on_chain.OperatorSet):
+            was = await self._owners.put(engine, event)
+            if item.ref not in self._moves:  # read again after a restart, it knows no longer what was before
+                self._moves[item.ref] = _Move(item.ref, (), OPERATOR, event.operator, was)
+                self._moves_changed = True
+            return
         to = _named(event) if event is not None else None
         if event is None or to is None:
             return
@@ -268,6 +286,8 @@ class Following:
         if move is None:
             return
         self._moves_changed = True
+        if move.to == OPERATOR:
+            await self._owners.put(engine, on_chain.OperatorSet(move.operator, move.owner))
         for deal_id in move.deal_ids:
             at = self._clock.monotonic_ms()
             if move.to == DISPUTE:
@@ -294,6 +314,7 @@ _JUDGED: Final = {
 }
 """How a panel's end of a dispute is called, by the state that it leaves the deal in."""
 DEAL_TOPICS: Final = (*map(topic_of, _TRANSITIONS), topic_of(on_chain.DisputeClosed))
+OWNER_TOPICS: Final = (topic_of(on_chain.OperatorSet),)
 _PUBLIC: Final = frozenset(
     topic for topic, (name, _) in EVENTS.items() if name in ("DisputeOpened", "SeatCalled", "DisputeEnded")
 )

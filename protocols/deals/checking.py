@@ -83,8 +83,8 @@ def begin(state: Delivered, beacon_round: int, executor: str, budget: Tokens, ct
     """Sign the receipt: from here on the draw is fixed, and nobody has seen it yet. Then wait for the round, unless there
     is nothing to compare.
 
-    ``budget``: what re-executions by others may cost. An operator stands for its owner: whose it is, this client has not
-    asked the chain.
+    ``budget``: what re-executions by others may cost. An operator stands for its owner here; who searches for
+    another owner asks whose each operator is (`protocols.handlers.owners`).
     """
     terms = state.terms
     result_hash = eip712.digest(ctx.env.domain, state.result.commit)

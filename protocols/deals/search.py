@@ -17,7 +17,6 @@ from protocols.offers.pricing import price_of
 from protocols.offers.ranking import ignores_reliability, score
 from protocols.offers.records import ResourceOffer
 from protocols.runs import Candidate, Run
-from protocols.signing import address_of_peer
 from protocols.units import PPM, Address, DealId, Hash32, Millis, PeerId, RunId, Tokens, UnixSeconds
 
 __all__ = ["Asked", "Recheck", "Search", "best_quote", "explain", "round_entropy"]
@@ -82,10 +81,6 @@ class Search:
     def panel(self) -> bool:
         """Whether a panel is to judge the deal. Whoever only computes again is paid for that, and judged by nobody."""
         return self.run.market.enforcement == "panel" and self.recheck is None
-
-    def wants(self, provider: PeerId) -> bool:
-        """Whether it may be asked at all. An operator stands for its owner."""
-        return self.recheck is None or address_of_peer(provider) not in self.recheck.other_than
 
     @property
     def open(self) -> bool:

@@ -2,8 +2,8 @@
 is the result.
 
 Every replica is a deal of the run with the next index, within its budget, and holds its result back from acceptance
-(`Checking` without an audit) until the others' are there. An operator stands for its owner: clients do not ask the chain who
-owns whom. Nobody judges a minority but the client: it signs nothing, and keeps the evidence.
+(`Checking` without an audit) until the others' are there. Who owns whom, the chain's logs say (`owners`). Nobody judges a
+minority but the client: it signs nothing, and keeps the evidence.
 """
 
 from typing import Final

@@ -25,7 +25,7 @@ from protocols.deals.states import DealTerms
 from protocols.deals.terms import SettlementMode
 from protocols.effects import Effect, Notify, Penalise, Publish, Send
 from protocols.env import Env
-from protocols.handlers import audits, deals, replicas, runs, seating, vouchers
+from protocols.handlers import audits, deals, owners, replicas, runs, seating, vouchers
 from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
@@ -89,7 +89,7 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
         offer
         for offer in state.market.offers.live(state.wall)
         if offer.provider != env.me
-        and search.wants(offer.provider)
+        and owners.wants(state, search, offer.provider)
         and not (run.market.settlement == "channel" and vouchers.robbed(state, offer.provider))
     ]
     offers = search.acceptable(live, limit, env.params.token, _reliability(state), now, _shunned(state))
@@ -220,7 +220,11 @@ def _wait(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
 def _ask_why(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effect]:
     """Before giving up, ask those that did not seem to fit: they may answer no in their own signed words."""
     seen = {peer for (peer, number) in search.candidates if number == 0}
-    live = [one for one in state.market.offers.live(state.wall) if one.provider in seen and search.wants(one.provider)]
+    live = [
+        one
+        for one in state.market.offers.live(state.wall)
+        if one.provider in seen and owners.wants(state, search, one.provider)
+    ]
     if search.explaining or not live:
         return _no_match(state, search, env)
     search.explaining = True

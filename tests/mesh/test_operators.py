@@ -1,0 +1,64 @@
+"""Do the rules know whose an operator is, as the escrow does: after a change, a restart, and a reorganisation?"""
+
+from typing import Any
+
+from protocols import events as ev
+from protocols.node import handle
+from protocols.state import NodeState
+from protocols.units import Address
+from tests.mesh.money import Money, Party, chain, money
+
+__all__ = ["chain", "money"]
+
+
+async def bind(owner: Party, operator: Party) -> None:
+    """The owner names an operator, with the consent of that."""
+    contracts = owner.ledger.contracts
+    consent = await contracts.consent(operator.key, owner.key.address)
+    await owner.wallet.send("operator", contracts.set_operator(operator.key.address, consent))
+
+
+def told(party: Party, operator: Address) -> Address:
+    """What the rules make of the events that they were handed."""
+    state, env = NodeState("devnet"), party.loop.engine.env
+    for event in party.loop.script.of(ev.OperatorSet):
+        handle(state, event, env)
+    return state.owner_of(operator)
+
+
+async def test_the_rules_know_what_the_escrow_knows(money: Money, eventually: Any) -> None:
+    async with money.both() as (owner, operator):
+        me, other = owner.key.address, operator.key.address
+        await owner.follow()
+        assert told(owner, other) == other == await owner.ledger.contracts.owner_of(other)
+        mark = await money.control(owner, "evm_snapshot")
+        await bind(owner, operator)
+        await eventually(lambda: told(owner, other) == me)
+        assert await owner.ledger.contracts.owner_of(other) == me
+        assert told(owner, me) == me
+
+        await operator.follow()  # another node, from the start
+        await eventually(lambda: told(operator, other) == me)
+
+        assert await money.control(owner, "evm_revert", mark)
+        await money.control(owner, "evm_mine")
+        await money.control(owner, "evm_mine")
+        await money.control(owner, "evm_mine")
+        await eventually(lambda: told(owner, other) == other)
+        assert await owner.ledger.contracts.owner_of(other) == other
+
+
+async def test_a_restarted_node_still_knows(money: Money, eventually: Any) -> None:
+    async with money.both() as (owner, operator):
+        other = operator.key.address
+        await bind(owner, operator)
+        key = owner.key
+        await owner.follow()
+        await eventually(lambda: told(owner, other) == key.address)
+        head = await owner.ledger.eth.head()
+        for _ in range(3):
+            await money.control(owner, "evm_mine")
+        await eventually(lambda: owner.loop.script.of(ev.ChainTimeMoved)[-1].block > head.number)
+        kept = await owner.loop.store.cursor("escrow.operators")
+        assert kept
+        assert bytes(other) in bytes(kept)
