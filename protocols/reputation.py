@@ -141,9 +141,9 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     """What a deal, where it stands, says about its provider to its client; None while it says nothing, and where results
     of several differ without a majority.
 
-    Broken: a result that was paid for and never opened, one that the client of a channel has found wrong, no claim in time, a
-    result that the client refused (also when its claim was paid), a conviction, and a refund: a provider that asks for
-    nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
+    Broken: a result that was paid for and never opened, or claimed and never handed over, one that the client of a channel
+    has found wrong, no claim in time, a result that the client refused (also when its claim was paid), a conviction, and a
+    refund: a provider that asks for nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
     """
     if isinstance(deal, Disputed):
         return evidence_of(deal.was)
@@ -154,6 +154,8 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     if refused.startswith(UNDECIDED):
         return None
     if isinstance(deal, Expired | Rejected | Slashed) or (deal is not None and claim is not None and claim.rejected):
+        return Evidence(_when(deal), kept=False)
+    if isinstance(deal, Settled) and deal.how == "finalized" and deal.result is None and deal.late is msgspec.UNSET:
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how in (KEYLESS, WRONG):
         return Evidence(_when(deal), kept=False)

@@ -18,6 +18,7 @@ from protocols.deals.states import Claimed, Committed, DealState, Resulted, Sett
 from protocols.handlers import kept
 from protocols.messages.deal import ResultNotice
 from protocols.messages.negotiation import InputRoot
+from protocols.reputation import Record
 from protocols.runs import Cancelled, Dealing, Done, Failed, MarketTerms, Run, Searching
 from protocols.spending import spending
 from protocols.state import PROVIDER, Half
@@ -108,6 +109,7 @@ def test_a_client_that_comes_back_after_it_has_paid_gets_its_result_and_buys_not
     assert len(away.deals) == 1, "it bought the job once more"
     spent = before - away.world.escrow.free[away.client.env.signer.address]
     assert spent == deal.terms.deal.price == spending(away.client.state).total.paid
+    assert away.client.state.records.get(away.provider.me, Record()) == Record()
     assert not away.theirs.kept, "it has arrived: it need not be kept"
     assert away.theirs.terms.deal_id not in away.provider.served
     assert not away.client.outbox
@@ -155,6 +157,8 @@ def test_a_client_gives_up_what_nobody_keeps_and_then_its_run_looks_elsewhere() 
     assert isinstance(first, Settled)
     assert (first.late, first.result) == (msgspec.UNSET, None)
     assert isinstance(away.run.status, Searching | Dealing)
+    (day,) = away.client.state.records[away.provider.me].days
+    assert (day.kept, day.broken) == (0, 1), "paid, and never handed over"
     away.until(lambda: isinstance(away.run.status, Done | Failed))
     assert [deal.terms.deal.index for deal in away.deals] == [0, 1]
 
