@@ -31,6 +31,7 @@ NAMES: Final = (
     "channel-100",
     "stale-voucher-exit",
     "sealed-strangers",
+    "wrong-result-in-channel",
     "wrong-result",
     "false-dispute",
     "output-ransom",
