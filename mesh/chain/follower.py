@@ -59,7 +59,10 @@ class Follower(AsyncIterator[FeedItem]):
         unsettled: Iterable[LogRef] = (),
         start_block: int = 0,
         settings: FollowerSettings | None = None,
+        pace: Callable[[], float] = lambda: 1.0,
     ) -> None:
+        """``pace`` says before every pause how many times longer than the settings' it is."""
+        self._pace = pace
         self._eth = eth
         self._query = query
         self._jitter = jitter
@@ -131,7 +134,7 @@ class Follower(AsyncIterator[FeedItem]):
         elif trio.current_time() < self._levels_due:
             await self._wait()
         elif not await self._raise_levels(head):
-            self._levels_due = trio.current_time() + self._set.level_poll_s
+            self._levels_due = trio.current_time() + self._set.level_poll_s * self._pace()
             await self._wait()
 
     async def _begin(self) -> None:
@@ -147,7 +150,7 @@ class Follower(AsyncIterator[FeedItem]):
         self._points.remember((block.number, block.hash))
 
     async def _wait(self) -> None:
-        await trio.sleep(self._set.poll_s)
+        await trio.sleep(self._set.poll_s * self._pace())
 
     async def _still_there(self, at: Cursor, head: Head) -> bool | None:
         """Whether the block stood on is in the chain; None when this endpoint does not reach so far (yet)."""

@@ -25,6 +25,7 @@ from mesh.chain.wire import Log, Malformed
 from mesh.engine import Engine
 from mesh.ledger.owners import CURSOR as OWNERS
 from mesh.ledger.owners import Owners
+from mesh.ledger.waiting import pace_of
 from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts.lock import Lock
@@ -137,6 +138,7 @@ class Following:
             unsettled=tuple(self._moves),
             start_block=self._deploy_block,
             settings=chain_preset(self._params.name).follower,
+            pace=lambda: 1.0 if self._mediates else pace_of(engine),
         )
         async for item in follower:
             match item:
