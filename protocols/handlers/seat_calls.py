@@ -16,7 +16,7 @@ from protocols.disputes.states import Phase, Reason, Stage
 from protocols.effects import CallPanel, Effect
 from protocols.env import Env
 from protocols.handlers import matching
-from protocols.handlers.seat_work import CASE, MAX_RUNS, OPENED, case_of, in_vain, trusted
+from protocols.handlers.seat_work import CASE, MAX_LONG, MAX_UNSERVED, OPENED, case_of, in_vain, trusted
 from protocols.mediation.case import Case, ready, unfit
 from protocols.state import NodeState
 from protocols.units import Seconds
@@ -60,17 +60,18 @@ def _willing(state: NodeState, record: Record, env: Env) -> bool:
     """A place is taken when its work is done: a job that is too much for this machine locks nothing. Shortly before the end
     of the time for it also before that: a long run goes on, and that nobody serves a case is said from a place."""
     case, late = case_of(state, record.deal_id), state.chain_now >= record.until - env.params.accept_margin
+    others = sum(one != record.deal_id for one in trusted(state, env.signer.address)) if late else 0
     if case is None:
-        return late and bool(state.peers)
+        return late and bool(state.peers) and others < MAX_UNSERVED
     if ready(case):
         return True
     if not late or unfit(case, env.machine):
         return False
     if case.ran is not None:
         return _alike(record)
-    if case.tries or len(trusted(state, env.signer.address)) >= MAX_RUNS:
-        return False
-    return case.deal_id in state.cases.running if case.inputs_here else in_vain(state, case.deal_id, CASE)
+    if not case.inputs_here:
+        return in_vain(state, case.deal_id, CASE) and others < MAX_UNSERVED
+    return not case.tries and case.deal_id in state.cases.running and others < MAX_LONG
 
 
 def _alike(record: Record) -> bool:

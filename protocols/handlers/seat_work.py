@@ -9,8 +9,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from protocols.deals.eip712 import OutcomeCode
+from protocols.disputes.file import SEAT
 from protocols.disputes.record import Record
-from protocols.disputes.states import Stage
+from protocols.disputes.states import Phase, Stage
 from protocols.effects import Effect, FetchBlobs, RunJob
 from protocols.env import Env
 from protocols.mediation.case import Case, opened_root, result_bytes, spoiled, unfit, unjudged
@@ -18,13 +19,31 @@ from protocols.messages.negotiation import InputRoot
 from protocols.state import NodeState
 from protocols.units import Address, DealId, UnixSeconds
 
-__all__ = ["CASE", "MAX_RUNS", "OPENED", "case_of", "collect", "ended", "holds", "in_vain", "prepare", "trusted"]
+__all__ = [
+    "CASE",
+    "MAX_LONG",
+    "MAX_RUNS",
+    "MAX_UNSERVED",
+    "OPENED",
+    "case_of",
+    "collect",
+    "ended",
+    "holds",
+    "in_vain",
+    "prepare",
+    "trusted",
+]
 
 CASE: Final = "case"
 OPENED: Final = "opened"
 """Purposes of a seat's pulls: what the job needs, and what the provider has opened."""
 MAX_RUNS: Final = 2
-"""Cases executed at once, as far as their memory goes; and places taken at once whose run has not ended."""
+"""Cases executed at once, as far as their memory goes."""
+MAX_UNSERVED: Final = 2
+"""Disputes at once with places taken that nobody serves: once served, each may run for a day."""
+MAX_LONG: Final = 1
+"""Disputes at once with places taken while the run goes on: one run less than there may be, or a few long jobs of one who
+fights with himself would keep all mediators from the disputes of others."""
 _MOST_REST: Final = 6
 """Doublings of the pause between two runs that this machine spoils: on public networks from 4 minutes to 2 hours."""
 
@@ -40,10 +59,17 @@ def holds(record: Record, me: Address) -> bool:
     return any(place.operator == me and place.stage is Stage.ACCEPTED for place in record.places)
 
 
-def trusted(state: NodeState, me: Address) -> tuple[Case, ...]:
-    """Cases whose run has not ended, with places that were taken all the same."""
-    found = ((case_of(state, one), state.cases.records.get(one)) for one in state.open_disputes)
-    return tuple(case for case, record in found if case and record and case.ran is None and holds(record, me))
+def trusted(state: NodeState, me: Address) -> tuple[DealId, ...]:
+    """Disputes with a place that was taken, or is being taken by a call on its way, before the run has ended."""
+    found = []
+    for deal_id in state.open_disputes:
+        file, record, case = state.durable.disputes[deal_id], state.cases.records.get(deal_id), case_of(state, deal_id)
+        if file.role != SEAT or record is None or (case is not None and case.ran is not None):
+            continue
+        asked = record.phase is Phase.DRAWN and any(name.startswith("drawn:") for name in file.asked)
+        if asked or holds(record, me):
+            found.append(deal_id)
+    return tuple(found)
 
 
 def prepare(state: NodeState, record: Record, case: Case, env: Env) -> list[Effect]:
@@ -66,7 +92,8 @@ def _may_begin(state: NodeState, case: Case, env: Env, *, held: bool) -> bool:
     running = state.cases.running
     if case.deal_id in running or state.cases.resting.get(case.deal_id, state.chain_now) > state.chain_now:
         return False
-    if not held and any(one.inputs_here and one.deal_id not in running for one in trusted(state, env.signer.address)):
+    waiting = (case_of(state, one) for one in trusted(state, env.signer.address) if one not in running)
+    if not held and any(one is not None and one.inputs_here for one in waiting):
         return False
     taken = sum(one.decoded.resources.memory_mib[0] for one in map(state.durable.cases.get, running) if one and one.job)
     fits = taken + case.decoded.resources.memory_mib[0] <= env.machine.memory_mib

@@ -159,15 +159,25 @@ def test_only_so_many_places_are_taken_on_trust(court: "PanelWorld") -> None:
         scene.step()
     real = node.state.durable.cases[scene.lock.deal_id]
     record = node.state.cases.records[scene.lock.deal_id]
-    held = tuple(msgspec.structs.replace(one, stage=st.Stage.ACCEPTED) for one in record.places)
-    for number in range(seat_work.MAX_RUNS):
-        other = DealId(bytes([number + 1]) * 32)
-        node.state.durable.put_case(msgspec.structs.replace(real, deal_id=other))
-        sitting = msgspec.structs.replace(record.sittings[0], places=held)
-        node.state.cases.records[other] = msgspec.structs.replace(record, deal_id=other, sittings=(sitting,))
-        assert _accepts(node, scene) is True
+    file = node.state.durable.disputes[scene.lock.deal_id]
+
+    def calls(served: bool | None) -> bool:
+        """With its run under way, with inputs that nobody serves, or without the case."""
+        if served is None:
+            node.state.durable.drop_case(scene.lock.deal_id)
+        else:
+            node.state.durable.put_case(msgspec.structs.replace(real, inputs_here=served))
+        node.state.cases.pulls[scene.lock.deal_id, "case"] = False
+        return _accepts(node, scene)
+
+    assert [calls(served) for served in (True, False, None)] == [True, True, True]
+    for number, still in ((1, [False, True, True]), (2, [False, False, False])):
+        other = DealId(bytes([number]) * 32)  # one whose acceptance is on its way, and no case is known
+        asked = msgspec.structs.replace(file, deal_id=other, asked=("drawn:0:0:0",))
+        node.state.durable.put_dispute(asked)
+        node.state.cases.records[other] = msgspec.structs.replace(record, deal_id=other)
         node.state.open_disputes[other] = node.state.chain_now
-    assert _accepts(node, scene) is False
+        assert [calls(served) for served in (True, False, None)] == still
 
 
 def _accepts(node: Node, scene: Mediated) -> bool:
@@ -201,6 +211,8 @@ def test_runs_share_the_memory_and_a_lock_goes_first(court: "PanelWorld") -> Non
     assert [begins(has) for has in (2 * memory - 1, 2 * memory)] == [False, True]
     place = msgspec.structs.replace(record.places[0], operator=node.key.address, stage=st.Stage.ACCEPTED)
     sitting = msgspec.structs.replace(record.sittings[0], places=(place,))
+    file = node.state.durable.disputes[scene.lock.deal_id]
+    node.state.durable.put_dispute(msgspec.structs.replace(file, deal_id=held.deal_id))
     node.state.cases.records[held.deal_id] = msgspec.structs.replace(record, sittings=(sitting,))
     node.state.durable.put_case(held)
     node.state.open_disputes[held.deal_id] = node.state.chain_now
