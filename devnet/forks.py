@@ -26,6 +26,7 @@ PROGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "liar": ("devnet.scenarios.hostile.liar", ("mesh.cli.daemon",)),
     "double": ("devnet.scenarios.hostile.double", ("mesh.cli.daemon",)),
     "noisy": ("devnet.scenarios.hostile.noisy", ("mesh.cli.daemon",)),
+    "near-seat": ("devnet.scenarios.hostile.noisy", ("mesh.cli.daemon",)),
     **dict.fromkeys(
         (
             "slanderer",

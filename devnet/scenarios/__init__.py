@@ -33,6 +33,7 @@ NAMES: Final = (
     "sealed-strangers",
     "wrong-result-in-channel",
     "wrong-result",
+    "wrong-result-numeric",
     "false-dispute",
     "output-ransom",
     "input-withheld-in-dispute",

@@ -1,12 +1,14 @@
-"""What does a provider look like whose machine is another? The shipped node, but for the order and the last digits of outputs.
+"""What does a node look like whose machine is another? The shipped one, but for the order and the last digits of outputs.
 
-It runs the job, as any provider, and then writes every JSON object of its outputs with the keys the other way round, and
+It runs the job, as any node, and then writes every JSON object of its outputs with the keys the other way round, and
 every number with a decimal point larger by the share that the job's variable ``NOISE`` names: ``1e-9`` is another processor,
-``1e-2`` is another result. As a program (`main`) it takes what `mesh` takes.
+``1e-2`` is another result. A ``near-seat`` adds less than anybody minds, and each another share. As a program (`main`) it
+takes what `mesh` takes.
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +19,16 @@ from mesh.cli.app import main as mesh_main
 from mesh.exec.executor import Outcome
 from mesh.runner import JobRunner
 from protocols.deals.states import LocalResult
+from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.units import DealId, RunId
 
-__all__ = ["NoisyRunner", "main"]
+__all__ = ["NearRunner", "NoisyRunner", "main"]
 
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+")
+_STEP: Final = 1e-12
+_STEPS: Final = 10_000
+"""The noise of a near machine is a part in 10^12, to 10^4 of them: far below what a job would call another result."""
 
 
 class NoisyRunner(JobRunner):
@@ -41,6 +47,16 @@ class NoisyRunner(JobRunner):
         return await super()._named(deal_id, folder, outcome)
 
 
+class NearRunner(JobRunner):
+    """Each node with this runner is a machine of its own: some billionths away from every other, whatever the job says."""
+
+    async def _named(self, deal_id: DealId, folder: Path, outcome: Outcome) -> LocalResult:
+        place = sha256(str(self._scratch).encode())
+        noise = (1 + int.from_bytes(place[:4]) % _STEPS) * _STEP
+        await trio.to_thread.run_sync(_disturb, folder / "outputs", noise)
+        return await super()._named(deal_id, folder, outcome)
+
+
 def _disturb(outputs: Path, noise: float) -> None:
     for file in sorted(outputs.rglob("*")):
         if file.is_file():
@@ -56,7 +72,10 @@ def _turned(value: object) -> object:
     return [_turned(one) for one in value] if isinstance(value, list) else value
 
 
+_RUNNERS: Final = {"noisy": NoisyRunner, "near-seat": NearRunner}
+
+
 def main() -> None:
-    """`mesh`, built with such a runner."""
-    vars(mesh.node)["JobRunner"] = NoisyRunner
+    """`mesh`, built with the runner that the program is called after."""
+    vars(mesh.node)["JobRunner"] = _RUNNERS[sys.argv[0]]
     mesh_main()
