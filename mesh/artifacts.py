@@ -27,9 +27,11 @@ REFUSALS: Final = 40
 PAUSE_S: Final = 0.5
 ROOM_PAUSE_S: Final = 5.0
 """Between two looks whether this disk has room again."""
+FIRST_TURN_S: Final = 2.0
 TURN_S: Final = 120.0
 """How long one try of a pull may take whose lack has to be explained, before others have their turn: a peer that drips
-neither holds up the pulls of other cases, nor counts as one that serves."""
+neither holds up the pulls of other cases, nor counts as one that serves. The first is short, and each twice as long as the
+one before: on a devnet seats have 4 s to find out that nobody is there."""
 
 log = get_log("artifacts")
 
@@ -81,7 +83,7 @@ class Blobs(Held):
         Cancelled: verified blocks stay.
         """
         refused = 0
-        turn_s = TURN_S if waits is not None else None
+        turn_s = FIRST_TURN_S if waits is not None else None
         while True:
             why: Exception | None
             try:
@@ -95,8 +97,9 @@ class Blobs(Held):
                 why, ours = error, False
             except FetchError as error:
                 raise FetchGaveUp(error.code, str(error)) from error
-            if waits is not None:
+            if waits is not None and turn_s is not None:
                 await waits(ours, str(why))
+                turn_s = min(2 * turn_s, TURN_S)
             if ours:
                 await _wait_for_disk(deal_id, why)
             await trio.sleep(PAUSE_S)

@@ -94,3 +94,22 @@ async def test_a_peer_that_gives_nothing_is_to_blame(
             await mine.fetch(DEAL, (there.me,), InputRoot(root.cid, 100), lambda done, of: None, waits)
         assert caught.value.code == "refused"
         assert set(blamed) == {False}
+
+
+async def test_a_peer_that_is_gone_is_to_blame_soon(
+    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", autojump_clock: trio.testing.MockClock
+) -> None:
+    """Seats of a devnet have four seconds before they must have taken a place to say so."""
+    here, gone = hub.link(ring.signer().peer_id), ring.signer().peer_id
+    async with open_blobs(tmp_path / "a", quota_bytes=64 << 20, sync=False) as one:
+        mine = Blobs(one, BlobFetcher(one, here), BlobServer(one, here))
+        blamed: list[bool] = []
+
+        async def waits(ours: bool, why: str) -> None:
+            blamed.append(ours)
+
+        with trio.move_on_after(4):
+            await mine.fetch(
+                DEAL, (gone,), InputRoot(Cid(bytes.fromhex("01551220") + bytes(32)), 9), lambda done, of: None, waits
+            )
+        assert blamed == [False]
