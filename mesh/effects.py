@@ -21,7 +21,7 @@ from mesh.questions import Question, Questions, RoundSource
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.handlers.seat_work import CASE, OPENED
-from protocols.units import DealId, RunId
+from protocols.units import DealId, Millis, RunId
 
 __all__ = [
     "AT_ONCE",
@@ -168,10 +168,11 @@ class Effector:
     async def _fetch(self, effect: fx.FetchBlobs) -> None:
         total = sum(root.size for root in effect.roots)
         before = 0
+        told = [self._clock.monotonic_ms()]  # a pull that is over at once is not worth a signed message
         waits = self._waits(effect) if effect.purpose in _EXPLAINED else None
         try:
             for root in effect.roots:
-                report = self._reporter(effect.deal_id, before, total)
+                report = self._reporter(effect.deal_id, before, total, told)
                 await self._artifacts.fetch(effect.deal_id, (effect.peer, *effect.others), root, report, waits)
                 before += root.size
         except FetchGaveUp as error:
@@ -187,13 +188,15 @@ class Effector:
         arrived = ev.BlobsArrived(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, purpose=effect.purpose)
         await self._engine.post(arrived, acks=(effect.key,))
 
-    def _reporter(self, deal_id: DealId, before: int, total: int) -> Callable[[int, int | None], None]:
-        last = [-PROGRESS_MS]
+    def _reporter(
+        self, deal_id: DealId, before: int, total: int, told: list[Millis]
+    ) -> Callable[[int, int | None], None]:
+        """``told``: when the last hint of this pull was given, monotonic ms."""
 
         def report(done: int, _of: int | None) -> None:
             now = self._clock.monotonic_ms()
-            if now - last[0] >= PROGRESS_MS and self._nursery is not None:
-                last[0] = now
+            if now - told[0] >= PROGRESS_MS and self._nursery is not None:
+                told[0] = now
                 hint = ev.JobProgressed(at=now, deal_id=deal_id, phase="pulling", done=before + done, total=total)
                 self._nursery.start_soon(self._post_hint, hint)
 

@@ -40,7 +40,7 @@ QUEUE: Final = 4_096
 """Events waiting for the loop: 16 seconds of the busiest gossip measured. A producer waits when it is full."""
 BATCH: Final = 256
 """Events per transaction: at 1.4 ms per fsync more would only add latency."""
-ACK_WAIT_S: Final = 0.05
+ACK_WAIT_S: Final = 0.2
 """How long an acknowledgement waits for a transaction that is written anyway. Lost, it costs an effect done twice, which is
 harmless; alone, it costs an fsync, and there are two for each deal."""
 MAX_EFFECT_BYTES: Final = 1 << 20
