@@ -49,6 +49,7 @@ __all__ = [
     "RetryRequested",
     "RoundArrived",
     "RunSubmitted",
+    "ScoreCredited",
     "SeatsRead",
     "Ticked",
     "TxFailed",
@@ -177,6 +178,13 @@ class OperatorSet(Event, frozen=True):
 
     operator: Address
     owner: Address
+
+
+class ScoreCredited(Event, frozen=True):
+    """A settled deal of ours has brought the score at its level down, to ``score``."""
+
+    deal_id: DealId
+    score: int
 
 
 class SeatsRead(Event, frozen=True):

@@ -18,7 +18,7 @@ from protocols.disputes.seats import Seat
 from protocols.disputes.states import Phase
 from protocols.units import ZERO_ADDRESS, Address, DealId, Seconds, Tokens, UnixSeconds
 
-__all__ = ["DisputeStatus", "PanelContract"]
+__all__ = ["DisputeStatus", "PanelContract", "ScoresContract"]
 
 
 class DisputeStatus(msgspec.Struct, frozen=True):
@@ -46,6 +46,10 @@ class PanelContract:
     async def escrow(self) -> Address:
         """The only escrow of this panel."""
         return await read_view(self._rpc, self._panel, "ESCROW", (), lambda v: Address(bytes.fromhex(str(v)[2:])))
+
+    async def scores(self) -> Address:
+        """Where the failures at tolerance levels are counted."""
+        return await read_view(self._rpc, self._panel, "SCORES", (), lambda v: Address(bytes.fromhex(str(v)[2:])))
 
     async def bounds(self) -> PanelBounds:
         """What this panel was deployed with, for good."""
@@ -92,6 +96,22 @@ class PanelContract:
     def withdraw(self, amount: Tokens) -> TxCall:
         """From the account of the sender's owner to its free balance in the escrow."""
         return TxCall(to=self.address, data=panel.withdraw(amount))
+
+
+class ScoresContract:
+    """The panel's scores."""
+
+    def __init__(self, rpc: Rpc, address: Address) -> None:
+        from mesh.chain.provider import open_web3
+
+        eth: Any = open_web3(rpc).eth
+        self._rpc = rpc
+        self._scores = eth.contract(address=address_text(address), abi=list(artifact("PanelScores").abi))
+
+    async def score_of(self, owner: Address, level: int) -> int:
+        """Of a provider's owner at a level; 0 without failures. Raises ``ChainError``."""
+        names = (address_text(owner), int(level))
+        return await read_view(self._rpc, self._scores, "scoreOf", names, lambda v: int(v[0]))
 
 
 def _bounds(values: Any) -> PanelBounds:

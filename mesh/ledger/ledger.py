@@ -27,6 +27,7 @@ from mesh.chain.rpc import Rpc, open_rpc
 from mesh.chain.submitter import Submitter
 from mesh.engine import Engine
 from mesh.ledger.channels import ChannelFeed
+from mesh.ledger.crediting import Crediting
 from mesh.ledger.following import Following
 from mesh.ledger.posting import Posting
 from mesh.store import Store
@@ -86,6 +87,8 @@ class Ledger:
         )
         self.channel_feed = ChannelFeed(self.contracts, submitter.address, clock)
         self.following.watch(self.channel_feed.told)
+        self.crediting = Crediting(params, rpc, self.contracts, submitter, clock)
+        self.following.watch(self.crediting.told)
 
     async def follow(self, engine: Engine, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """See `Following.follow`."""
@@ -96,7 +99,10 @@ class Ledger:
         async def tidy() -> None:
             await self.posting.tidy(engine)
 
-        await self.following.follow(engine, endpoints, tidy, task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            if any(self.params.panel):
+                nursery.start_soon(self.crediting.run, engine)
+            await self.following.follow(engine, endpoints, tidy, task_status=task_status)
 
     async def post(self, tx: PostTx) -> None:
         """See `Posting.post`."""
