@@ -1,132 +1,19 @@
 """Who checks a result, when, at whose cost, and what does a client do about what it finds?"""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import pytest
 
-from devnet.sim.node import SimNode
-from devnet.sim.perform import result_of
-from devnet.sim.simulate import NO_NOISE
-from devnet.sim.workload import FUNDS, offer_of, toy_job
-from devnet.sim.world import World
-from protocols import effects as fx
 from protocols import events as ev
 from protocols import views
 from protocols.deals import eip712
-from protocols.deals.states import Accepted, Checking, Claimed, DealState, Expired, Rejected, Settled
-from protocols.job.canonical import CanonicalVerify, level_params_of
-from protocols.messages.negotiation import InputRoot
-from protocols.reputation import Record, work_kind
-from protocols.runs import Done, Failed, MarketTerms, Run
-from protocols.state import PROVIDER
-from protocols.units import ZERO_HASH, DealId, Hash32, PeerId, Tokens
+from protocols.deals.states import Accepted, Checking, Claimed, Rejected, Settled
+from protocols.job.canonical import level_params_of
+from protocols.runs import Done, Failed
+from protocols.units import PeerId
 from protocols.verify.audits import AwaitRound, RunElsewhere, RunHere
-
-PRICE = Tokens(10**17)
-
-
-class Scene:
-    """One client that submits one run, and providers, the first of which it aims at."""
-
-    def __init__(
-        self,
-        providers: int = 3,
-        *,
-        lies: bool = False,
-        budget: int = 4,
-        audit_ppm: int | None = 1_000_000,
-        level: Literal["exact", "none", "canonical", "numeric", "perceptual"] = "exact",
-        passed: int = 0,
-        noisy: bool = False,
-    ) -> None:
-        self.job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify(level))
-        self.world = World(1, network=NO_NOISE)
-        self.client = self.world.add(free=FUNDS, stake=0)
-        self.providers = [self.world.add(free=0, stake=FUNDS) for _ in range(providers)]
-        self.provider.habits.honest = not lies
-        self.provider.habits.noisy = noisy
-        for provider in self.providers:
-            provider.offer = offer_of(self.world, provider)
-        for node in (self.client, *self.providers):
-            node.start()
-        self.notes: list[fx.Notify] = []
-        self.hear(self.client)
-        self.world.run(8_000)
-        self.market = MarketTerms(
-            max_price=PRICE, budget=Tokens(budget * PRICE), audit_ppm=audit_ppm, target=self.provider.me
-        )
-        if passed:
-            kind = work_kind(Hash32(self.job.module[-32:]), ZERO_HASH)
-            self.client.state.records[self.provider.me] = Record(kinds=((kind, passed),))
-        self.submit()
-
-    @property
-    def provider(self) -> SimNode:
-        return self.providers[0]
-
-    def hear(self, node: SimNode) -> None:
-        """What it tells people, from now on."""
-        perform = node.perform
-
-        def told(effect: fx.Effect) -> None:
-            if isinstance(effect, fx.Notify):
-                self.notes.append(effect)
-            perform(effect)
-
-        vars(node)["perform"] = told
-
-    def submit(self) -> None:
-        job = self.job
-        self.client.post(
-            ev.RunSubmitted(
-                at=self.world.now,
-                job=job.encode(),
-                inputs=(InputRoot(job.module, job.module_size),),
-                market=self.market,
-                run_nonce=1,
-                entropy=Hash32(bytes(32)),
-                wall=self.client.wall,
-            )
-        )
-
-    def until(self, holds: Callable[[], Any], limit_ms: int = 900_000) -> None:
-        end = self.world.now + limit_ms
-        while not holds():
-            assert self.world.now < end, f"it did not come to that; the deals are {self.deals}"
-            self.world.run(self.world.now + 50)
-
-    @property
-    def run(self) -> Run:
-        (run,) = self.client.state.durable.runs.values()
-        return run
-
-    @property
-    def deals(self) -> list[DealState]:
-        return [half.state for half in self.client.state.durable.deals.values()]
-
-    @property
-    def first(self) -> DealState:
-        return self.deals[0]
-
-    def asks(self, what: type) -> bool:
-        deal = self.first if self.deals else None
-        return isinstance(deal, Checking) and deal.audit is not None and isinstance(deal.audit.asked, what)
-
-    def told(self, name: str) -> list[dict[str, str]]:
-        return [one.fields for one in self.notes if one.name == name]
-
-    def silence(self) -> None:
-        """No round of the beacon is made any more, and none is served."""
-        for node in self.world.nodes.values():
-            vars(node)["hear"] = lambda number: None
-
-
-def theirs(scene: Scene, deal_id: DealId) -> DealState:
-    half = scene.provider.state.durable.deals[deal_id]
-    assert half.role == PROVIDER
-    return half.state
+from tests.protocols.handlers.audited import Scene, comparing, result_here, theirs
 
 
 def test_the_receipt_names_a_round_that_nobody_has_seen_and_the_provider_keeps_it() -> None:
@@ -211,10 +98,6 @@ def test_a_client_that_is_wrong_itself_accepts_what_a_third_owner_confirms() -> 
     assert scene.told("deal.audit_outvoted") == [
         {"deal": scene.first.terms.deal_id.hex(), "owner": "0x" + scene.client.env.signer.address.hex()}
     ]
-
-
-def result_here(scene: Scene) -> Any:
-    return result_of(toy_job(1), scene.run.run_id, honest=True)
 
 
 @pytest.mark.parametrize("why", ["nobody else", "no money"])
@@ -310,11 +193,6 @@ def test_a_run_pays_for_its_re_execution_out_of_its_budget() -> None:
     ]
 
 
-def comparing(scene: Scene) -> bool:
-    deal = scene.first if scene.deals else None
-    return isinstance(deal, Checking) and deal.audit is not None and bool(deal.audit.comparing)
-
-
 @pytest.mark.parametrize("level", ["canonical", "numeric", "perceptual"])
 def test_other_bytes_that_are_the_same_result_at_the_deals_level_are_accepted(
     level: Literal["canonical", "numeric", "perceptual"],
@@ -382,61 +260,3 @@ def test_time_that_is_up_ends_a_comparison_too() -> None:
     assert isinstance(scene.first, Settled)
     assert (scene.first.checked, scene.first.how) == ("unfinished", "settled")
     assert scene.first.claim is not None, "the window had been the time for it"
-
-
-def never_run(scene: Scene) -> str:
-    """The client's own executor does not answer; the key under which it would have."""
-    scene.until(lambda: scene.asks(RunHere))
-    (key,) = [key for key in scene.client.outbox if key.startswith("run:")]
-    scene.client.outbox.pop(key)
-    return key
-
-
-def overtime(scene: Scene) -> bool:
-    return isinstance(scene.first, Checking) and scene.first.overtime is True
-
-
-def test_a_check_that_is_not_over_when_its_provider_claims_goes_on_in_the_window() -> None:
-    """It used to be signed off as checked by bytes: a liar was paid because the client's machine was busy."""
-    scene = Scene(lies=True)
-    key = never_run(scene)
-    scene.until(lambda: overtime(scene))
-    assert len(scene.told("deal.check_goes_on")) == 1
-    scene.until(lambda: isinstance(scene.first, Checking) and isinstance(scene.first.claim, Claimed))
-    deal_id = scene.first.terms.deal_id
-    scene.client.post(ev.AuditCompleted(at=scene.world.now, deal_id=deal_id, result=result_here(scene)), (key,))
-    scene.until(lambda: isinstance(scene.run.status, Failed))
-    assert isinstance(scene.first, Claimed)
-    assert "two re-executions agree" in scene.first.rejected
-    assert not scene.client.state.records[scene.provider.me].days[0].kept
-
-
-def test_an_honest_provider_whose_client_is_too_slow_is_paid_by_its_claim_and_the_outcome_says_so() -> None:
-    scene = Scene()
-    never_run(scene)
-    scene.until(lambda: isinstance(scene.first, Settled))
-    assert isinstance(scene.first, Settled)
-    assert scene.first.checked == "unfinished"
-    assert scene.first.paid == scene.first.terms.deal.price
-    assert isinstance(scene.run.status, Done)
-    assert scene.run.status.checked == "unfinished"
-    assert [day.kept for day in scene.client.state.records[scene.provider.me].days] == [1]
-
-
-def test_a_restart_in_the_window_goes_on_with_the_check() -> None:
-    scene = Scene()
-    never_run(scene)
-    scene.until(lambda: overtime(scene))
-    scene.client.kill()
-    scene.client.start()
-    assert overtime(scene)
-    scene.until(lambda: isinstance(scene.run.status, Done))
-    assert scene.run.status == msgspec.structs.replace(scene.run.status, checked="audited")
-
-
-def test_a_provider_that_never_claims_what_is_not_signed_off_loses_by_its_own_silence() -> None:
-    scene = Scene(lies=True)
-    never_run(scene)
-    scene.until(lambda: overtime(scene))
-    scene.provider.kill()
-    scene.until(lambda: isinstance(scene.first, Expired))
