@@ -295,8 +295,10 @@ class Mediated:
                 )
             elif isinstance(effect, fx.FetchBlobs) and self._too_large(effect):
                 assert effect.roots[0].size == result_bytes(self.job)
-                about = {"deal_id": effect.deal_id, "purpose": effect.purpose}
-                node.post(ev.BlobsFailed(at=self.at, code="too_large", detail="beyond the bound", **about), key)
+                failed = ev.BlobsFailed(
+                    at=self.at, deal_id=effect.deal_id, purpose=effect.purpose, code="too_large", detail="beyond"
+                )
+                node.post(failed, key)
                 busy = True
             elif isinstance(effect, fx.FetchBlobs):
                 arrived = ev.BlobsArrived(at=self.at, deal_id=effect.deal_id, purpose=effect.purpose)

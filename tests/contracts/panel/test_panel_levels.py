@@ -67,14 +67,14 @@ def test_nobody_sees_a_seats_output_before_every_reveal_is_in(court: "PanelWorld
     while scene.record.phase is not st.Phase.MATCHING:
         for seat in scene.seats:
             for node in asked:
-                assert seat.result.root not in roots_for(seat.state, node.me, scene.deal_id)
+                assert seat.result.root not in roots_for(seat.state, node.me, scene.lock.deal_id)
         if not scene.step():
             court.world.warp_to(court.now + 1)
     scene.step()
     first, other, _ = scene.drawn()
     idle = next(node for node in scene.seats if node not in scene.drawn())
     for node in (other, scene.provider, idle, scene.client):
-        shown = first.result.root in roots_for(first.state, node.me, scene.deal_id)
+        shown = first.result.root in roots_for(first.state, node.me, scene.lock.deal_id)
         assert shown == (level in TOLERANT and node in (other, scene.provider))
 
 
