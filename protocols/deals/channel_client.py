@@ -56,7 +56,7 @@ def _declined(state: Proposed | Signed, event: DealDeclined, ctx: Ctx) -> Step:
     return leave(state.terms, event.code, event.detail, forget=False)
 
 
-def _told(state: Proposed | Signed | Resulted | Sealed, code: str, detail: str, ctx: Ctx) -> Step:
+def _told(state: Proposed | Signed | Resulted | Delivered | Sealed, code: str, detail: str, ctx: Ctx) -> Step:
     """Leave, and say so: the provider stops working for it."""
     terms = state.terms
     rejection = send(ctx, terms, terms.provider, Rejection(deal_id=terms.deal_id, code=code, detail=detail[:200]))
@@ -100,7 +100,14 @@ def _not_held(state: Resulted | Sealed, event: FetchFailed, ctx: Ctx) -> Step:
 
 
 def _never_held(state: Resulted | Sealed, event: TimePassed, ctx: Ctx) -> Step:
+    if isinstance(state, Sealed) and state.held:
+        return _never_covered(state, event, ctx)
     return _told(state, "result-unavailable", "the provider did not serve its result in time", ctx)
+
+
+def _never_covered(state: Delivered | Sealed, event: TimePassed, ctx: Ctx) -> Step:
+    """The provider waits no longer for the voucher. It may close the channel whenever it likes, also one that owes it."""
+    return _told(state, "not-covered", "the channel has not held enough for the price", ctx)
 
 
 def _paid(state: Delivered, event: Paid, ctx: Ctx) -> Step:
@@ -125,6 +132,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     **{(state, TimePassed): _never_held for state in (Resulted, Sealed)},
     **sealed_client.TABLE,
     (Delivered, Paid): _paid,
+    (Delivered, TimePassed): _never_covered,
     **{(state, ResultArrived): _result for state in (Proposed, Signed)},
     **{(state, DealDeclined): _declined for state in (Proposed, Signed)},
     **{(state, CancelWanted): _cancel for state in (Proposed, Signed)},
@@ -148,6 +156,8 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
             return UnixSeconds(deal.commit_by + deal.exec_seconds + 1)
         case Resulted() | Sealed(held=False) | Unsealing(release=None):
             return UnixSeconds(state.at + deal.claim_seconds)
+        case Delivered() | Sealed(held=True):
+            return UnixSeconds(state.at + patience(state.terms, ctx.env.params))
         case Checking():
             return UnixSeconds(state.at + patience(state.terms, ctx.env.params) - ctx.env.params.deadline_margin)
         case _:

@@ -6,8 +6,9 @@ from protocols import events as ev
 from protocols.channels.inputs import post
 from protocols.channels.states import Closed, Open, Opening
 from protocols.contracts.channels import deals_root
-from protocols.deals.states import Abandoned, Settled
+from protocols.deals.states import Abandoned, Delivered, Sealed, Settled
 from protocols.runs import Done, Failed
+from protocols.spending import spending
 from tests.protocols.channels.pair import Pair
 
 
@@ -133,6 +134,27 @@ def test_a_provider_redeems_before_a_client_that_leaves_can_close() -> None:
     pair.passes(5)
     assert pair.world.channels.posted == ["fund", "request_close", "redeem"]
     assert pair.book(pair.provider).redeemed == pair.price
+
+
+@pytest.mark.parametrize("trust", [0, 5])
+def test_a_deal_whose_provider_closes_the_channel_and_then_delivers_comes_to_an_end(trust: int) -> None:
+    """No voucher can pay it any more. Its run would otherwise go on for ever, and nobody else would be asked."""
+    pair = Pair(channel_trust=trust)
+    pair.submit(1)
+    while not isinstance(pair.channel(pair.client), Open):
+        pair.world.run(pair.world.now + 5)
+    pair.world.channels.post(pair.provider, post(pair.book(pair.client), "close", "by hand"))
+    pair.passes(20)
+    unpaid = pair.deal(pair.client, 1)
+    assert isinstance(unpaid, Sealed if trust else Delivered)
+    pair.passes(unpaid.terms.deal.exec_seconds + pair.world.params.silence_before_claim + 10)
+    left = pair.deal(pair.client, 1)
+    assert isinstance(left, Abandoned)
+    assert left.code == "not-covered"
+    assert isinstance(pair.deal(pair.provider, 1), Abandoned)
+    pair.passes(30)
+    assert isinstance(pair.run(1).status, Done)
+    assert spending(pair.client.state).total.paid == pair.price
 
 
 @pytest.mark.parametrize("who", ["client", "provider"])
