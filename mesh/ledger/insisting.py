@@ -8,10 +8,11 @@ from typing import Final
 
 from mesh.chain.contracts import Contracts
 from mesh.chain.eth import Eth
+from protocols.channels.states import ENDS_SOON
 from protocols.deals.eip712 import OnChainState
-from protocols.effects import PostTx
+from protocols.effects import PostChannelTx, PostTx
 
-__all__ = ["Insistence"]
+__all__ = ["ChannelInsistence", "Insistence"]
 
 _BEFORE: Final = frozenset({OnChainState.NONE, OnChainState.COMMITTED})
 """NONE: to an endpoint that has not seen the commitment."""
@@ -49,3 +50,37 @@ class Insistence:
             return False
         over = slot.state is OnChainState.COMMITTED and now > slot.since + claim_within
         return not (over and self._tx.purpose == "claim")
+
+
+_A_WEEK_S: Final = 7 * 24 * 3600
+"""How long a call about a channel is tried: no endpoint that anybody uses is behind for longer."""
+
+
+class ChannelInsistence:
+    """The same for a channel. What was earned and is not redeemed before the channel closes is the client's; a deposit whose
+    close is given up stays locked for a year."""
+
+    def __init__(self, tx: PostChannelTx, eth: Eth, contracts: Contracts) -> None:
+        self._tx = tx
+        self._eth = eth
+        self._contracts = contracts
+        self._until: int | None = None
+
+    async def worth_it(self) -> bool:
+        """Whether to try again. Raises ``ChainError``."""
+        tx, channel = self._tx, self._tx.channel
+        if tx.purpose not in ("redeem", "request_close", "close"):
+            return False
+        now = (await self._eth.head()).timestamp
+        if self._until is None:
+            self._until = now + _A_WEEK_S
+        known, word = await self._contracts.channel_of(channel.client, channel.provider, channel.client_owner)
+        if now > self._until or known.generation > channel.generation:
+            return False
+        if known.generation < channel.generation:
+            return True  # this endpoint has not seen it opened
+        if not word.until:
+            return False
+        if tx.purpose == "request_close":
+            return word.until - now >= ENDS_SOON
+        return tx.purpose == "close" or word.redeemed < tx.amount

@@ -14,7 +14,7 @@ from mesh.chain.panel import PanelContract
 from mesh.chain.submitter import Submitter
 from mesh.effects import TxRejected
 from mesh.engine import Engine
-from mesh.ledger.insisting import Insistence
+from mesh.ledger.insisting import ChannelInsistence, Insistence
 from protocols.contracts import calls, channels, panel
 from protocols.contracts.lock import COMMITTED_TOPIC, Lock
 from protocols.deals.eip712 import Domain, OnChainState, digest
@@ -55,7 +55,7 @@ class Posting:
         self._domain = Domain(params.chain_id, params.escrow)
         self._funding = trio.Lock()
         self.calls_retried = 0
-        """How often a call about a deal was refused and is tried again."""
+        """How often a call about a deal or a channel was refused and is tried again."""
         self.disputes_retried = 0
         """How often a dispute was refused and is tried again."""
         self.locks: dict[DealId, Lock] = {}
@@ -63,24 +63,30 @@ class Posting:
 
     async def post(self, tx: PostTx) -> None:
         """Get one escrow call onto the chain, exactly once per key. Raises ``TxRejected`` when it can never succeed."""
-        insistence, pause = Insistence(tx, self._eth, self._contracts), RETRY_S
+        await self._insist(tx.key, lambda: self._call(tx), Insistence(tx, self._eth, self._contracts))
+
+    async def post_channel(self, tx: PostChannelTx) -> None:
+        """The same for a call about a channel."""
+        insistence = ChannelInsistence(tx, self._eth, self._contracts)
+        await self._insist(tx.key, lambda: _channel_call(tx, self._contracts), insistence)
+
+    async def _insist(
+        self, key: str, call: Callable[[], Awaitable[TxCall]], insistence: Insistence | ChannelInsistence
+    ) -> None:
+        pause = RETRY_S
         while True:
             try:
-                await self._submit(tx.key, lambda: self._call(tx))
+                await self._submit(key, call)
             except TxRejected as error:
                 if not await insistence.worth_it():
                     raise
                 self.calls_retried += 1
-                log.warning("tx.refused_and_retried", effect=tx.key, reason=str(error))
-                await self._submitter.release(tx.key)
+                log.warning("tx.refused_and_retried", effect=key, reason=str(error))
+                await self._submitter.release(key)
                 await trio.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_S)
             else:
                 return
-
-    async def post_channel(self, tx: PostChannelTx) -> None:
-        """The same for a call about a channel."""
-        await self._submit(tx.key, lambda: _channel_call(tx, self._contracts))
 
     async def dispute(self, call: CallPanel | OpenDispute) -> None:
         """The same for one call of the panel. What it needs there comes from the owner's free balance, in a call before it.
