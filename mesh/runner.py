@@ -4,6 +4,7 @@ The outcome folder is the same for the provider and for a client that re-execute
 and ``outputs/NAME/...``, nothing that depends on time or machine. So equal results have equal root CIDs.
 """
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -117,7 +118,8 @@ class JobRunner:
         turn = self._turns.setdefault(work, trio.Lock())
         try:
             async with turn:
-                await _remove(work)
+                if os.path.lexists(work):  # hardly ever: one stat instead of a thread
+                    await _remove(work)
                 try:
                     yield work
                 finally:

@@ -135,7 +135,8 @@ class Follower(AsyncIterator[FeedItem]):
             await self._wait()
         elif not await self._raise_levels(head):
             self._levels_due = trio.current_time() + self._set.level_poll_s * self._pace()
-            await self._wait()
+            if not self._items:
+                await self._wait()
 
     async def _begin(self) -> None:
         before = max(0, self._start_block - 1)
@@ -156,6 +157,8 @@ class Follower(AsyncIterator[FeedItem]):
         """Whether the block stood on is in the chain; None when this endpoint does not reach so far (yet)."""
         if head.number == at.number:
             return head.hash == at.hash
+        if head.number == at.number + 1:
+            return head.parent == at.hash
         if head.number > at.number:
             block = await self._eth.block(at.number)
             return None if block is None else block.hash == at.hash
@@ -245,14 +248,16 @@ class Follower(AsyncIterator[FeedItem]):
     # levels
 
     async def _raise_levels(self, head: Head) -> bool:
-        """Confirm the next level that moved. False when none did."""
+        """Confirm the levels that moved. True when there is more to do at once."""
         at = self._at
         assert at is not None
+        more = False
         for level in _LEVELS:
             number = min(await self._level_of(level, head), at.number)
             if not self._eth.rpc.alone:
                 if level == "safe" and number > self._vouched and not await self._vouch(number):
                     return True
+                more = more or number > self._vouched > self._level[level]
                 number = min(number, self._vouched)
             if number <= self._level[level]:
                 continue
@@ -264,11 +269,9 @@ class Follower(AsyncIterator[FeedItem]):
             self._level[level] = number
             if level == "finalized":
                 self._settle(number)
-            cursor = Cursor(at.number, at.hash, at.log_index, self._level["finalized"])
-            self._at = cursor
+            self._at = cursor = Cursor(at.number, at.hash, at.log_index, self._level["finalized"])
             self._items.append(LevelReached(level, number, cursor))
-            return True
-        return False
+        return more
 
     async def _vouch(self, number: int) -> bool:
         """Have a second endpoint confirm what was told up to a height, a window further. False after a roll back: it was not

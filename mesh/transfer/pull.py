@@ -142,8 +142,10 @@ class Pull:
         """Whether enough has come for a sync, or nothing more is to be expected before this is stored."""
         if self._to_store_bytes >= _HELD_BYTES:
             return True
-        waiting = self._looking or self._to_look_up or any(map(self._session.asked_of, self._conversations))
-        return not waiting
+        return not self._is_waiting()
+
+    def _is_waiting(self) -> bool:
+        return self._looking or bool(self._to_look_up) or any(map(self._session.asked_of, self._conversations))
 
     async def _keep(self) -> None:
         while True:
@@ -169,7 +171,7 @@ class Pull:
             size += len(batch[-1][1])
         self._to_store_bytes -= size
         try:
-            await self._store.put(batch, self._lease)
+            await self._store.put(batch, self._lease, settle=not self._to_store and not self._is_waiting())
         except QuotaExceeded as full:
             self._end(Failed(NO_ROOM, full.why))
             return

@@ -22,7 +22,6 @@ from mesh.base.observe.clean import clean_fields
 from mesh.base.observe.counters import Counters
 
 if TYPE_CHECKING:
-    import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 __all__ = ["Level", "Log", "LogStatistics", "adopt_library", "get_log", "log_context", "log_statistics", "log_to"]
@@ -58,7 +57,7 @@ class Log:
     def __init__(self, part: str, fields: dict[str, object] | None = None) -> None:
         self._part = part
         self._fields = fields or {}
-        self._logger: structlog.stdlib.BoundLogger | None = None
+        self._logger: logging.Logger | None = None
 
     def bind(self, **fields: object) -> "Log":
         """A log that adds ``fields`` to every line."""
@@ -90,17 +89,28 @@ class Log:
         _State.counters.add("lines")
         everything = {**self._fields, **fields}
         if _State.structured:
-            if self._logger is None:
-                import structlog
-
-                self._logger = structlog.stdlib.get_logger(f"{_ROOT}.{self._part}")
-            traced = {"exc_info": True} if exc_info else {}
-            getattr(self._logger, level)(event, **{**everything, **traced})
+            self._structured(level, event, everything, exc_info)
         else:
             shown = " ".join(f"{name}={value}" for name, value in clean_fields(everything).items())
             logging.getLogger(f"{_ROOT}.{self._part}").log(
                 _LEVELS[level], "%s", f"{event} {shown}".rstrip(), exc_info=exc_info
             )
+
+    def _structured(self, level: str, event: str, fields: dict[str, object], exc_info: bool) -> None:
+        """What structlog and `logging` would do together, at a third of their cost: one record, cleaned once."""
+        import structlog
+
+        if self._logger is None:
+            self._logger = logging.getLogger(f"{_ROOT}.{self._part}")
+        traced: dict[str, object] = {"exc_info": True} if exc_info else {}
+        entry = {**structlog.contextvars.get_contextvars(), **fields, **traced, "event": event}
+        entry |= {"logger": self._logger.name, "level": level}
+        entry = dict(structlog.processors.format_exc_info(self._logger, level, entry))
+        record = logging.LogRecord(
+            self._logger.name, _LEVELS[level], "", 0, _stamp_and_clean(self._logger, level, entry), None, None
+        )
+        record.mesh_line = True
+        self._logger.handle(record)
 
 
 def get_log(part: str) -> Log:
@@ -216,7 +226,24 @@ def _formatter(renderer: "Processor") -> logging.Formatter:
     import structlog
 
     formatter = structlog.stdlib.ProcessorFormatter
-    return formatter(processors=[formatter.remove_processors_meta, renderer], foreign_pre_chain=_common())
+    return _Formatter(
+        renderer, formatter(processors=[formatter.remove_processors_meta, renderer], foreign_pre_chain=_common())
+    )
+
+
+class _Formatter(logging.Formatter):
+    """Our own records are clean already and are only rendered; those of libraries take structlog's way."""
+
+    def __init__(self, renderer: "Processor", foreign: logging.Formatter) -> None:
+        super().__init__()
+        self._renderer = renderer
+        self._foreign = foreign
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without its end."""
+        if not getattr(record, "mesh_line", False):
+            return self._foreign.format(record)
+        return str(self._renderer(None, record.levelname.lower(), dict(cast("EventDict", record.msg))))
 
 
 def _json() -> "Processor":
@@ -256,6 +283,11 @@ class _File(_Lossy, RotatingFileHandler):
             return os.open(path, flags, 0o600)
 
         return cast("IO[str]", open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener))
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:
+        """Whether the line would make the file too large. The base class asks the disk three times for each line."""
+        size = self.stream.tell() if self.stream is not None and self.stream.seekable() else 0
+        return int(size > 0 and size + len(self.format(record).encode()) + 1 > self.maxBytes)
 
     def close(self) -> None:
         """Close the file; what a full disk refuses is lost."""

@@ -4,6 +4,7 @@
 10 ms, and may be cancelled between two.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -94,18 +95,19 @@ class BlobStore:
         self._counts["blocks_read"] += len(blocks)
         return blocks
 
-    async def put(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
+    async def put(self, blocks: Sequence[Block], lease: Lease | None = None, *, settle: bool = False) -> None:
         """Makes verified blocks durable, collecting garbage if there is no room. Raises ``QuotaExceeded``.
 
         With a lease their names are durable only after ``settle``: one sync of a directory then serves many batches.
+        ``settle`` says that these are likely the last: their names are made durable in the same hop.
         Cancelled: the write that is under way is completed; nothing half-written stays.
         """
         try:
-            await self._run(lambda: self._disk.write(blocks, lease))
+            await self._run(lambda: _write(self._disk, blocks, lease, settle))
         except QuotaExceeded:
             need = sum(disk_bytes(len(block)) for _, block in blocks)
             await self.collect(max(0, min(self._roomy_bytes, self._disk.quota_bytes - need)))
-            await self._run(lambda: self._disk.write(blocks, lease))
+            await self._run(lambda: _write(self._disk, blocks, lease, settle))
         self._count(blocks)
 
     def _count(self, written: Sequence[Block]) -> None:
@@ -255,11 +257,12 @@ class BlobStore:
             return await trio.to_thread.run_sync(work, limiter=self._threads)
 
     async def _drain(self, steps: Iterator[None]) -> None:
-        """Runs an iterator step by step; one that is not through is closed in a thread: that may remove what it wrote."""
+        """Runs an iterator some steps at a time; one that is not through is closed in a thread: that may remove what it
+        wrote."""
         ended = False
         try:
             while not ended:
-                ended = await self._run(lambda: next(steps, _END)) is _END
+                ended = await self._run(lambda: _some_steps(steps))
         finally:
             if not ended and isinstance(steps, Generator):
                 with trio.CancelScope(shield=True):
@@ -267,6 +270,17 @@ class BlobStore:
 
 
 _END: Final = object()
+_HOP_S: Final = 0.005
+"""Steps go on in the same thread hop for so long: most trees have a few of 0.1 ms each, and a hop costs three of them."""
+
+
+def _some_steps(steps: Iterator[None]) -> bool:
+    """Whether the iterator is through."""
+    until_s = time.monotonic() + _HOP_S
+    while next(steps, _END) is not _END:
+        if time.monotonic() >= until_s:
+            return False
+    return True
 
 
 @contextmanager
@@ -294,6 +308,12 @@ def _root_after(steps: Generator[list[Block], None, Root]) -> Root:
         root: Root = end.value
         return root
     raise AssertionError("an import goes on after a batch that is not full")
+
+
+def _write(disk: BlobDisk, blocks: Sequence[Block], lease: Lease | None, settle: bool) -> None:
+    disk.write(blocks, lease)
+    if settle:
+        disk.settle()
 
 
 def _read_some(disk: BlobDisk, cids: Sequence[Cid], max_bytes: int) -> list[bytes | None]:
