@@ -45,7 +45,8 @@ class DisputeQuote(msgspec.Struct, frozen=True):
 
 
 async def quote_dispute(ledger: Ledger, call: OpenDispute) -> DisputeQuote:
-    """What the dispute takes. Raises ``ChainOrFunds`` when it cannot be opened: too late, not there, or not enough money."""
+    """What the dispute takes. Raises ``ChainOrFunds`` when it cannot be opened: too late, not there, about
+    another result, or not enough money."""
     if not any(ledger.params.panel):
         raise ChainOrFunds("no panel is configured", fix="mesh config set chain.panel 0x...")
     deal = call.deal
@@ -61,6 +62,13 @@ async def quote_dispute(ledger: Ledger, call: OpenDispute) -> DisputeQuote:
     until = UnixSeconds(slot.since + lasts)
     if head.timestamp > until:
         raise ChainOrFunds("it is too late to dispute the deal", why=f"that was possible until {until} (Unix seconds)")
+    if not await ledger.posting.stands_for(call, slot):
+        what = "something else is claimed" if slot.state is OnChainState.CLAIMED else "nothing is claimed"
+        raise ChainOrFunds(
+            "the deal cannot be disputed with this file, which is about another result",
+            why=f"on chain {what}, and the panel hears of no other result",
+            fix="ask the client for a newer file: mesh deal evidence DEAL --secret",
+        )
     me = ledger.submitter.address
     at_panel = await PanelContract(ledger.rpc, ledger.params.panel).account(await ledger.contracts.owner_of(me))
     free, _ = await ledger.account(me)

@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from mesh.base.observe import get_log
-from mesh.chain.contracts import Contracts
+from mesh.chain.contracts import Contracts, DealSlot
 from mesh.chain.errors import ChainError, FeeAboveCap, InsufficientFunds
 from mesh.chain.eth import Eth, LogQuery, TxCall
 from mesh.chain.outcomes import Confirmed, Dropped, Reverted
@@ -206,6 +206,14 @@ class Posting:
         if call.result is None:
             raise TxRejected("the claim that was to be disputed is no longer there")
         return TxCall(to, panel.dispute_unclaimed(call.deal, lock, call.result, call.signature, call.secret, reason))
+
+    async def stands_for(self, call: OpenDispute, slot: DealSlot) -> bool:
+        """Whether the deal's slot can be disputed with the result that ``call`` is about: the claimed one, or, while nothing
+        is claimed, one that the provider has signed. Raises ``ChainError``."""
+        lock = await self._lock(call)
+        if slot.state is OnChainState.CLAIMED:
+            return slot.identity == lock.identity(call.result_hash)
+        return call.result is not None and slot.identity == lock.identity()
 
     async def _fraud_call(self, proof: ProveFraud) -> TxCall:
         """With a claim, one signed result other than the claimed one is enough; without, it takes two."""

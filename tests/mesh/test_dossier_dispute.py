@@ -14,7 +14,7 @@ from mesh.chain.panel import PanelContract
 from mesh.chain.presets import preset_of
 from mesh.cli.disputing import dispute_dossier
 from protocols.canonical import encode
-from protocols.deals.dossier import Dossier
+from protocols.deals.dossier import ClaimSeen, Dossier
 from protocols.deals.eip712 import Enforcement, Level, digest
 from protocols.deals.salting import salted_root
 from protocols.disputes.stakes import dispute_of, stakes_of
@@ -23,8 +23,8 @@ from protocols.errors import RemoteProtocolError
 from protocols.hashing import keccak256
 from protocols.job.canonical import job_id_of, level_params_of
 from protocols.messages.deal import ResultNotice
-from protocols.units import Cid, Hash32, Signature, Tokens
-from tests.mesh.money import Money, chain, money
+from protocols.units import Cid, Hash32, Signature, Tokens, UnixSeconds
+from tests.mesh.money import RESULT, Money, chain, money
 from tests.mesh.test_disputes import BOND, SECRETS, Court, court
 
 __all__ = ["chain", "money"]
@@ -139,6 +139,28 @@ async def test_who_cannot_pay_is_told_what_is_missing_and_spends_nothing(money: 
             await third.disputes()
         assert caught.value.fix == "mesh wallet deposit 1"
         assert await scene.client.ledger.eth.balance(third.key.address) == before
+
+
+async def test_a_file_about_another_result_than_the_claimed_one_moves_no_money(money: Money, third: Third) -> None:
+    """What a file says of the claim is nobody's signature: its author may have any result of the provider's in it."""
+    async with court(money, **TERMS) as scene:
+        good = dossier_of(scene)
+        await third.deposits(BOND + 1_000)
+        panel = PanelContract(scene.client.ledger.rpc, scene.client.ledger.params.panel)
+        invented = msgspec.structs.replace(
+            good, result=None, claim=ClaimSeen(Hash32(bytes(32)), UnixSeconds(1), RESULT)
+        )
+        third.file.write_bytes(encode(invented))
+        with pytest.raises(ChainOrFunds, match="another result") as caught:
+            await third.disputes()
+        assert "nothing is claimed" in caught.value.why
+
+        await scene.provider.ledger.post(msgspec.structs.replace(money.tx("claim", scene.deal), result_hash=RESULT))
+        third.file.write_bytes(encode(good))
+        with pytest.raises(ChainOrFunds, match="another result"):
+            await third.disputes()
+        assert await panel.account(third.key.address) == 0
+        assert await scene.client.ledger.account(third.key.address) == (BOND + 1_000, 0)
 
 
 async def test_a_file_that_does_not_hold_or_suffice_is_refused_before_the_chain_is_asked(
