@@ -36,6 +36,8 @@ __all__ = ["build_app", "serve_api"]
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+READY_LINES: Final = 64
+"""Trace lines joined into one piece at most: what a few transactions write."""
 
 log = get_log("api")
 
@@ -115,12 +117,10 @@ class _EventLines(Response):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, receive, nursery.cancel_scope)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            async with aclosing(cast("AsyncGenerator[TraceInfo]", self._source)) as source:
-                try:
-                    async for one in source:
-                        await send(_piece(one))
-                except MeshError as error:
-                    await send(_piece(_told(error)))
+            ready = _Ready()
+            nursery.start_soon(ready.collect, self._source)
+            while pieces := await ready.next():
+                await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             nursery.cancel_scope.cancel()
 
@@ -130,8 +130,42 @@ class _EventLines(Response):
         scope.cancel()
 
 
-def _piece(value: object) -> dict[str, object]:
-    return {"type": "http.response.body", "body": to_json(value) + b"\n", "more_body": True}
+class _Ready:
+    """Lines that wait to be sent, so that those of one transaction travel together: each piece costs a system call on both
+    sides and the reader a turn."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._ended = False
+        self._changed = trio.Event()
+        self._taken = trio.Event()
+
+    async def collect(self, source: AsyncIterator[TraceInfo]) -> None:
+        """Take lines until they end or break; at most ``READY_LINES`` ahead of the reader."""
+        try:
+            async with aclosing(cast("AsyncGenerator[TraceInfo]", source)) as lines:
+                async for one in lines:
+                    await self._put(one)
+        except MeshError as error:
+            await self._put(_told(error))
+        self._ended = True
+        self._changed.set()
+
+    async def _put(self, value: object) -> None:
+        while len(self._pieces) >= READY_LINES:
+            await self._taken.wait()
+        self._pieces.append(to_json(value) + b"\n")
+        self._changed.set()
+
+    async def next(self) -> list[bytes]:
+        """What is there, waiting for something; empty at the end."""
+        while not self._pieces and not self._ended:
+            await self._changed.wait()
+        pieces, self._pieces = self._pieces, []
+        self._changed = trio.Event()
+        self._taken.set()
+        self._taken = trio.Event()
+        return pieces
 
 
 async def serve_api(api: NodeApi, socket: Path, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:

@@ -56,6 +56,8 @@ def _text(text: str, *, lines: bool = False) -> str:
         text = f"{text[:limit]}...({len(text)} characters)"
     if "://" in text:
         text = _URL.sub(r"\1://\2/...", text)
+    if text.isascii() and text.isprintable():
+        return text
     control = _CONTROL_BUT_LINES if lines else _CONTROL
     return control.sub(lambda found: f"\\x{ord(found[0]):02x}", text).encode(errors="backslashreplace").decode()
 
