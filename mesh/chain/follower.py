@@ -78,6 +78,9 @@ class Follower(AsyncIterator[FeedItem]):
         self._vouched = -1 if cursor is None else cursor.number
         """Up to here a second endpoint tells the same logs."""
         self._window = self._set.window
+        self._unconfirmed: int | None = None
+        """The height that no second endpoint knew yet. The next try goes no further: others are always a little behind the
+        newest block, and know this one soon."""
         self._head: Head | None = None
         self._levels_due = -math.inf
         self._reorgs = self._retracted = self._failures = self._streak = 0
@@ -208,6 +211,8 @@ class Follower(AsyncIterator[FeedItem]):
         """Read logs up to ``window`` blocks further. Changes nothing if the chain moved meanwhile."""
         first = at.number + 1 if at.log_index >= WHOLE_BLOCK else at.number
         last = min(head.number, first + self._window - 1)
+        if self._unconfirmed is not None:
+            last = max(first, min(last, self._unconfirmed))
         end = head if last == head.number else await self._eth.block(last)
         if end is None:
             await self._wait()
@@ -220,11 +225,15 @@ class Follower(AsyncIterator[FeedItem]):
                     await self._wait()
                     return
                 end, logs = told
+        except Unconfirmed:
+            self._unconfirmed = last
+            raise
         except RpcError:
             if self._window == 1:
                 raise
             self._window = max(1, self._window // 2)
             return
+        self._unconfirmed = None
         after = await self._eth.block(last)
         if after is None or after.hash != end.hash or not _consistent(logs, end) or _forked(at, first, end):
             await trio.sleep(self._set.poll_s * self._jitter())

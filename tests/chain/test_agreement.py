@@ -1,5 +1,6 @@
 """Is an endpoint that forges well-formed answers found out, and does a node that cannot tell who lies do nothing?"""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -119,6 +120,32 @@ async def test_an_endpoint_that_is_behind_is_waited_for_and_not_accused(
         rpc.witnesses()[1].lagging = True  # as the next probe finds, when it is far behind
         assert await ours.agreed_logs(query, 0, written.block) == told
     assert {one.state for one in rpc.statistics().endpoints} == {"ready", "lagging"}
+
+
+async def test_a_witness_that_is_always_some_blocks_behind_holds_up_no_log(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    """Where blocks come faster than answers, the newest one is never known to two. A node that asked for that alone never
+    heard of its deals."""
+    written = await write(chain, eth, "one")
+    async with hostile_endpoint("lagging", upstream=chain.rpc_url) as late, trio.open_nursery() as nursery:
+        rpc = open_rpc_to(chain.rpc_url, late.url, settings=SOON)
+
+        async def mine() -> None:
+            for asked in itertools.count(1):  # one block for each look that the late one takes
+                await late.until_asked("eth_getBlockByNumber", asked)
+                await eth.rpc.call("evm_mine", [], lambda value: value)
+
+        nursery.start_soon(mine)
+        query = LogQuery((written.logs[0].address,))
+        follower = Follower(Eth(rpc), query, jitter=lambda: 0.5, settings=FOLLOW, start_block=written.block)
+        with trio.fail_after(30):
+            async for item in follower:
+                if isinstance(item, LogSeen):
+                    assert item.log == written.logs[0]
+                    break
+        assert all(one.state != "refused" for one in rpc.statistics().endpoints)
+        nursery.cancel_scope.cancel()
 
 
 def block(number: int, mark: str) -> dict[str, Any]:
