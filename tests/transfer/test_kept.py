@@ -104,9 +104,10 @@ async def test_a_stream_that_died_meanwhile_is_no_fault_and_costs_no_pause(
 
 
 async def test_only_a_few_are_kept_and_not_for_long(scene: Scene, mock_clock: trio.testing.MockClock) -> None:
+    results = [await scene.result(30_000) for _ in range(KEPT_PER_PEER + 2)]
     async with trio.open_nursery() as nursery:
-        for _ in range(KEPT_PER_PEER + 2):
-            nursery.start_soon(scene.pull, 30_000)
+        for deal, root in results:
+            nursery.start_soon(scene.fetcher.fetch, deal, [ALICE], root, LIMITS)
     assert len(scene.streams.opened) == KEPT_PER_PEER + 2
     await trio.testing.wait_all_tasks_blocked()
     assert scene.server.statistics().streams == KEPT_PER_PEER

@@ -145,6 +145,15 @@ class BlobDisk:
                 lease.touch(cid)
             return size
 
+    def is_absent(self, cid: Cid) -> bool:
+        """Whether a block is surely not here. False also while another thread is at the disk: this waits for none."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return not os.path.lexists(self._file(cid))
+        finally:
+            self._lock.release()
+
     def read(self, cid: Cid, lease: Lease | None = None) -> bytes | None:
         """A held block, verified; None if it is absent. One that is damaged is removed and then absent."""
         if self.size(cid, lease) < 0:

@@ -1,7 +1,7 @@
 """Where does a node keep blobs, and who may throw them away?
 
 ``BlobStore`` is the async face of the blob directory: every call does its blocking work in threads, in steps of about
-10 ms, and may be cancelled between two.
+10 ms, and may be cancelled between two; only a few names are looked for without one.
 """
 
 import time
@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _THREADS: Final = 4
 """Of one store at once: the disk gains little from more, and the cores are for jobs."""
+_GLANCE: Final = 8
+"""Names looked for without a thread: 5 us each, a hop 300 us. A small tree that is fetched is hardly ever here already."""
 _ROOM_PERCENT: Final = 90
 """A collection makes room down to this share of the quota, so that the next one is not due at once."""
 
@@ -121,6 +123,9 @@ class BlobStore:
 
     async def look_up(self, wants: Sequence[Want], lease: Lease) -> LookedUp:
         """Answers a want-list session: which of these are here. Nodes are read and verified, leaves measured."""
+        if len(wants) <= _GLANCE and all(self._disk.is_absent(want.cid) for want in wants):
+            await trio.lowlevel.checkpoint()
+            return LookedUp(tuple(want.cid for want in wants), (), ())
         return await self._run(lambda: _look_up(self._disk, wants, lease))
 
     @contextmanager
