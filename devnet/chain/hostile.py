@@ -42,6 +42,7 @@ Mode = Literal[
     "mute",
     "narrow",
     "blind",
+    "denying",
     "frozen",
     "swallowing",
     "forging",
@@ -134,6 +135,8 @@ class HostileEndpoint:
             return shapes[mode]
         method = call["method"]
         if mode == "blind" and method == "eth_getTransactionReceipt":
+            return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": None}).encode()
+        if mode == "denying" and method == "eth_getBlockByNumber" and call["params"][0] != "latest":
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": None}).encode()
         if mode == "narrow" and method == "eth_getLogs" and _width(call) > NARROW_BLOCKS:
             declined = {"code": -32005, "message": f"query exceeds {NARROW_BLOCKS} blocks"}

@@ -58,6 +58,8 @@ class Question(msgspec.Struct, Generic[_Value], frozen=True):
     """Whether the endpoint can prove its answer, of which others tell ``others``."""
     vouched: Callable[[Endpoint, Endpoint, _Value], Awaitable[bool]]
     """Whether a witness that does not know the answer knows what proves it."""
+    height: int | None = None
+    """Whoever has this block must know the answer."""
     condemns: bool = True
     """Whether a wrong answer shows a liar: the newest state differs between honest endpoints."""
 
@@ -102,8 +104,9 @@ async def _heard(rpc: Rpc, question: Question[_Value], endpoint: Endpoint, value
         except ChainError:
             continue
         if told is None:
-            late |= not other.lagging
+            late |= not other.lagging and not await _denies(rpc, question, other)
         elif question.same(told, value):
+            rpc.doubts.pop(f"whether {other.name} knows {question.about}", None)
             return True
         elif question.condemns:
             return False
@@ -112,6 +115,21 @@ async def _heard(rpc: Rpc, question: Question[_Value], endpoint: Endpoint, value
                 return False
             late = True
     return None if late else True
+
+
+async def _denies(rpc: Rpc, question: Question[_Value], witness: Endpoint) -> bool:
+    """Whether a witness that does not know the answer says that it has the block, and has said so for long: it is behind by
+    nothing, and would be waited for for ever. Whoever tells of blocks that the others have not reached gains nothing by this."""
+    name = f"whether {witness.name} knows {question.about}"
+    try:
+        head = await rpc.ask(witness, "eth_getBlockByNumber", ["latest", False], wire.head)
+    except ChainError:
+        return False
+    if question.height is None or head.number < question.height:
+        rpc.doubts.pop(name, None)
+        return False
+    now = trio.current_time()
+    return now - rpc.doubts.setdefault(name, Doubt(now)).since >= rpc.settings.agree_s
 
 
 async def _abreast(rpc: Rpc, one: Endpoint, other: Endpoint) -> bool:
@@ -233,7 +251,7 @@ def window_question(
     def same(one: Window, other: Window) -> bool:
         return one[0].hash == other[0].hash and one[0].timestamp == other[0].timestamp and one[1] == other[1]
 
-    return Question("blocks and their logs", ask, same, proven, _nobody)
+    return Question("blocks and their logs", ask, same, proven, _nobody, height=last)
 
 
 async def _block_stands(

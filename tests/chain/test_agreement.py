@@ -148,6 +148,20 @@ async def test_a_witness_that_is_always_some_blocks_behind_holds_up_no_log(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_witness_that_denies_the_blocks_it_says_it_has_is_not_waited_for_for_ever(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    """One endpoint of two could keep a provider from ever seeing its commitments: it would claim nothing, and be penalised."""
+    written = await write(chain, eth, "one")
+    async with hostile_endpoint("denying", upstream=chain.rpc_url) as liar:
+        rpc = open_rpc_to(chain.rpc_url, liar.url, settings=SOON)
+        query = LogQuery((written.logs[0].address,))
+        with pytest.raises(Unconfirmed, match="alone knows"):
+            await Eth(rpc).agreed_logs(query, 0, written.block)
+        told = await patient(Eth(rpc), query, written.block)
+        assert told[1] == written.logs
+
+
 def block(number: int, mark: str) -> dict[str, Any]:
     return {
         "number": hex(number),
@@ -180,12 +194,12 @@ async def test_who_stands_alone_against_two_is_refused(open_rpc_to: Opener) -> N
         assert rpc.disagreement == ""
 
 
-async def patient(eth: Eth) -> Any:
-    """The agreed block 5, asked for until the endpoints were judged."""
+async def patient(eth: Eth, query: LogQuery = LogQuery((Address(bytes(20)),)), number: int = 5) -> Any:  # noqa: B008
+    """The agreed block, asked for until the endpoints were judged."""
     with trio.fail_after(10):
         while True:
             try:
-                return await eth.agreed_logs(LogQuery((Address(bytes(20)),)), 5, 5)
+                return await eth.agreed_logs(query, number, number)
             except EndpointsDisagree:
                 raise
             except Unconfirmed:
