@@ -78,7 +78,12 @@ class ProcessCluster:
         return [one for one in self.members.values() if "mediator" in one.plan.roles]
 
     def plan(self, name: str, roles: tuple[str, ...], slots: int = 1, **extra: dict[str, object]) -> Member:
-        """A member that is not started yet, with the key of the devnet's next account."""
+        """A member that is not started yet, with the key of the devnet's next account.
+
+        A name is given once (ValueError): a second process in the home of the first would be nobody's to end.
+        """
+        if name in self.members:
+            raise ValueError(f"the network already has a member {name}; a scenario names its own members apart")
         bootstrap = tuple(address for one in list(self.members.values())[:3] for address in one.addresses[:1])
         plan = MemberPlan(
             name=name,

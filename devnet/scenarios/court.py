@@ -131,7 +131,7 @@ async def convicted(
     ``appealed``: seven more earn theirs, from the loser's deposit; ``checked_again``: a third provider has computed it too.
     """
     world = court_of(cluster)
-    client = await world.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
+    client = await world.cluster.add("careful", ("client",), client={"audit_ppm": 1_000_000})
     liar = await world.cluster.add(
         "rogue", ("provider",), program=program, free=10**18 if appealed else 0, provider={"price_floor": floor}
     )

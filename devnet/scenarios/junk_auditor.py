@@ -13,7 +13,7 @@ __all__ = ["SCENARIO"]
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """The client's own executor gives wrong bytes, which it cannot know."""
     world = court_of(cluster)
-    client = await world.cluster.add("client-2", ("client",), program="liar", client={"audit_ppm": 1_000_000})
+    client = await world.cluster.add("careful", ("client",), program="liar", client={"audit_ppm": 1_000_000})
     await world.cluster.meet(len(world.providers))
     mediators = [one.name for one in world.cluster.mediators]
     books = await Books.of(world, [client.name, *world.providers, *mediators])

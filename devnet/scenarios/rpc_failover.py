@@ -57,8 +57,8 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """Three deals between a client and a provider that know the six: what happens to each endpoint, and to the money?"""
     world = real(cluster)
     async with _six(world.cluster.chain.rpc_url) as six:
-        client = await world.cluster.add("client-2", ("client",), chain={"rpc": six.urls})
-        provider = await world.cluster.add("provider-2", ("provider",), chain={"rpc": six.urls})
+        client = await world.cluster.add("doubting-client", ("client",), chain={"rpc": six.urls})
+        provider = await world.cluster.add("doubting-provider", ("provider",), chain={"rpc": six.urls})
         await world.cluster.meet(len(world.providers))
         before = await read_books(world.cluster)
         first = await _committed(world, client, provider)

@@ -23,7 +23,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """The cheapest provider wins, lies, and is caught; the run is tried again elsewhere and paid for there."""
     if not isinstance(cluster, ProcessWorld):
         raise Failed("the liar is a real process")
-    client = await cluster.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
+    client = await cluster.cluster.add("careful", ("client",), client={"audit_ppm": 1_000_000})
     liar = await cluster.cluster.add("liar", ("provider",), program="liar", provider={"price_floor": "0.0005"})
     await cluster.cluster.meet(len(cluster.providers))
     before = await cluster.balance(client.name)

@@ -29,7 +29,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """The same provider, three wrong results: twice the row is LOST, then CONVICTED."""
     world = court_of(cluster)
     await seat(cluster, "near-seat")
-    client = await world.cluster.add("client-2", ("client",), client={"audit_ppm": 1_000_000})
+    client = await world.cluster.add("careful", ("client",), client={"audit_ppm": 1_000_000})
     rogue = await world.cluster.add("rogue", ("provider",), program="noisy", provider={"price_floor": "0.0005"})
     await world.cluster.meet(len(world.providers))
     names = client.name, rogue.name

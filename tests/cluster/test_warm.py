@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from devnet.cluster import ClusterPlan, open_cluster
@@ -30,6 +31,9 @@ async def test_a_network_set_back_is_as_it_was(tmp_path: Path) -> None:
         with trio.fail_after(LIMIT_S):
             while await chain_time(world) < since + 100_000:
                 await trio.sleep(0.05)
+
+        with pytest.raises(ValueError, match="already has a member guest"):
+            await cluster.add("guest", ("client",))
 
         await pristine.reset(keep_as="first")
         assert set(cluster.members) == {"provider-1", "client-1"}
