@@ -43,6 +43,7 @@ Mode = Literal[
     "narrow",
     "blind",
     "denying",
+    "ignorant",
     "frozen",
     "swallowing",
     "forging",
@@ -134,9 +135,9 @@ class HostileEndpoint:
         if mode in shapes:
             return shapes[mode]
         method = call["method"]
-        if mode == "blind" and method == "eth_getTransactionReceipt":
+        if mode in ("blind", "ignorant") and method == "eth_getTransactionReceipt":
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": None}).encode()
-        if mode == "denying" and method == "eth_getBlockByNumber" and call["params"][0] != "latest":
+        if mode in ("denying", "ignorant") and method == "eth_getBlockByNumber" and call["params"][0] != "latest":
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": None}).encode()
         if mode == "narrow" and method == "eth_getLogs" and _width(call) > NARROW_BLOCKS:
             declined = {"code": -32005, "message": f"query exceeds {NARROW_BLOCKS} blocks"}
@@ -169,7 +170,7 @@ class HostileEndpoint:
         newest = await self._honest({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []})
         top = max(0, int(newest["result"], 16) - LAG_BLOCKS)
         if mode == "frozen":
-            self._frozen_at = top + LAG_BLOCKS if self._frozen_at < 0 else self._frozen_at
+            self._frozen_at = int(newest["result"], 16) if self._frozen_at < 0 else self._frozen_at
             top = self._frozen_at
         if call["method"] != "eth_getBlockByNumber":
             answer = await self._honest(call)

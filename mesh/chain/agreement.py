@@ -8,6 +8,7 @@ with one endpoint alone that one is believed (docs/protocol/escrow.md).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -58,8 +59,9 @@ class Question(msgspec.Struct, Generic[_Value], frozen=True):
     """Whether the endpoint can prove its answer, of which others tell ``others``."""
     vouched: Callable[[Endpoint, Endpoint, _Value], Awaitable[bool]]
     """Whether a witness that does not know the answer knows what proves it."""
-    height: int | None = None
-    """Whoever has this block must know the answer."""
+    stands_in: Callable[[_Value], tuple[int, Hash32 | None]] | None = None
+    """The height of the block that an answer stands in: whoever has it must know the answer. With its hash where the answer
+    names one: then only who denies to have any block there is passed over, and who has another contradicts."""
     condemns: bool = True
     """Whether a wrong answer shows a liar: the newest state differs between honest endpoints."""
 
@@ -100,13 +102,14 @@ async def _heard(rpc: Rpc, question: Question[_Value], endpoint: Endpoint, value
         try:
             told = await question.ask(other)
             if told is None and await question.vouched(other, endpoint, value):
+                rpc.doubts.pop(_waited_for(other, question), None)
                 return True
         except ChainError:
             continue
         if told is None:
-            late |= not other.lagging and not await _denies(rpc, question, other)
+            late |= not other.lagging and not await _denies(rpc, question, other, value)
         elif question.same(told, value):
-            rpc.doubts.pop(f"whether {other.name} knows {question.about}", None)
+            rpc.doubts.pop(_waited_for(other, question), None)
             return True
         elif question.condemns:
             return False
@@ -117,19 +120,43 @@ async def _heard(rpc: Rpc, question: Question[_Value], endpoint: Endpoint, value
     return None if late else True
 
 
-async def _denies(rpc: Rpc, question: Question[_Value], witness: Endpoint) -> bool:
-    """Whether a witness that does not know the answer says that it has the block, and has said so for long: it is behind by
-    nothing, and would be waited for for ever. Whoever tells of blocks that the others have not reached gains nothing by this."""
-    name = f"whether {witness.name} knows {question.about}"
-    try:
-        head = await rpc.ask(witness, "eth_getBlockByNumber", ["latest", False], wire.head)
-    except ChainError:
+async def _denies(rpc: Rpc, question: Question[_Value], witness: Endpoint, value: _Value) -> bool:
+    """Whether a witness that does not know the answer is one no longer: for long it has said that it has got so far and denied
+    the block, or it is behind and has long stood still. It would be waited for for ever.
+
+    Who tells of blocks that an honest witness has not reached gains nothing by this: that one goes on, and is waited for; nor
+    does who tells of a block where a witness has another. That is a contradiction, and judged as one: raises ``Unconfirmed``
+    and ``EndpointsDisagree``.
+    """
+    if question.stands_in is None:
         return False
-    if question.height is None or head.number < question.height:
-        rpc.doubts.pop(name, None)
+    height, named = question.stands_in(value)
+    newest, found = -1, None
+    with suppress(ChainError):  # who does not tell has not got further
+        newest = (await rpc.ask(witness, "eth_getBlockByNumber", ["latest", False], wire.head)).number
+        found = await rpc.ask(witness, *_block(height)) if named is not None else None
+    if found is not None:
+        if found.hash != named:
+            await agreed(rpc, _block_question(rpc, height))
         return False
-    now = trio.current_time()
-    return now - rpc.doubts.setdefault(name, Doubt(now)).since >= rpc.settings.agree_s
+    doubt = _doubt(rpc, _waited_for(witness, question))
+    before, doubt.height = doubt.height, max(doubt.height, newest)
+    denied, doubt.denies = doubt.denies, doubt.height >= height
+    if not denied and doubt.height > before:
+        doubt.since = trio.current_time()
+    patience = rpc.settings.agree_s if doubt.denies else rpc.settings.max_lag_s
+    return trio.current_time() - doubt.since >= patience
+
+
+def _waited_for(witness: Endpoint, question: Question[_Value]) -> str:
+    return f"whether {witness.name} knows {question.about}"
+
+
+def _doubt(rpc: Rpc, name: str) -> Doubt:
+    """That of this name, from now on if it is new; the oldest gives way to it."""
+    if name not in rpc.doubts and len(rpc.doubts) >= MAX_DOUBTS:
+        rpc.doubts.pop(next(iter(rpc.doubts)))
+    return rpc.doubts.setdefault(name, Doubt(trio.current_time()))
 
 
 async def _abreast(rpc: Rpc, one: Endpoint, other: Endpoint) -> bool:
@@ -144,9 +171,7 @@ async def _abreast(rpc: Rpc, one: Endpoint, other: Endpoint) -> bool:
 async def _judge(rpc: Rpc, question: Question[_Value]) -> bool:
     """Whether a liar was found and refused, so that it is worth asking again. Raises ``Unconfirmed`` before it is time."""
     now = trio.current_time()
-    if question.about not in rpc.doubts and len(rpc.doubts) >= MAX_DOUBTS:
-        rpc.doubts.pop(next(iter(rpc.doubts)))
-    doubt = rpc.doubts.setdefault(question.about, Doubt(now))
+    doubt = _doubt(rpc, question.about)
     if now - doubt.since < rpc.settings.agree_s:
         if doubt.told:
             raise _disagree(rpc, question)
@@ -251,7 +276,25 @@ def window_question(
     def same(one: Window, other: Window) -> bool:
         return one[0].hash == other[0].hash and one[0].timestamp == other[0].timestamp and one[1] == other[1]
 
-    return Question("blocks and their logs", ask, same, proven, _nobody, height=last)
+    return Question("blocks and their logs", ask, same, proven, _nobody, lambda _: (last, None))
+
+
+def _block_question(rpc: Rpc, number: int) -> Question[Window]:
+    """Which block is at a height, whatever is in it."""
+
+    async def block(endpoint: Endpoint) -> Head | None:
+        return await rpc.ask(endpoint, *_block(number))
+
+    async def logs(endpoint: Endpoint) -> tuple[Log, ...]:
+        return ()
+
+    question = window_question(rpc, number, block, logs, lambda _: False)
+    return msgspec.structs.replace(question, about=f"block {number}")
+
+
+def _block(number: int) -> tuple[str, list[object], Callable[[object], Head | None]]:
+    read = wire.matching(wire.head_or_none, lambda head: head is None or head.number == number, "block")
+    return "eth_getBlockByNumber", [wire.hex_quantity(number), False], read
 
 
 async def _block_stands(
@@ -275,7 +318,10 @@ def receipt_question(
     """How a transaction of ours ended."""
 
     async def proven(endpoint: Endpoint, value: Receipt, others: Sequence[Receipt]) -> bool:
-        found = await block_proven(partial(rpc.ask, endpoint), value.block_number)
+        try:
+            found = await block_proven(partial(rpc.ask, endpoint), value.block_number)
+        except ChainError:  # of the one that is to prove: it says nothing about who was asked besides
+            return False
         return found is not None and found[0].hash == value.block_hash and value in found[1]
 
     async def vouched(witness: Endpoint, endpoint: Endpoint, value: Receipt) -> bool:
@@ -286,7 +332,10 @@ def receipt_question(
     def same(one: Receipt, other: Receipt) -> bool:
         return msgspec.structs.replace(one, gas_price=0) == msgspec.structs.replace(other, gas_price=0)
 
-    return Question(f"the receipt of 0x{tx_hash.hex()}", receipt, same, proven, vouched)
+    def block(value: Receipt) -> tuple[int, Hash32 | None]:
+        return value.block_number, value.block_hash
+
+    return Question(f"the receipt of 0x{tx_hash.hex()}", receipt, same, proven, vouched, block)
 
 
 def value_question(

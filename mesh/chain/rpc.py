@@ -61,10 +61,15 @@ class RpcStatistics(msgspec.Struct, frozen=True):
 
 
 class Doubt(msgspec.Struct):
-    """A question that endpoints answer differently. Times of the event loop; ``told`` once it was judged, in vain."""
+    """A question that endpoints answer differently, or that one of them does not answer. Times of the event loop; ``told`` once
+    it was judged, in vain."""
 
     since: float
     told: str = ""
+    height: int = -1
+    """The newest block that whoever is waited for has told of since."""
+    denies: bool = False
+    """That is as high as the block that it does not have."""
 
 
 class Rpc:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -21,7 +22,8 @@ from mesh.chain.outcomes import Confirmed, SubmitterSettings
 from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Doubt, Rpc, RpcSettings, open_rpc
 from mesh.chain.submitter import Submitter
-from protocols.units import Address
+from mesh.chain.wire import Receipt
+from protocols.units import Address, Hash32
 
 Opener = Callable[..., Rpc]
 SOON = RpcSettings(attempt_s=2.0, give_up_s=10.0, backoff_s=0.01, backoff_max_s=0.05, agree_s=0.05)
@@ -98,6 +100,88 @@ async def test_a_witness_that_has_the_block_but_not_the_receipt_is_enough_for_a_
         rpc = open_rpc_to(chain.rpc_url, blind.url, settings=SOON)
         with trio.fail_after(10):
             await write(chain, Eth(rpc), "one")
+
+
+@pytest.mark.parametrize("mode", ["ignorant", "frozen"])
+async def test_a_witness_that_will_never_know_a_receipt_is_not_waited_for_for_ever(
+    mode: Mode, chain: ChainHandle, open_rpc_to: Opener
+) -> None:
+    """One endpoint of two could keep every transaction from ending: a dispute waits for its bond, and its window passes."""
+    async with hostile_endpoint(mode, upstream=chain.rpc_url) as liar:
+        rpc = open_rpc_to(chain.rpc_url, liar.url, settings=msgspec.structs.replace(SOON, max_lag_s=0.1))
+        await rpc.probe()
+        with trio.fail_after(10):
+            await write(chain, Eth(rpc), "one")
+        assert liar.asked["eth_getTransactionReceipt"] > 1
+
+
+async def test_a_witness_that_shows_another_block_for_a_receipt_is_judged(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    written = await write(chain, eth, "one")
+    elsewhere = {"eth_getBlockByNumber": block(written.block, "33"), "eth_getTransactionReceipt": None}
+    async with hostile_endpoint(canned=canned("33") | elsewhere) as liar:
+        rpc = open_rpc_to(chain.rpc_url, liar.url, settings=SOON)
+        with pytest.raises(Unconfirmed, match="contradict"):
+            await Eth(rpc).agreed_receipt(written.tx_hash)
+        assert await patient_receipt(Eth(rpc), written.tx_hash) == await eth.receipt(written.tx_hash)
+        assert [each.state for each in rpc.statistics().endpoints] == ["ready", "refused"]
+
+
+def receipt(number: int, mark: str) -> dict[str, object]:
+    """A forged one."""
+    where = {"transactionHash": "0x" + "77" * 32, "blockNumber": hex(number), "blockHash": "0x" + mark * 32}
+    return where | {"status": "0x1", "gasUsed": "0x5208", "contractAddress": None, "logs": []}
+
+
+async def test_a_witness_that_has_another_block_is_not_overruled_by_a_receipt_that_nobody_proves(
+    open_rpc_to: Opener,
+) -> None:
+    async with (
+        hostile_endpoint(canned=canned("33") | {"eth_getTransactionReceipt": receipt(5, "33")}) as liar,
+        hostile_endpoint(canned=canned("11") | {"eth_getTransactionReceipt": None}) as honest,
+    ):
+        rpc = open_rpc_to(liar.url, honest.url, settings=SOON)
+        with pytest.raises(EndpointsDisagree):
+            await patient_receipt(Eth(rpc), Hash32(b"\x77" * 32))
+
+
+async def test_a_receipt_whose_teller_does_not_answer_when_it_is_to_prove_it_is_not_believed(
+    open_rpc_to: Opener,
+) -> None:
+    told = {"eth_chainId": "0x7a69", "eth_getTransactionReceipt": receipt(5, "11")}  # and an error for its block
+    async with (
+        hostile_endpoint(canned=told) as liar,
+        hostile_endpoint(canned=canned("11") | {"eth_getTransactionReceipt": None}) as honest,
+    ):
+        rpc = open_rpc_to(liar.url, honest.url, settings=SOON)
+        for _ in range(3):
+            with pytest.raises(Unconfirmed, match="alone knows"):
+                await Eth(rpc).agreed_receipt(Hash32(b"\x77" * 32))
+
+
+async def test_a_witness_that_goes_on_is_waited_for_however_far_a_receipt_is_ahead(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    async with hostile_endpoint(canned=canned("33") | {"eth_getTransactionReceipt": receipt(10**6, "33")}) as liar:
+        rpc = open_rpc_to(liar.url, chain.rpc_url, settings=SOON)
+        for _ in range(3):
+            await eth.rpc.call("evm_mine", [], lambda value: value)
+            with pytest.raises(Unconfirmed, match="alone knows"):
+                await Eth(rpc).agreed_receipt(Hash32(b"\x77" * 32))
+            (waited,) = rpc.doubts.values()
+            waited.since -= rpc.settings.max_lag_s  # as if it had been that long
+        assert await Eth(rpc).agreed_receipt(Hash32(b"\x77" * 32)) is not None  # it stands still now
+
+
+async def patient_receipt(eth: Eth, tx_hash: Hash32) -> Receipt | None:
+    """The agreed receipt, asked for until the endpoints were judged."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                return await eth.agreed_receipt(tx_hash)
+            except Unconfirmed:
+                await trio.sleep(0.01)
 
 
 async def test_an_endpoint_that_is_behind_is_waited_for_and_not_accused(

@@ -30,7 +30,18 @@ CANNED = {
     },
 }
 QUICK = RpcSettings(attempt_s=1.0, give_up_s=20.0, backoff_s=0.01, backoff_max_s=0.05)
-BELIEVED = ("honest", "wrong-chain", "lagging", "future", "narrow", "blind", "denying", "frozen", "swallowing")
+BELIEVED = (
+    "honest",
+    "wrong-chain",
+    "lagging",
+    "future",
+    "narrow",
+    "blind",
+    "denying",
+    "ignorant",
+    "frozen",
+    "swallowing",
+)
 FORGERS = ("forging", "withholding")  # one answer alone does not show them: see test_agreement
 BROKEN = [mode for mode in MODES if mode not in BELIEVED + FORGERS]
 
