@@ -9,6 +9,7 @@ import trio
 from devnet.sim.trees import Blocks, add_leaf, pattern, plant
 from mesh.store.blobs import BlobStore, BlobStoreFailed, QuotaExceeded, open_blobs
 from mesh.store.blobs.importing import ImportRules
+from mesh.store.blobs.recent import RECENT_BLOCK_BYTES, RECENT_BYTES, Recent
 from protocols.transfer.cid import cid_text, raw_cid
 from protocols.transfer.steps import Want
 from protocols.transfer.unixfs import Root
@@ -58,12 +59,39 @@ async def test_a_damaged_block_is_removed_and_absent(tmp_path: Path, store: Blob
     block = b"right bytes"
     cid = raw_cid(block)
     await store.put([(cid, block)])
-    block_file(tmp_path / "store", cid).write_bytes(damage)
+    damaged = block_file(tmp_path / "store", cid)
+    damaged.write_bytes(damage)
+    os.utime(damaged, (0, 0))  # a file system's clock may stand still for longer than a test takes
     assert await store.get(cid) is None
     assert not await store.has(cid)
     assert store.statistics().blocks_damaged == 1
     await store.put([(cid, block)])
     assert await store.get(cid) == block
+
+
+async def test_a_block_read_a_moment_ago_is_absent_once_its_file_is(tmp_path: Path, store: BlobStore) -> None:
+    block = b"right bytes"
+    cid = raw_cid(block)
+    await store.put([(cid, block)])
+    assert await store.get(cid) == block
+    block_file(tmp_path / "store", cid).unlink()
+    assert await store.get(cid) is None
+    await store.put([(cid, block)])
+    assert await store.get(cid) == block
+
+
+def test_recent_blocks_have_a_bound_and_the_latest_used_stay(tmp_path: Path) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(b"")
+    recent, block = Recent(), bytes(RECENT_BLOCK_BYTES)
+    names = [raw_cid(number.to_bytes(4, "big")) for number in range(RECENT_BYTES // RECENT_BLOCK_BYTES + 1)]
+    for name in names:
+        recent.keep(name, block, path.stat())
+        assert recent.get(names[0], str(path)) == block
+    assert recent.get(names[1], str(path)) is None
+    assert sum(recent.get(name, str(path)) is not None for name in names) * len(block) <= RECENT_BYTES
+    recent.keep(names[1], block + b"x", path.stat())
+    assert recent.get(names[1], str(path)) is None
 
 
 async def test_a_leaf_cut_short_on_disk_counts_as_absent_and_is_replaced(tmp_path: Path, store: BlobStore) -> None:

@@ -27,7 +27,7 @@ def collect_steps(disk: BlobDisk, pins: Pins, target_bytes: int, result: Collect
     pin is added meanwhile may go, so pin a root before the work that relies on it, and let a lease cover the work.
     """
     reach = Reach()
-    yield from reach_steps(disk, pins.roots(), reach)
+    yield from reach_steps(disk.read, pins.roots(), reach)
     pinned = reach.freeze()
     ages, sizes = array("q"), array("q")
     for shard in disk.scan():

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
+from mesh.store.blobs.recent import Recent
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import cid_text, digest_of, parse_cid, verify_cid
 from protocols.transfer.dagpb import MAX_BLOCK_BYTES
@@ -70,6 +71,7 @@ class BlobDisk:
         self._leases: set[Lease] = set()
         self._used: int | None = None
         self._counter = 0
+        self._recent = Recent()
         self._lock_fd = -1
         self._unsettled: set[str] = set()
         self._settling = threading.Lock()
@@ -137,29 +139,36 @@ class BlobDisk:
     def size(self, cid: Cid, lease: Lease | None = None) -> int:
         """Bytes of a held block, or -1. With a lease the block stays until the lease ends."""
         with self._lock:
-            try:
-                size = os.stat(self._file(cid)).st_size
-            except FileNotFoundError:
-                return -1
-            if lease is not None:
-                lease.touch(cid)
-            return size
+            return self._size(cid, lease)
 
-    def is_absent(self, cid: Cid) -> bool:
-        """Whether a block is surely not here. False also while another thread is at the disk: this waits for none."""
-        if not self._lock.acquire(blocking=False):
-            return False
+    def _size(self, cid: Cid, lease: Lease | None) -> int:
         try:
-            return not os.path.lexists(self._file(cid))
+            size = os.stat(self._file(cid)).st_size
+        except FileNotFoundError:
+            return -1
+        if lease is not None:
+            lease.touch(cid)
+        return size
+
+    def size_at_once(self, cid: Cid, lease: Lease | None = None) -> int | None:
+        """As ``size``; None while another thread is at the disk: this waits for none."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._size(cid, lease)
         finally:
             self._lock.release()
+
+    def read_at_once(self, cid: Cid) -> bytes | None:
+        """A held block that was verified a short while ago; None if that cannot be told without reading."""
+        return self._recent.get(cid, self._file(cid))
 
     def read(self, cid: Cid, lease: Lease | None = None) -> bytes | None:
         """A held block, verified; None if it is absent. One that is damaged is removed and then absent."""
         if self.size(cid, lease) < 0:
             return None
         try:
-            block = _read_file(self._file(cid))
+            block, found = _read_file(self._file(cid))
             verify_cid(cid, block)
         except FileNotFoundError:
             return None
@@ -167,6 +176,7 @@ class BlobDisk:
             self.damaged += 1
             self.remove(cid)
             return None
+        self._recent.keep(cid, block, found)
         return block
 
     def write(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
@@ -190,6 +200,8 @@ class BlobDisk:
             self._sync_all(_sync_file, list(pending.values()))
             for cid, staged in pending.items():
                 self._place(cid, staged, lease)
+                with contextlib.suppress(FileNotFoundError):  # collected already
+                    self._recent.keep(cid, fresh[cid], os.stat(self._file(cid)))
         except BaseException:
             for staged in pending.values():
                 with contextlib.suppress(FileNotFoundError):
@@ -318,11 +330,12 @@ class BlobDisk:
         return path
 
 
-def _read_file(path: str) -> bytes:
-    """Up to one byte more than a block may have. Raises ``FileNotFoundError``."""
+def _read_file(path: str) -> tuple[bytes, os.stat_result]:
+    """Up to one byte more than a block may have, and the file's status. Raises ``FileNotFoundError``."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(fd, min(os.fstat(fd).st_size, MAX_BLOCK_BYTES) + 1)
+        found = os.fstat(fd)
+        return os.read(fd, min(found.st_size, MAX_BLOCK_BYTES) + 1), found
     finally:
         os.close(fd)
 

@@ -5,10 +5,9 @@ block in small steps, so that a caller in an event loop may run each step in a t
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from mesh.store.blobs.disk import BlobDisk
 from mesh.store.blobs.errors import BlobStoreFailed
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import digest_of, is_raw
@@ -67,19 +66,19 @@ class Reach:
         return DigestSet(self._keys)
 
 
-def reach_steps(disk: BlobDisk, roots: Iterable[Cid], reach: Reach) -> Iterator[None]:
-    """Follows links breadth-first; each step reads at most 32 nodes."""
+def reach_steps(read: Callable[[Cid], bytes | None], roots: Iterable[Cid], reach: Reach) -> Iterator[None]:
+    """Follows links breadth-first; each step reads at most 32 nodes. ``read`` answers None for one that is not here."""
     seen: set[Cid] = set()
     waiting: list[Cid] = []
     for root in roots:
         _meet(root, reach, seen, waiting)
-    read = 0
+    done = 0
     while waiting:
         cid = waiting.pop()
-        for child in _children(disk, cid, reach):
+        for child in _children(read, cid, reach):
             _meet(child, reach, seen, waiting)
-        read += 1
-        if read % _NODES_PER_STEP == 0:
+        done += 1
+        if done % _NODES_PER_STEP == 0:
             yield
 
 
@@ -92,8 +91,8 @@ def _meet(cid: Cid, reach: Reach, seen: set[Cid], waiting: list[Cid]) -> None:
         waiting.append(cid)
 
 
-def _children(disk: BlobDisk, cid: Cid, reach: Reach) -> tuple[Cid, ...]:
-    block = disk.read(cid)
+def _children(read: Callable[[Cid], bytes | None], cid: Cid, reach: Reach) -> tuple[Cid, ...]:
+    block = read(cid)
     if block is None:
         reach.complete = False
         return ()

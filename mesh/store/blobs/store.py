@@ -1,7 +1,7 @@
 """Where does a node keep blobs, and who may throw them away?
 
 ``BlobStore`` is the async face of the blob directory: every call does its blocking work in threads, in steps of about
-10 ms, and may be cancelled between two; only a few names are looked for without one.
+10 ms, and may be cancelled between two; only a few names are looked for, and a few recent blocks had, without one.
 """
 
 import time
@@ -17,12 +17,12 @@ from mesh.base.errors import map_exceptions
 from mesh.store.blobs.collect import Collected, collect_steps
 from mesh.store.blobs.disk import BlobDisk, Lease, disk_bytes
 from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
+from mesh.store.blobs.glance import look_up, look_up_at_once, reach_at_once, read_at_once, read_some
 from mesh.store.blobs.importing import ImportRules, import_steps, is_last
 from mesh.store.blobs.materialise import Materialised, file_leaves, materialise_steps
 from mesh.store.blobs.pins import Pins
 from mesh.store.blobs.reach import DigestSet, Reach, reach_steps
-from protocols.transfer.cid import is_raw
-from protocols.transfer.steps import CheckedBlock, LookedUp, Want, check_block
+from protocols.transfer.steps import LookedUp, Want
 from protocols.transfer.unixfs import Block, Importer, Root
 from protocols.transfer.walk import Limits
 from protocols.units import Cid
@@ -33,8 +33,6 @@ T = TypeVar("T")
 
 _THREADS: Final = 4
 """Of one store at once: the disk gains little from more, and the cores are for jobs."""
-_GLANCE: Final = 8
-"""Names looked for without a thread: 5 us each, a hop 300 us. A small tree that is fetched is hardly ever here already."""
 _ROOM_PERCENT: Final = 90
 """A collection makes room down to this share of the quota, so that the next one is not due at once."""
 
@@ -93,7 +91,12 @@ class BlobStore:
 
     async def get_many(self, cids: Sequence[Cid], *, max_bytes: int) -> list[bytes | None]:
         """Blocks in one hop, for the first names of the list: it ends with the block that fills ``max_bytes``."""
-        blocks = await self._run(lambda: _read_some(self._disk, cids, max_bytes))
+        at_hand = read_at_once(self._disk, cids, max_bytes)
+        if at_hand is not None:
+            await trio.lowlevel.checkpoint()
+            blocks = at_hand
+        else:
+            blocks = await self._run(lambda: read_some(self._disk, cids, max_bytes))
         self._counts["blocks_read"] += len(blocks)
         return blocks
 
@@ -123,10 +126,10 @@ class BlobStore:
 
     async def look_up(self, wants: Sequence[Want], lease: Lease) -> LookedUp:
         """Answers a want-list session: which of these are here. Nodes are read and verified, leaves measured."""
-        if len(wants) <= _GLANCE and all(self._disk.is_absent(want.cid) for want in wants):
+        if (found := look_up_at_once(self._disk, wants, lease)) is not None:
             await trio.lowlevel.checkpoint()
-            return LookedUp(tuple(want.cid for want in wants), (), ())
-        return await self._run(lambda: _look_up(self._disk, wants, lease))
+            return found
+        return await self._run(lambda: look_up(self._disk, wants, lease))
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:
@@ -205,11 +208,15 @@ class BlobStore:
 
     async def reach(self, root: Cid) -> tuple[DigestSet, bool]:
         """The blocks below a root, and whether all nodes were here to tell. About 50 ms per GiB."""
+        reach = reach_at_once(self._disk, root)
+        if reach is not None:
+            await trio.lowlevel.checkpoint()
+            return reach.freeze(), True
         reach = Reach()
         frozen: list[DigestSet] = []
 
         def steps() -> Iterator[None]:
-            yield from reach_steps(self._disk, (root,), reach)
+            yield from reach_steps(self._disk.read, (root,), reach)
             frozen.append(reach.freeze())
 
         await self._drain(steps())
@@ -319,35 +326,3 @@ def _write(disk: BlobDisk, blocks: Sequence[Block], lease: Lease | None, settle:
     disk.write(blocks, lease)
     if settle:
         disk.settle()
-
-
-def _read_some(disk: BlobDisk, cids: Sequence[Cid], max_bytes: int) -> list[bytes | None]:
-    blocks: list[bytes | None] = []
-    size = 0
-    for cid in cids:
-        block = disk.read(cid)
-        blocks.append(block)
-        size += len(block or b"")
-        if size >= max_bytes:
-            break
-    return blocks
-
-
-def _look_up(disk: BlobDisk, wants: Sequence[Want], lease: Lease) -> LookedUp:
-    absent: list[Cid] = []
-    leaves: list[tuple[Cid, int]] = []
-    nodes: list[CheckedBlock] = []
-    for want in wants:
-        if is_raw(want.cid):
-            size = disk.size(want.cid, lease)
-            if size >= 0 and want.leaf_bytes in (-1, size):
-                leaves.append((want.cid, size))
-            else:
-                absent.append(want.cid)
-            continue
-        block = disk.read(want.cid, lease)
-        if block is None:
-            absent.append(want.cid)
-        else:
-            nodes.append(check_block(want.cid, block))
-    return LookedUp(tuple(absent), tuple(leaves), tuple(nodes))
