@@ -55,9 +55,12 @@ class Crediting:
         self._send, self._due = trio.open_memory_channel[DealId](MAX_WAITING)
 
     async def told(self, engine: Engine, ref: LogRef, seen: Log | None) -> None:
-        """A watcher of the feed: a deal was paid for."""
+        """A watcher of the feed: a deal was paid for. Those of others, which all come by here, take no place in the queue."""
         if seen is not None and seen.topics[0] in _PAID and len(seen.topics) > 1:
-            self._put(DealId(seen.topics[1]))
+            deal_id = DealId(seen.topics[1])
+            half = engine.view(lambda state: state.durable.deals.get(deal_id))
+            if half is not None and creditable(half):
+                self._put(deal_id)
 
     async def run(self, engine: Engine) -> None:
         """Tell the panel until cancelled; begins with the deals that were settled before a restart."""

@@ -7,9 +7,12 @@ from eth_abi.abi import encode
 
 from mesh.base.clock import SystemClock
 from mesh.chain.eth import TxCall
+from mesh.chain.events import DealSettled, topic_of
+from mesh.chain.feed import LogRef
 from mesh.chain.outcomes import Confirmed
 from mesh.chain.panel import PanelContract, ScoresContract
-from mesh.ledger.crediting import Crediting
+from mesh.chain.wire import Log
+from mesh.ledger.crediting import MAX_WAITING, Crediting
 from protocols import events as ev
 from protocols.contracts import artifact
 from protocols.deals.eip712 import Deal, Level, Settlement, digest
@@ -17,7 +20,7 @@ from protocols.deals.states import DealTerms, Settled
 from protocols.disputes.tolerance import after_failure
 from protocols.hashing import keccak256
 from protocols.state import PROVIDER, Half
-from protocols.units import ZERO_HASH, Address, PeerId, RunId, Signature, Tokens
+from protocols.units import ZERO_HASH, Address, Hash32, PeerId, RunId, Signature, Tokens
 from tests.mesh.money import Money, Party, chain, money
 from tests.mesh.test_disputes import Court, court
 
@@ -48,6 +51,15 @@ def settled(party: Party, deal: Deal, scene: Court) -> None:
     party.loop.engine.view(lambda state: state.durable.put_deal(scene.deal_id, Half(PROVIDER, done)))
 
 
+async def others(crediting: Crediting, party: Party) -> None:
+    """More deals of strangers are settled than the queue has places."""
+    for number in range(MAX_WAITING + 1):
+        ref = LogRef(number, ZERO_HASH, ZERO_HASH, 0)
+        topics = (topic_of(DealSettled), Hash32(number.to_bytes(32, "big")))
+        seen = Log(party.ledger.params.escrow, topics, b"", number, ZERO_HASH, ZERO_HASH, 0)
+        await crediting.told(party.loop.engine, ref, seen)
+
+
 async def test_a_settled_deal_is_told_once_and_only_where_there_is_a_score(money: Money, eventually: Any) -> None:
     async with court(money, level=Level.NUMERIC, audit_ppm=500_000) as scene:
         provider, deal = scene.provider, scene.deal
@@ -63,6 +75,7 @@ async def test_a_settled_deal_is_told_once_and_only_where_there_is_a_score(money
             ledger.params, ledger.rpc, ledger.contracts, ledger.submitter, SystemClock(), scores=scores
         )
         ledger.following.watch(crediting.told)
+        await others(crediting, provider)
         await fail(provider, scores, owner, Level.NUMERIC)
         assert await view.score_of(owner, Level.NUMERIC) == after_failure(0)
         await money.control(provider, "evm_increaseTime", 5)
