@@ -82,11 +82,15 @@ class BlobFetcher:
     async def _fetch(
         self, key: DealId, peers: tuple[PeerId, ...], root: Cid, limits: Limits, progress: Progress | None
     ) -> None:
-        await self._store.pin(key, root)
+        failed: Failed | None = None
         with self._store.lease() as lease:
-            failed = await Pull(
-                self._store, self._streams, lease, key, peers, root, limits, self._counts, progress
-            ).run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(
+                    self._store.pin, key, root
+                )  # beside the pull: until both are done the lease keeps it
+                failed = await Pull(
+                    self._store, self._streams, lease, key, peers, root, limits, self._counts, progress
+                ).run()
             await self._store.settle()
         if failed is not None:
             self._counts["failed"] += 1

@@ -121,13 +121,18 @@ class BlobDisk:
         """Whether all names are durable. Does not block; looks twice, since a settling that fails puts them back."""
         return not self._unsettled and not self._settling.locked() and not self._unsettled
 
-    def settle(self) -> None:
-        """Makes the names of all blocks durable that were placed before the call, by whomever."""
+    def sync_directories(self, paths: list[str]) -> None:
+        """Makes the names in these durable, together."""
+        self._sync_all(_sync_directory, paths)
+
+    def settle(self, also: Sequence[str] = ()) -> None:
+        """Makes the names of all blocks durable that were placed before the call, by whomever; those in other directories
+        with them: what is waited for together costs little more than one."""
         with self._settling:  # whoever comes second waits for the first, which may hold names of both
             with self._lock:
                 directories, self._unsettled = self._unsettled, set()
             try:
-                self._sync_all(_sync_directory, list(directories))
+                self._sync_all(_sync_directory, [*directories, *also])
             except BaseException:
                 with self._lock:
                     self._unsettled |= directories

@@ -6,6 +6,7 @@ database. A tree is kept while any key pins it. Everything here blocks and is ca
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,14 @@ class Pins:
         self._path = path
         self._sync = sync
 
-    def add(self, key: bytes, root: Cid) -> None:
-        """Pins a tree for a key; twice is once."""
+    def place(self, key: bytes, root: Cid) -> list[str]:
+        """Pins a tree for a key; twice is once. Durable when the caller has synced the directories that this answers."""
         owner = self._owner(key)
-        if not owner.is_dir():
-            owner.mkdir(mode=0o700, exist_ok=True)
-            self._sync_directory(self._path)
+        with suppress(FileExistsError):
+            owner.mkdir(mode=0o700)
         (owner / cid_text(root)).touch(mode=0o600)
-        self._sync_directory(owner)
+        # That of all keys always, also for a key that was there: who made that one may not have synced it yet.
+        return [str(self._path), str(owner)]
 
     def drop(self, key: bytes) -> None:
         """Ends all pins of a key; a key without any is fine."""

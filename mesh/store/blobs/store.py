@@ -187,9 +187,7 @@ class BlobStore:
         except QuotaExceeded:
             return _Imported(batch, root, stored=False)
         if root is not None:
-            self._disk.settle()
-            if key is not None:
-                self._pins.add(key, root.cid)
+            self._disk.settle(self._pins.place(key, root.cid) if key is not None else ())
         return _Imported(batch, root, stored=True)
 
     async def read_file(self, cid: Cid, *, max_bytes: int) -> bytes:
@@ -226,7 +224,7 @@ class BlobStore:
 
     async def pin(self, key: bytes, root: Cid) -> None:
         """Keeps a tree, held already or not, until ``unpin(key)``; survives restarts."""
-        await self._run(lambda: self._pins.add(key, root))
+        await self._run(lambda: self._disk.sync_directories(self._pins.place(key, root)))
 
     async def unpin(self, key: bytes) -> None:
         """Ends every pin of a key. Its blocks go when room is needed."""
