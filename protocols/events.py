@@ -39,6 +39,7 @@ __all__ = [
     "MessageArrived",
     "NodeStarted",
     "OperatorSet",
+    "OperatorsForgotten",
     "OutputMarked",
     "OutputsCompared",
     "PeerCameUp",
@@ -178,6 +179,10 @@ class OperatorSet(Event, frozen=True):
 
     operator: Address
     owner: Address
+
+
+class OperatorsForgotten(Event, frozen=True):
+    """More operators were logged than are kept: of one that is not told, nothing is known."""
 
 
 class ScoreCredited(Event, frozen=True):

@@ -155,6 +155,7 @@ HANDLERS: Final[dict[type[ev.Event], Handler]] = {
     ev.DrainRequested: provider.drain_requested,
     ev.AccountRead: provider.account_read,
     ev.OperatorSet: lambda state, event, env: owners.operator_set(state, event),
+    ev.OperatorsForgotten: lambda state, event, env: owners.operators_forgotten(state),
     ev.ScoreCredited: lambda state, event, env: scores.score_credited(state, event),
     ev.SeatsRead: provider.seats_read,
     ev.RunSubmitted: client.run_submitted,

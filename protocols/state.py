@@ -278,7 +278,9 @@ class NodeState:
         self.peers: set[PeerId] = set()
         self.accounts: dict[Address, Account] = {}
         self.owners: dict[Address, Address] = {}
-        """Operators that trade for somebody else, and for whom; the newest MAX_OWNERS."""
+        """Operators that trade for somebody else, and for whom; at most MAX_OWNERS. Who is known to trade for itself too, once
+        some were forgotten."""
+        self.owners_forgotten = False
         self.seats: dict[tuple[Address, Address], SeatsSeen] = {}
         """What the panel answered, by the (client, provider) it was asked about; the newest MAX_SEATS_SEEN."""
         self.records: dict[PeerId, Record] = {}

@@ -93,7 +93,7 @@ class Following:
         self._moves: dict[LogRef, _Move] = {}
         """Above the finalized block alone."""
         self._moves_changed = False
-        self._owners = Owners(clock)
+        self.owners = Owners(clock)
         self._head_known = trio.Event()
         self._watchers: list[Watcher] = []
 
@@ -127,7 +127,7 @@ class Following:
         cursor = msgspec.msgpack.decode(stored, type=Cursor) if stored else None
         kept = await self._store.cursor(MOVES)
         self._moves = {move.ref: move for move in msgspec.msgpack.decode(kept, type=list[_Move])} if kept else {}
-        await self._owners.resume(engine, await self._store.cursor(OWNERS))
+        await self.owners.resume(engine, await self._store.cursor(OWNERS))
         if cursor is not None:
             await self._resume(engine, cursor)
         follower = Follower(
@@ -189,8 +189,8 @@ class Following:
         if self._moves_changed:
             cursors[MOVES] = msgspec.msgpack.encode(list(self._moves.values()))
             self._moves_changed = False
-        if self._owners.changed:
-            cursors[OWNERS] = self._owners.packed()
+        if self.owners.changed:
+            cursors[OWNERS] = self.owners.packed()
         await self._store.commit(Batch(cursors=cursors))
 
     def _settle(self, finalized: int) -> None:
@@ -212,7 +212,7 @@ class Following:
         if isinstance(event, DealCommitted):
             self._remember(event.lock)
         if isinstance(event, on_chain.OperatorSet):
-            was = await self._owners.put(engine, event)
+            was = await self.owners.put(engine, event)
             if item.ref not in self._moves:  # read again after a restart, it knows no longer what was before
                 self._moves[item.ref] = _Move(item.ref, (), OPERATOR, event.operator, was)
                 self._moves_changed = True
@@ -289,7 +289,7 @@ class Following:
             return
         self._moves_changed = True
         if move.to == OPERATOR:
-            await self._owners.put(engine, on_chain.OperatorSet(move.operator, move.owner))
+            await self.owners.put(engine, on_chain.OperatorSet(move.operator, move.owner))
         for deal_id in move.deal_ids:
             at = self._clock.monotonic_ms()
             if move.to == DISPUTE:

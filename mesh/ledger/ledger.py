@@ -102,6 +102,7 @@ class Ledger:
         async with trio.open_nursery() as nursery:
             if any(self.params.panel):
                 nursery.start_soon(self.crediting.run, engine)
+            nursery.start_soon(self.following.owners.ask, engine, self.contracts.owner_of)
             await self.following.follow(engine, endpoints, tidy, task_status=task_status)
 
     async def post(self, tx: PostTx) -> None:

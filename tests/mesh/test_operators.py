@@ -2,10 +2,18 @@
 
 from typing import Any
 
+import msgspec
+import trio
+
+from devnet.sim.samples import Samples
+from mesh.base.clock import SystemClock
+from mesh.ledger.owners import Owners
 from protocols import events as ev
+from protocols.deals.search import Recheck, Search
+from protocols.handlers.owners import operators_forgotten
 from protocols.node import handle
 from protocols.state import NodeState
-from protocols.units import Address
+from protocols.units import ZERO_HASH, Address, Millis
 from tests.mesh.money import Money, Party, chain, money
 
 __all__ = ["chain", "money"]
@@ -62,3 +70,35 @@ async def test_a_restarted_node_still_knows(money: Money, eventually: Any) -> No
         kept = await owner.loop.store.cursor("escrow.operators")
         assert kept
         assert bytes(other) in bytes(kept)
+
+
+async def test_what_may_have_been_forgotten_is_asked_of_the_chain_while_a_search_waits_for_it(
+    money: Money, eventually: Any
+) -> None:
+    async with money.both() as (owner, operator):
+        other = operator.key.address
+        await bind(owner, operator)
+        engine, script = owner.loop.engine, owner.loop.script
+        owners = Owners(SystemClock())
+        await owners.resume(engine, None)
+        assert script.of(ev.OperatorsForgotten) == []
+        await owners.resume(engine, msgspec.msgpack.encode(({}, True)))  # more were logged than are kept
+        assert len(script.of(ev.OperatorsForgotten)) == 1
+        again = Owners(SystemClock())
+        await again.resume(engine, owners.packed())
+        assert len(script.of(ev.OperatorsForgotten)) == 2
+
+        samples = Samples()
+        run = samples.runs()["Searching"]
+        recheck = Recheck(run.run_id, None, (other,), ZERO_HASH)
+        search = Search(run, samples.job, started=Millis(0), quote_only=False, recheck=recheck)
+
+        def waits(state: NodeState) -> None:
+            operators_forgotten(state)
+            state.searches[run.run_id] = search
+
+        engine.view(waits)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(owners.ask, engine, owner.ledger.contracts.owner_of)
+            await eventually(lambda: told(owner, other) == owner.key.address)
+            nursery.cancel_scope.cancel()

@@ -4,7 +4,7 @@ import pytest
 
 from devnet.sim.signer import KeyRing
 from protocols import events as ev
-from protocols.handlers.owners import operator_set
+from protocols.handlers.owners import ROOM, operator_set, unsure
 from protocols.runs import Done
 from protocols.signing import address_of_peer
 from protocols.state import MAX_OWNERS, NodeState
@@ -48,5 +48,43 @@ def test_operators_that_are_remembered_are_bounded() -> None:
     for number in range(MAX_OWNERS + 3):
         event = ev.OperatorSet(at=Millis(0), operator=Address(number.to_bytes(20)), owner=OWNER)
         operator_set(state, event)
-    assert len(state.owners) == MAX_OWNERS
+    assert MAX_OWNERS - ROOM <= len(state.owners) <= MAX_OWNERS
     assert Address((2).to_bytes(20)) not in state.owners
+
+
+def flood(state: NodeState) -> None:
+    """What strangers log for little gas: more operators than are remembered."""
+    for number in range(1, MAX_OWNERS + 2):
+        operator_set(state, ev.OperatorSet(at=Millis(0), operator=Address(number.to_bytes(20)), owner=OWNER))
+
+
+def test_who_offers_is_not_pushed_out_by_logs_of_strangers() -> None:
+    scene = Scene("hh")
+    operator = address_of_peer(scene.providers[0].me)
+    state = scene.client.state
+    operator_set(state, ev.OperatorSet(at=scene.world.now, operator=operator, owner=OWNER))
+    flood(state)
+    assert state.owner_of(operator) == OWNER
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_two_operators_of_one_owner_are_one_replica_when_logs_were_forgotten(*, known: bool) -> None:
+    """Pushed out before they offered anything, they are asked about again; nobody counts before the answer."""
+    scene = Scene("hhh")
+    state = scene.client.state
+    ours = {scene.providers[place].me for place in (0, 1)}
+    flood(state)
+    if not known:
+        state.owners.clear()
+    truth = {address_of_peer(peer): OWNER for peer in ours}
+
+    def over() -> bool:
+        for one in unsure(state):
+            scene.client.post(ev.OperatorSet(at=scene.world.now, operator=one, owner=truth.get(one, one)))
+        return isinstance(scene.run.status, Done) and not state.durable.live
+
+    scene.until(over)
+    asked = set(providers_of(scene.deals))
+    assert len(asked) == 2
+    assert len(asked & ours) == 1
+    assert unsure(state) == ()
