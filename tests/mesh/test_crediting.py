@@ -12,6 +12,7 @@ from mesh.chain.feed import LogRef
 from mesh.chain.outcomes import Confirmed
 from mesh.chain.panel import PanelContract, ScoresContract
 from mesh.chain.wire import Log
+from mesh.engine import Engine
 from mesh.ledger.crediting import MAX_WAITING, Crediting
 from protocols import events as ev
 from protocols.contracts import artifact
@@ -75,12 +76,21 @@ async def test_a_settled_deal_is_told_once_and_only_where_there_is_a_score(money
             ledger.params, ledger.rpc, ledger.contracts, ledger.submitter, SystemClock(), scores=scores
         )
         ledger.following.watch(crediting.told)
+        paid = trio.Event()
+
+        async def heard(engine: Engine, ref: LogRef, seen: Log | None) -> None:
+            if seen is not None and seen.topics[0] == topic_of(DealSettled):
+                paid.set()
+
+        ledger.following.watch(heard)
         await others(crediting, provider)
         await fail(provider, scores, owner, Level.NUMERIC)
         assert await view.score_of(owner, Level.NUMERIC) == after_failure(0)
         await money.control(provider, "evm_increaseTime", 5)
         consent = scene.client.key.sign(digest(money.domain, Settlement(scene.deal_id, Tokens(900))))
         await ledger.post(money.tx("settle", deal, consent, 900))
+        with trio.fail_after(30):
+            await paid.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(crediting.run, provider.loop.engine)
             await eventually(lambda: provider.loop.script.of(ev.ScoreCredited) != [])
