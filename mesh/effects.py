@@ -20,6 +20,7 @@ from mesh.ports import Artifacts, ChainPort, FetchGaveUp, Runs, TxRejected, Wait
 from mesh.questions import Question, Questions, RoundSource
 from protocols import effects as fx
 from protocols import events as ev
+from protocols.deals.states import LocalResult
 from protocols.handlers.seat_work import CASE, OPENED
 from protocols.units import DealId, Millis, RunId
 
@@ -249,18 +250,21 @@ class Effector:
             log.warning("blobs.kept", deal=deal_id.hex()[:12], reason=str(error))
 
     async def _run_job(self, effect: fx.RunJob) -> None:
-        stop = self._stops[effect.key]
-        result = await self._runs.run(
+        kind = ev.AuditCompleted if effect.audit else ev.JobEnded
+
+        async def report(result: LocalResult) -> None:
+            ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
+            await self._engine.post(ended, acks=(effect.key,))
+
+        await self._runs.run(
             effect.deal_id,
             effect.run_id or RunId(effect.deal_id),
             effect.job,
+            report,
             audit=effect.audit,
-            cancel=stop,
+            cancel=self._stops[effect.key],
             seal=effect.seal,
         )
-        kind = ev.AuditCompleted if effect.audit else ev.JobEnded
-        ended = kind(at=self._clock.monotonic_ms(), deal_id=effect.deal_id, result=result)
-        await self._engine.post(ended, acks=(effect.key,))
 
     async def _unseal(self, effect: fx.Unseal) -> None:
         answer: ev.Unsealed | ev.BlobsFailed

@@ -11,10 +11,12 @@ from protocols.deals.states import LocalResult, Ran
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Cid, DealId, Hash32, PeerId, RunId
 
-__all__ = ["Artifacts", "ChainPort", "FetchGaveUp", "Runs", "TxRejected", "Waits"]
+__all__ = ["Artifacts", "ChainPort", "FetchGaveUp", "Report", "Runs", "TxRejected", "Waits"]
 
 Waits = Callable[[bool, str], Awaitable[None]]
 """``waits(ours, why)``: a pull is not complete, and whether this machine is to blame for that or the network."""
+Report = Callable[[LocalResult], Awaitable[None]]
+"""``report(result)``: what came of a job; on return that is durable."""
 
 
 class FetchGaveUp(Exception):
@@ -61,10 +63,18 @@ class Runs(Protocol):
     """Executes jobs."""
 
     async def run(
-        self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event, seal: bytes = b""
-    ) -> LocalResult:
+        self,
+        deal_id: DealId,
+        run_id: RunId,
+        job: bytes,
+        report: Report,
+        *,
+        audit: bool,
+        cancel: trio.Event,
+        seal: bytes = b"",
+    ) -> None:
         """Run once; our own failures are an outcome too. Cancelled: everything it started is dead. ``seal``: a key to seal
-        the result under as well."""
+        the result under as well. ``report`` is told the outcome before what was laid out for the job is removed."""
         ...
 
     async def unseal(self, deal_id: DealId, root: Cid, size: int, key: Hash32) -> tuple[Cid, int]:

@@ -30,7 +30,7 @@ from mesh.exec.executor import (
     ignore_log,
 )
 from mesh.exec.logs import log_head_of
-from mesh.ports import FetchGaveUp
+from mesh.ports import FetchGaveUp, Report
 from mesh.sealing import NotSealed, SealedResults
 from mesh.store.blobs.errors import ImportRefused
 from protocols.canonical import tagged_digest
@@ -91,11 +91,20 @@ class JobRunner:
         await _remove(self._scratch)
 
     async def run(
-        self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event, seal: bytes = b""
-    ) -> LocalResult:
+        self,
+        deal_id: DealId,
+        run_id: RunId,
+        job: bytes,
+        report: Report,
+        *,
+        audit: bool,
+        cancel: trio.Event,
+        seal: bytes = b"",
+    ) -> None:
         """Run once. Our own failures are an outcome too (``infra_error``); cancelling leaves no process and no file.
 
-        ``seal``: a key to seal the result under as well.
+        ``seal``: a key to seal the result under as well. ``report`` is awaited before the folder is removed, which nobody
+        has to wait for; what it raises ends the run likewise.
         """
         canonical = CanonicalJob.decode(job)
         result: LocalResult | None = None
@@ -109,8 +118,8 @@ class JobRunner:
                 reason = str(_first(group))
                 log.error("job.infra_error", deal=deal_id.hex()[:12], reason=reason)
                 result = _infra_error(reason)
-        assert result is not None
-        return result
+            assert result is not None
+            await report(result)
 
     @asynccontextmanager
     async def _own_folder(self, work: Path) -> AsyncIterator[Path]:

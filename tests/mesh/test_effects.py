@@ -14,6 +14,7 @@ from devnet.sim.signer import KeyRing
 from mesh.base.errors import Defect
 from mesh.chain.errors import ChainUnreachable
 from mesh.effects import AT_ONCE, PERFORMERS, Effector, FetchGaveUp, TxRejected
+from mesh.ports import Report
 from mesh.store.blobs.errors import BlobStoreFailed
 from protocols import effects as fx
 from protocols import events as ev
@@ -90,12 +91,20 @@ class Parts:
         await self._next("forget")
 
     async def run(
-        self, deal_id: DealId, run_id: RunId, job: bytes, *, audit: bool, cancel: trio.Event, seal: bytes = b""
-    ) -> LocalResult:
+        self,
+        deal_id: DealId,
+        run_id: RunId,
+        job: bytes,
+        report: Report,
+        *,
+        audit: bool,
+        cancel: trio.Event,
+        seal: bytes = b"",
+    ) -> None:
         await self._next("run")
         self.began.set()
         await cancel.wait()
-        return RESULT
+        await report(RESULT)
 
     async def unseal(self, deal_id: DealId, root: Cid, size: int, key: Hash32) -> tuple[Cid, int]:
         await self._next("unseal")

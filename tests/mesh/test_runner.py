@@ -75,9 +75,20 @@ class Rig:
 
     async def run(self, job: bytes, *, audit: bool = False, cancel: trio.Event | None = None) -> LocalResult:
         deal_id = DealId(next(_NUMBERS).to_bytes(32, "big"))
-        return await self.runner.run(
-            deal_id, RUN, job, audit=audit, cancel=cancel if cancel is not None else trio.Event()
-        )
+        return await self.run_as(deal_id, job, audit=audit, cancel=cancel)
+
+    async def run_as(
+        self, deal_id: DealId, job: bytes, *, audit: bool = False, cancel: trio.Event | None = None
+    ) -> LocalResult:
+        told: list[LocalResult] = []
+
+        async def report(result: LocalResult) -> None:
+            told.append(result)
+
+        stop = cancel if cancel is not None else trio.Event()
+        await self.runner.run(deal_id, RUN, job, report, audit=audit, cancel=stop)
+        (result,) = told
+        return result
 
     def left(self) -> list[str]:
         return sorted(os.listdir(self.scratch)) if self.scratch.exists() else []
@@ -232,7 +243,7 @@ async def test_logs_are_there_while_it_runs_and_a_cancel_leaves_nothing(rig: Rig
     stop, results = trio.Event(), list[LocalResult]()
 
     async def go() -> None:
-        results.append(await rig.runner.run(deal_id, RUN, job, audit=False, cancel=stop))
+        results.append(await rig.run_as(deal_id, job, cancel=stop))
 
     path = rig.runner.log_path(deal_id, "stdout")
     async with trio.open_nursery() as nursery:
@@ -245,6 +256,19 @@ async def test_logs_are_there_while_it_runs_and_a_cancel_leaves_nothing(rig: Rig
         nursery.start_soon(rig.run, job)
         await eventually(lambda: rig.left() != [])
         nursery.cancel_scope.cancel()
+    assert rig.left() == []
+
+
+async def test_a_result_is_told_before_its_folder_is_removed(rig: Rig) -> None:
+    held: list[list[str]] = []
+
+    async def report(result: LocalResult) -> None:
+        assert await rig.store.has(result.root)
+        held.append(rig.left())
+
+    job, stop = await rig.python("1"), trio.Event()
+    await rig.runner.run(DealId(b"\x97" * 32), RUN, job, report, audit=False, cancel=stop)
+    assert held == [[f"{'97' * 32}-run"]]
     assert rig.left() == []
 
 
@@ -263,13 +287,13 @@ async def test_a_run_that_comes_again_waits_for_the_one_that_ends(rig: Rig, even
 
     async def dropped() -> None:
         with scope:
-            await rig.runner.run(deal_id, RUN, slow, audit=False, cancel=trio.Event())
+            await rig.run_as(deal_id, slow)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(dropped)
         await eventually(lambda: rig.runner.log_path(deal_id, "stdout").exists())
         scope.cancel()
-        result = await rig.runner.run(deal_id, RUN, job, audit=False, cancel=trio.Event())
+        result = await rig.run_as(deal_id, job)
     assert result.outcome == OutcomeState.EXITED, result.detail
     assert rig.left() == []
     assert rig.runner._turns == {}
