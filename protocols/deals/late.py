@@ -176,7 +176,15 @@ def _pulled(state: Settled | Claimed, event: ResultPulled, ctx: Ctx) -> Step:
     return state, (send(ctx, terms, terms.client, DealRefusal(deal_id=terms.deal_id, code=GONE, detail=detail)),)
 
 
+def _pulled_early(state: Resulted, event: ResultPulled, ctx: Ctx) -> Step:
+    """The client has seen the claim end before this side has seen it made: it hears once more what it was told."""
+    if state.sealed is not msgspec.UNSET:
+        return state, ()
+    return state, (send(ctx, state.terms, state.terms.client, state.result),)
+
+
 PROVIDER_ROWS: Final[dict[tuple[type, type], Handler]] = {
+    (Resulted, ResultPulled): _pulled_early,
     (Claimed, ResultPulled): _pulled,
     (Settled, ResultPulled): _pulled,
     (Settled, DeliveryConfirmed): _release,

@@ -16,8 +16,9 @@ from protocols import limits
 from protocols.deals import late
 from protocols.deals.states import Claimed, Committed, DealState, Resulted, Settled
 from protocols.handlers import kept
-from protocols.messages.deal import ResultNotice
+from protocols.messages.deal import ResultNotice, ResultPull
 from protocols.messages.negotiation import InputRoot
+from protocols.node import handle
 from protocols.reputation import Record
 from protocols.runs import Cancelled, Dealing, Done, Failed, MarketTerms, Run, Searching
 from protocols.spending import spending
@@ -175,6 +176,22 @@ def test_a_provider_that_has_it_no_longer_answers_at_once() -> None:
     away.until(lambda: isinstance(away.deals[0], Settled) and away.deals[0].late is msgspec.UNSET, 60_000)
     assert away.world.now - asked < 60_000
     assert len(away.deals) == 1 or away.deals[1].terms.deal.index == 1, "another index: the paid one is consumed"
+
+
+def test_a_provider_that_has_not_seen_its_own_claim_answers_a_client_that_has() -> None:
+    """The two follow the chain apart: dropped, the question would not be asked again."""
+    away = Away(providers=1)
+    away.until(lambda: away.deals and isinstance(away.deals[0], Committed))
+    away.client.kill()
+    away.until(lambda: isinstance(away.theirs, Resulted))
+    terms, notice = away.theirs.terms, away.theirs.result
+    _, data = away.client.env.seal(ResultPull(deal_id=terms.deal_id))
+    pulled = ev.MessageArrived(at=away.world.now, peer=away.client.me, data=data)
+    sent = [one for one in handle(away.provider.state, pulled, away.provider.env) if isinstance(one, fx.SendDurably)]
+    assert [(one.peer, one.protocol, one.data) for one in sent] == [
+        (away.client.me, *away.provider.env.seal(notice)),
+    ]
+    assert isinstance(away.theirs, Resulted)
 
 
 def test_an_owner_need_not_wait() -> None:
