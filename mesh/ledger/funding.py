@@ -67,7 +67,7 @@ async def quote_dispute(ledger: Ledger, call: OpenDispute) -> DisputeQuote:
         raise ChainOrFunds(
             "the deal cannot be disputed with this file, which is about another result",
             why=f"on chain {what}, and the panel hears of no other result",
-            fix="ask the client for a newer file: mesh deal evidence DEAL --secret",
+            fix=f"ask the client for a newer file: mesh deal evidence {call.deal_id.hex()[:16]} --secret",
         )
     me = ledger.submitter.address
     at_panel = await PanelContract(ledger.rpc, ledger.params.panel).account(await ledger.contracts.owner_of(me))

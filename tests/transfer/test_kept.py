@@ -21,16 +21,36 @@ ALICE, BOB = PeerId(b"a" * 39), PeerId(b"b" * 39)
 LIMITS = Limits(max_content_bytes=1 << 26)
 
 
+class Mute(trio.abc.ReceiveStream):
+    """The end of a stream on which answers are awaited and none comes."""
+
+    def __init__(self, awaited: trio.Event) -> None:
+        self._awaited = awaited
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        self._awaited.set()
+        await trio.sleep_forever()
+        return b""
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
 class Counting:
-    """A link that remembers the streams it opened."""
+    """A link that remembers the streams it opened. ``mute``: whether what it opens stays without answers."""
 
     def __init__(self, link: MemoryLink) -> None:
         self._link = link
         self.opened: list[trio.abc.HalfCloseableStream] = []
+        self.mute = False
+        self.awaited = trio.Event()
 
     async def open(self, peer: PeerId, protocol: str) -> trio.abc.HalfCloseableStream:
-        self.opened.append(await self._link.open(peer, protocol))
-        return self.opened[-1]
+        stream = await self._link.open(peer, protocol)
+        if self.mute:
+            stream = trio.StapledStream(stream, Mute(self.awaited))
+        self.opened.append(stream)
+        return stream
 
     def accept(self, protocol: str, handler: Callable[[PeerId, trio.abc.HalfCloseableStream], Awaitable[None]]) -> None:
         self._link.accept(protocol, handler)
@@ -120,13 +140,12 @@ async def test_only_a_few_are_kept_and_not_for_long(scene: Scene, mock_clock: tr
 
 async def test_a_pull_that_is_cut_off_leaves_no_stream_behind(scene: Scene) -> None:
     deal, root = await scene.result(200_000)
+    scene.streams.mute = True
     async with trio.open_nursery() as nursery:
-
-        def stop(done: int, total: int | None) -> None:
-            if done:
-                nursery.cancel_scope.cancel()
-
-        await scene.fetcher.fetch(deal, [ALICE], root, LIMITS, stop)
+        nursery.start_soon(scene.fetcher.fetch, deal, [ALICE], root, LIMITS)
+        await scene.streams.awaited.wait()
+        nursery.cancel_scope.cancel()  # an answer is owed, and would come to whoever had the stream next
+    scene.streams.mute = False
     await scene.pull()
     assert len(scene.streams.opened) == 2
     assert scene.fetcher.statistics().violations == 0
