@@ -83,7 +83,6 @@ class Submitter:
         self._set = settings or SubmitterSettings()
         self._turn = trio.Lock()
         self._flights: dict[str, _Flight] = {}
-        self._inherited: frozenset[str] = frozenset()
         self._loaded = False
         self._floor = 0
         self._counts = dict.fromkeys(("sent", "confirmed", "reverted", "replaced", "resent", "dropped", "gas_used"), 0)
@@ -144,11 +143,11 @@ class Submitter:
         await self._journal.done(key)
 
     async def tidy(self, wanted: Collection[str]) -> None:
-        """After a restart: release every key of before it that is not ``wanted`` any more and whose nonce is used."""
+        """After a restart: release every journaled key that is not ``wanted`` any more and whose nonce is used."""
         await self._load()
         used = await self._eth.nonce(self.address)
         for flight in list(self._flights.values()):
-            if flight.key in self._inherited - set(wanted) and flight.nonce < used:
+            if flight.key not in wanted and flight.nonce < used:
                 await self.release(flight.key)
 
     def statistics(self) -> SubmitterStatistics:
@@ -169,7 +168,7 @@ class Submitter:
                     self._flights[entry.key] = _Flight(entry.key, entry.nonce, [version])
                 else:
                     flight.versions.append(version)
-            self._inherited, self._loaded = frozenset(self._flights), True
+            self._loaded = True
 
     async def _depart(self, key: str, call: TxCall, gas: int) -> _Flight:
         """Sign under the next free nonce, journal, send. It may or may not be known then."""

@@ -108,6 +108,8 @@ async def court(money: Money, **terms: Any) -> AsyncIterator[Court]:
 async def test_a_dispute_is_funded_opened_and_heard_by_both(money: Money, eventually: Any) -> None:
     async with court(money) as scene:
         opening = scene.opening()
+        await scene.client.loop.post(opening)  # what nobody has in an outbox is tidied away once its block is final
+        assert opening.key in scene.client.loop.engine.outstanding()
         await scene.client.ledger.dispute(opening)
         await scene.client.ledger.dispute(opening)  # the same key is the same transaction
         await eventually(lambda: scene.both_know(Phase.DISPUTED))
