@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from devnet.chain.control import revert_to, take_snapshot
+from devnet.chain.control import pass_time, revert_to, take_snapshot
 from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
 from devnet.members import Member
 from devnet.process_world import ProcessWorld
@@ -56,6 +56,8 @@ class Pristine:
         await trio.to_thread.run_sync(self._restore, tuple(cluster.members.values()), keep_as)
         await revert_to(cluster.chain, self._snapshot)
         self._snapshot = await take_snapshot(cluster.chain)
+        # A block of the present: else who looks first sees the next one long before the others, and they trade across it.
+        await pass_time(cluster.chain, 1)
         cluster.members.clear()
         cluster.members.update(self._members)
         cluster.accounts_used = self._accounts
