@@ -12,6 +12,7 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols.state import NodeState
 from protocols.units import Millis, UnixSeconds
+from tests.gate import Gate
 
 if TYPE_CHECKING:
     from tests.mesh.conftest import Loop
@@ -93,12 +94,17 @@ async def test_dropped_and_added_in_one_batch(loop: "Loop", message: Message) ->
 
 async def test_an_answer_to_a_dropped_effect_does_not_end_its_successor(loop: "Loop", message: Message) -> None:
     await loop.post(message("send:aa:1", b"old"))
-    with trio.fail_after(10):
+    gate = Gate()
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(gate.hold, loop.store)
+            await gate.entered.wait()
             # Handed in while the engine is at its disk with the batch that replaces the effect.
             nursery.start_soon(loop.post, fx.DropEffects(prefix="send:aa"), message("send:aa:1", b"new"))
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(loop.engine.acknowledge, "send:aa:1")
+            await trio.testing.wait_all_tasks_blocked()
+            gate.open()
     assert loop.performed[-1] == message("send:aa:1", b"new")
     assert loop.engine.outstanding() == {"send:aa:1"}
 

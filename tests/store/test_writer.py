@@ -1,7 +1,6 @@
 """Do callers share an fsync, does nobody pay for another's error, and does cancelling tear nothing?"""
 
 import sqlite3
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -10,26 +9,7 @@ import trio.testing
 
 from mesh.store import Batch, Row, Store
 from mesh.store.writer import MAX_QUEUED
-
-
-class Gate:
-    """Keeps the store's only writing thread busy until it is opened, so that callers queue up behind it."""
-
-    def __init__(self) -> None:
-        self.entered = trio.Event()
-        self._open = threading.Event()
-
-    async def hold(self, store: Store) -> None:
-        token = trio.lowlevel.current_trio_token()
-
-        def work(_connection: object) -> None:
-            token.run_sync_soon(self.entered.set)
-            assert self._open.wait(60)
-
-        await store.write(work)
-
-    def open(self) -> None:
-        self._open.set()
+from tests.gate import Gate
 
 
 @pytest.fixture
