@@ -102,6 +102,8 @@ class SimNode:
         """Deals whose settlement it has consented to."""
         self.said: dict[tuple[str, DealId], dict[str, str]] = {}
         """The last of what its lives have told people about a deal, by name."""
+        self.unsubmitted: dict[int, None] = {}
+        """Run nonces that its owner will submit again, because it was down or died while it answered."""
         self.results: dict[DealId, None] = {}
         """Deals whose job its executor has finished."""
         self.cheated: dict[DealId, None] = {}

@@ -136,7 +136,8 @@ def settle(world: World) -> None:
 
 def _over(world: World) -> bool:
     return all(
-        node.read == len(node.feed)  # what the chain has taken back may not have been told yet
+        not node.unsubmitted
+        and node.read == len(node.feed)  # what the chain has taken back may not have been told yet
         and all(isinstance(half.state, FINAL_STATES) for half in node.state.durable.deals.values())
         and all(is_final(run) for run in node.state.durable.runs.values())
         for node in world.nodes.values()

@@ -73,6 +73,7 @@ def offer_of(world: "World", node: "SimNode") -> ResourceOffer:
 def submit(world: "World", client: "SimNode", number: int, market: MarketTerms | None = None) -> None:
     """Submit until the node has it. ``market``: what for; else every third owner's budget covers one deal, and no second one
     beside it."""
+    client.unsubmitted.pop(number, None)
     if client.buried:
         return
     job = toy_job(number)
@@ -90,4 +91,5 @@ def submit(world: "World", client: "SimNode", number: int, market: MarketTerms |
             )
         )
     if not any(run.run_nonce == number for run in client.state.durable.runs.values()):
+        client.unsubmitted[number] = None
         world.after(RESUBMIT_MS, lambda: submit(world, client, number, market))

@@ -12,10 +12,12 @@ import pytest
 from devnet.sim import hunt
 from devnet.sim.faults import FAULTS
 from devnet.sim.mutants import MUTANTS, Mutant, caught
-from devnet.sim.simulate import SimReport, simulate
+from devnet.sim.simulate import SimReport, settle, simulate
+from devnet.sim.workload import FUNDS, submit
 from devnet.sim.world import World
 from protocols.envelope import parse_envelope, seal
 from protocols.errors import RemoteProtocolError
+from protocols.runs import is_final
 
 FULL = bool(os.environ.get("MESH_FULL"))
 SEEDS = 300 if FULL else 12
@@ -98,6 +100,18 @@ def test_a_hunt_for_what_is_not_there_names_what_is(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         hunt.main(["no-such-bug"])
     assert "claim-never" in capsys.readouterr().err
+
+
+def test_a_history_is_not_over_while_an_owner_still_has_something_to_submit() -> None:
+    world = World(0)
+    client = world.add(free=FUNDS, stake=0)
+    client.start()
+    client.kill()
+    submit(world, client, 1)
+    settle(world)
+    assert client.up
+    assert [run.run_nonce for run in client.state.durable.runs.values()] == [1]
+    assert all(is_final(run) for run in client.state.durable.runs.values())
 
 
 def test_a_mutant_leaves_no_trace() -> None:
