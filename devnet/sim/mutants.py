@@ -24,7 +24,7 @@ from protocols.disputes import duties, ending, payouts
 from protocols.disputes import states as disputes
 from protocols.disputes.inputs import Credit, Move
 from protocols.effects import DurableEffect, PostTx
-from protocols.handlers import deals, runs, seat_calls
+from protocols.handlers import deals, runs, search, seat_calls
 from protocols.handlers import disputes as parties
 from protocols.state import Row
 from protocols.units import Tokens, UnixSeconds
@@ -122,11 +122,10 @@ def _dead_end(table: Any, *keys: tuple[type, type]) -> Callable[[], AbstractCont
 # --- slips -----------------------------------------------------------------------------------------------------------
 
 
-def _same_index(state: Any, run: Any, code: str, detail: str) -> list[Any]:
-    effects = _SEARCH_AGAIN(state, run, code, detail)
-    again = state.durable.runs[run.run_id]
-    state.durable.put_run(msgspec.structs.replace(again, next_index=max(again.next_index - 1, 0)))
-    return effects
+def _same_index(state: Any, search: Any, asked: Any, quote: Any, env: Any) -> list[Any]:
+    """The index is forced where the deal is made: a search that asks for a wrong one finds out by itself, and asks anew."""
+    rfq = msgspec.structs.replace(asked.rfq, index=max(asked.rfq.index - 1, 0))
+    return _PROPOSE(state, search, msgspec.structs.replace(asked, rfq=rfq), quote, env)
 
 
 def _early(state: Any, ctx: Any) -> UnixSeconds | None:
@@ -198,7 +197,7 @@ def _nothing_due(*_: Any) -> None:
 
 _CREDITS: Final = ending._credits
 _SEATS: Final = ending._seats
-_SEARCH_AGAIN: Final = runs.search_again
+_PROPOSE: Final = search._propose
 _CLIENT_DEADLINE: Final = client.deadline
 _OPEN: Final = Escrow._open
 _PAY: Final = Escrow._pay
@@ -256,9 +255,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         _forget(runs, "_may_come_back", lambda state, deal: False),
         "splits",
     ),
-    Mutant(
-        "index-reused", "a retry signs the index of the deal it replaces", _forget(runs, "search_again", _same_index)
-    ),
+    Mutant("index-reused", "a retry signs the index of the deal it replaces", _forget(search, "_propose", _same_index)),
     Mutant(
         "hold-never-freed",
         "holds do not lapse",
