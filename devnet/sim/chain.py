@@ -1,6 +1,7 @@
 """How does the simulated chain make blocks, take them back, and tell the nodes?
 
-Escrow and panel stand on it: a deal's moves go to its parties, a dispute's logs also to the seats that are called to it.
+Escrow, panel and channels stand on it: a deal's moves and a channel's go to its parties, a dispute's logs also to the seats
+that are called to it.
 
 One block a second takes the mempool in order. A reorganisation undoes the last blocks: their transactions wait for a block
 again, in another order; one that its sender no longer cares for may be lost. Every node reads the chain through a feed of
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from devnet.sim.channels import ChannelMoved
 from devnet.sim.escrow import Escrow, Moved, Reverted
 from devnet.sim.panel_logs import DISPUTE_LOGS, Log
 from protocols import events as ev
-from protocols.deals.eip712 import Deal
 from protocols.disputes.file import PanelLog
-from protocols.effects import CallPanel, OpenDispute, PostTx
+from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx
 from protocols.hashing import sha256
-from protocols.units import DealId, Hash32, Millis, UnixSeconds
+from protocols.units import Address, DealId, Hash32, Millis, UnixSeconds
 
 if TYPE_CHECKING:
     from devnet.sim.node import SimNode
@@ -32,11 +33,13 @@ REORG_DEPTH: Final = 2
 """Blocks that can be taken back: more than that never was on a chain that publishes its batches."""
 FORGET_PPM: Final = 200_000
 """Share of confirmed transactions that a reorganisation loses for good: their sender has to notice."""
+INSIST_MS: Final = 5_000
+"""Between tries of a call about a channel that was refused."""
 
 
-Tx = PostTx | CallPanel | OpenDispute
+Tx = PostTx | CallPanel | OpenDispute | PostChannelTx
 Undoing = Callable[[], None]
-Told = ev.DealMovedOnChain | ev.DisputeLogged
+Told = ev.DealMovedOnChain | ev.DisputeLogged | ChannelMoved
 
 
 class Included(msgspec.Struct, frozen=True):
@@ -103,23 +106,29 @@ class SimChain:
         try:
             undo, moved, logs = self._call(node, tx)
         except Reverted as error:
-            reason = str(error)
-            self.world.note("reverted", self.block, tx.key, reason)
-            self.refused[f"{purpose_of(tx)}: {reason}"] = self.refused.get(f"{purpose_of(tx)}: {reason}", 0) + 1
-            self.world.after(node.feed_ms, lambda: node.tx_failed(tx, reason))
+            self._refuse(node, tx, str(error))
             return None
         self._confirmed[name] = None
         self.done[purpose_of(tx)] = self.done.get(purpose_of(tx), 0) + 1
         self.world.note("tx", self.block, tx.key, moved.to if moved else "", int(moved.paid) if moved else 0)
         self.world.after(node.feed_ms, lambda: node.confirmed(tx))
         tx_hash = sha256(b"sim-tx", name.encode())
-        told = [*self._dispute_told(logs, tx_hash), *self._deal_told(moved, tx_hash)]
+        told: list[tuple[Told, tuple[SimNode, ...]]]
+        told = [*self._dispute_told(logs, tx_hash), *self._deal_told(moved, tx_hash), *self._channel_told(tx)]
         if moved and moved.to == "disputed":
             told = [told[-1], *told[:-1]]  # the escrow says so first
         for event, nodes in told:
             for one in nodes:
                 one.feed.append((self.block, event))
         return Included(name, node, tx, undo, tuple(told))
+
+    def _refuse(self, node: "SimNode", tx: Tx, reason: str) -> None:
+        self.world.note("reverted", self.block, tx.key, reason)
+        self.refused[f"{purpose_of(tx)}: {reason}"] = self.refused.get(f"{purpose_of(tx)}: {reason}", 0) + 1
+        if isinstance(tx, PostChannelTx) and self.world.channels.worth_it(tx, self.time):
+            self.world.after(INSIST_MS, lambda: node.insist(tx))
+        else:
+            self.world.after(node.feed_ms, lambda: node.tx_failed(tx, reason))
 
     def _call(self, node: "SimNode", tx: Tx) -> tuple[Undoing, Moved | None, tuple[Log, ...]]:
         """Carry out one call: how to take it back, how a deal moved, what the panel logged. Raises ``Reverted``."""
@@ -128,6 +137,10 @@ class SimChain:
             was = escrow.before(tx)
             moved = escrow.call(sender, tx, self.time, self.world.addresses)
             return lambda: escrow.undo(was), moved, ()
+        if isinstance(tx, PostChannelTx):
+            back = self.world.channels.before(sender, tx)
+            self.world.channels.call(sender, tx, self.time)
+            return back, None, ()
         if panel is None:
             raise Reverted("NoPanel")
         undo = panel.before(sender, tx.deal_id, tx.deal if isinstance(tx, OpenDispute) else None)
@@ -149,10 +162,15 @@ class SimChain:
             refund=moved.refund,
             returned=moved.returned,
         )
-        yield event, self._parties(moved.deal)
+        yield event, self._parties(moved.deal.client, moved.deal.provider)
 
-    def _parties(self, deal: Deal) -> tuple["SimNode", ...]:
-        found = (self.world.by_address.get(address) for address in (deal.client, deal.provider))
+    def _channel_told(self, tx: Tx) -> Iterator[tuple[Told, tuple["SimNode", ...]]]:
+        if isinstance(tx, PostChannelTx):
+            channel = tx.channel
+            yield ChannelMoved(channel.client, channel.provider), self._parties(channel.client, channel.provider)
+
+    def _parties(self, *who: Address) -> tuple["SimNode", ...]:
+        found = (self.world.by_address.get(address) for address in who)
         return tuple(node for node in found if node is not None)
 
     def _dispute_told(self, logs: tuple[Log, ...], tx_hash: Hash32) -> Iterator[tuple[Told, tuple["SimNode", ...]]]:
@@ -193,7 +211,9 @@ def purpose_of(tx: Tx) -> str:
     return "dispute" if isinstance(tx, OpenDispute) else tx.purpose.partition(":")[0]
 
 
-def _retraction(event: Told) -> ev.DealRetractedOnChain | ev.DisputeRetracted:
+def _retraction(event: Told) -> ev.DealRetractedOnChain | ev.DisputeRetracted | ChannelMoved:
+    if isinstance(event, ChannelMoved):
+        return event  # time to look again
     if isinstance(event, ev.DisputeLogged):
         return ev.DisputeRetracted(at=Millis(0), deal_id=event.deal_id, tx=event.log.tx, index=event.log.index)
     return ev.DealRetractedOnChain(at=Millis(0), deal_id=event.deal_id, was=event.to, tx=event.tx)

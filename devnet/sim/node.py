@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from devnet.sim.chain import BLOCK_MS, Tx
+from devnet.sim.channels import ChannelMoved
 from devnet.sim.disk import Disk
 from devnet.sim.perform import PERFORM
 from protocols import effects as fx
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Habits", "SimNode"]
 
-ChainLog = ev.DealMovedOnChain | ev.DealRetractedOnChain | ev.DisputeLogged | ev.DisputeRetracted
+ChainLog = ev.DealMovedOnChain | ev.DealRetractedOnChain | ev.DisputeLogged | ev.DisputeRetracted | ChannelMoved
+_REPEATED: Final = (ev.DealMovedOnChain, ev.DisputeLogged, ChannelMoved)
+"""Logs that may be told twice; what was taken back is not."""
 SLOWEST_FEED_MS: Final = 2_500
 """The worst public endpoint worth using is that far behind the chain."""
 QUIET_ROUNDS: Final = 10
@@ -154,7 +157,7 @@ class SimNode:
     def _reread(self) -> None:
         """The cursor lags behind; what was taken back in between is not told again, so stop there."""
         for _ in range(REREAD):
-            if self.read and isinstance(self.feed[self.read - 1][1], ev.DealMovedOnChain | ev.DisputeLogged):
+            if self.read and isinstance(self.feed[self.read - 1][1], _REPEATED):
                 self.read -= 1
 
     def kill(self) -> None:
@@ -349,12 +352,18 @@ class SimNode:
         head = (self.world.now - self.feed_ms) // BLOCK_MS
         self._next_head = (head + 1) * BLOCK_MS + self.feed_ms
         while self.up and self.read < len(self.feed) and self.feed[self.read][0] <= head:
-            self.handle(msgspec.structs.replace(self.feed[self.read][1], at=self.world.now))
+            self.handle(self._read(self.feed[self.read][1]))
             # Like the follower's cursor: behind what was made durable, never before it.
             self.read += self.up
         if self.up and head > self.state.chain_block:
             stamp = self.world.chain.time_of(head)
             self.handle(ev.ChainTimeMoved(at=self.world.now, block=head, timestamp=stamp))
+
+    def _read(self, log: ChainLog) -> ev.Event:
+        """A log as the rules hear of it. One about a channel says that it is time to look."""
+        if isinstance(log, ChannelMoved):
+            return self.world.channels.seen(log.client, log.provider)
+        return msgspec.structs.replace(log, at=self.world.now)
 
     def confirmed(self, tx: Tx) -> None:
         """A transaction of ours is in a block."""
@@ -362,9 +371,20 @@ class SimNode:
             self.acknowledge(tx.key)
             self.world.chain.release(self, tx)
 
+    def insist(self, tx: Tx) -> None:
+        """A transaction of ours reverted, and may succeed yet."""
+        if self.up and tx.key in self.outbox:
+            self.perform(tx)
+
     def tx_failed(self, tx: Tx, reason: str) -> None:
         """A transaction of ours reverted."""
-        if self.up and tx.key in self.outbox:
+        if not self.up or tx.key not in self.outbox:
+            return
+        at = Millis(self.world.now)
+        failed: ev.Event
+        if isinstance(tx, fx.PostChannelTx):
+            failed = ev.ChannelTxFailed(at=at, pair=tx.pair, purpose=tx.purpose, reason=reason)
+        else:
             purpose = "dispute" if isinstance(tx, fx.OpenDispute) else tx.purpose
-            failed = ev.TxFailed(at=Millis(self.world.now), deal_id=tx.deal_id, purpose=purpose, reason=reason)
-            self.post(failed, (tx.key,))
+            failed = ev.TxFailed(at=at, deal_id=tx.deal_id, purpose=purpose, reason=reason)
+        self.post(failed, (tx.key,))

@@ -286,13 +286,14 @@ def _steal(node: "SimNode", effect: fx.PostTx) -> None:
     node.world.chain.post(node, tx)
 
 
-def _post_channel_tx(node: "SimNode", effect: fx.PostChannelTx) -> None:
-    if node.outbox.get(effect.key) is effect:
-        node.world.channels.post(node, effect)
-
-
 def _read_channel(node: "SimNode", effect: fx.ReadChannel) -> None:
-    node.later(20, lambda: node.world.channels.read(node, effect.client, effect.provider))
+    """An endpoint that does not answer is not asked again: the next log is."""
+
+    def answer() -> None:
+        if node.rpc_up:
+            node.post(node.world.channels.seen(effect.client, effect.provider))
+
+    node.later(20, answer)
 
 
 def _notify(node: "SimNode", effect: fx.Notify) -> None:
@@ -329,7 +330,7 @@ PERFORM: Final[dict[type[fx.Effect], Callable[["SimNode", Any], None]]] = {
     fx.PostTx: _post_tx,
     fx.CallPanel: _post_tx,
     fx.OpenDispute: _post_tx,
-    fx.PostChannelTx: _post_channel_tx,
+    fx.PostChannelTx: _post_tx,
     fx.ProveFraud: _prove_fraud,
     fx.ReadChannel: _read_channel,
     fx.DropEffects: _nothing,

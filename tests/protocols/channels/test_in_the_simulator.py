@@ -6,7 +6,7 @@ from protocols import events as ev
 from protocols.channels.inputs import post
 from protocols.channels.states import Closed, Open, Opening
 from protocols.contracts.channels import deals_root
-from protocols.deals.states import Abandoned, Delivered, Sealed, Settled
+from protocols.deals.states import Abandoned, Delivered, Running, Sealed, Settled
 from protocols.runs import Done, Failed
 from protocols.spending import spending
 from tests.protocols.channels.pair import Pair
@@ -45,7 +45,7 @@ def test_the_first_deal_opens_a_channel_within_the_budget() -> None:
     assert isinstance(deal, Settled)
     assert (deal.how, deal.paid) == ("voucher", pair.price)
     assert pair.book(pair.client).deposit == 3 * pair.price
-    assert not pair.world.chain.done
+    assert pair.world.chain.done == {"fund": 1}
 
 
 def test_when_little_is_left_it_is_topped_up() -> None:
@@ -130,8 +130,8 @@ def test_a_provider_redeems_before_a_client_that_leaves_can_close() -> None:
     pair.submit(1)
     pair.passes(14)
     book = pair.book(pair.client)
-    pair.world.channels.post(pair.client, post(book, "request_close", "by hand"))
-    pair.passes(5)
+    pair.world.chain.post(pair.client, post(book, "request_close", "by hand"))
+    pair.passes(9)
     assert pair.world.channels.posted == ["fund", "request_close", "redeem"]
     assert pair.book(pair.provider).redeemed == pair.price
 
@@ -141,9 +141,10 @@ def test_a_deal_whose_provider_closes_the_channel_and_then_delivers_comes_to_an_
     """No voucher can pay it any more. Its run would otherwise go on for ever, and nobody else would be asked."""
     pair = Pair(channel_trust=trust)
     pair.submit(1)
-    while not isinstance(pair.channel(pair.client), Open):
+    pair.passes(2)
+    while not isinstance(pair.deal(pair.provider, 1), Running):
         pair.world.run(pair.world.now + 5)
-    pair.world.channels.post(pair.provider, post(pair.book(pair.client), "close", "by hand"))
+    pair.world.chain.post(pair.provider, post(pair.book(pair.client), "close", "by hand"))
     pair.passes(20)
     unpaid = pair.deal(pair.client, 1)
     assert isinstance(unpaid, Sealed if trust else Delivered)
