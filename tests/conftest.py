@@ -1,7 +1,8 @@
 """Which rules hold for every test? No skip under MESH_CI, and random searches that replay.
 
 A test that hangs is cancelled inside its own event loop, so that it costs one failure: pytest-timeout, the second wall,
-leaves a loop behind in which no later test of that process can run.
+leaves a loop behind in which no later test of that process can run. The limit is one of real time for every test; under
+a virtual clock, a hundred seconds are nothing.
 
 ``MESH_CI=1``: a skip is a failure, because there a missing tool means that something was not tested.
 ``MESH_FULL=1``: ten times as many random examples. Hypothesis prints the blob that replays a failing one.
@@ -10,12 +11,16 @@ leaves a loop behind in which no later test of that process can run.
 import functools
 import inspect
 import os
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
+
+from tests.clock import PatientClock
 
 __all__: list[str] = []
 
@@ -27,14 +32,13 @@ settings.register_profile("ci", _COMMON, derandomize=True)
 settings.register_profile("full", _COMMON, max_examples=1000)
 settings.load_profile("full" if os.environ.get("MESH_FULL") else "ci" if os.environ.get("MESH_CI") else "dev")
 
-# Below pytest-timeout's limit. Tests on a virtual clock are left to it: there a hundred seconds are nothing.
+# Below pytest-timeout's limit.
 _PATIENCE_S = 110
-_VIRTUAL_CLOCKS = {"mock_clock", "autojump_clock"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Cancel an async test that waits for ever."""
-    if not isinstance(item, pytest.Function) or _VIRTUAL_CLOCKS & set(item.fixturenames):
+    if not isinstance(item, pytest.Function):
         return
     test = item.obj
     if not inspect.iscoroutinefunction(test) or hasattr(test, "hypothesis"):
@@ -44,10 +48,32 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     @functools.wraps(test)
     async def bounded(*args: Any, **fixtures: Any) -> None:
-        with trio.fail_after(patience):
+        with _real_limit(patience) as scope:
             await test(*args, **fixtures)
+        if scope.cancelled_caught:
+            raise trio.TooSlowError
 
     item.obj = bounded
+
+
+@contextmanager
+def _real_limit(seconds: float) -> Iterator[trio.CancelScope]:
+    """A scope that is cancelled after seconds of the real clock, whichever clock the loop goes by."""
+    token = trio.lowlevel.current_trio_token()
+    with trio.CancelScope() as scope:
+        timer = threading.Timer(seconds, token.run_sync_soon, [scope.cancel])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield scope
+        finally:
+            timer.cancel()
+
+
+@pytest.fixture
+def autojump_clock() -> PatientClock:
+    """Virtual time, which passes when nobody works: no task, and no thread at a disk."""
+    return PatientClock()
 
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)

@@ -110,10 +110,10 @@ async def hub() -> AsyncIterator[MemoryHub]:
 
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[None]]:
-    """Poll a real condition: ``await eventually(lambda: ...)`` fails after 30 s."""
+    """Poll a real condition: ``await eventually(lambda: ...)`` fails after 90 s."""
 
     async def poll(condition: Callable[[], bool]) -> None:
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             while not condition():
                 await trio.sleep(0.005)
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-import trio.testing
 
 from devnet.sim.memory_link import MemoryHub
 from mesh.artifacts import Blobs
@@ -14,6 +13,7 @@ from mesh.store.blobs import open_blobs
 from mesh.transfer import BlobFetcher, BlobServer
 from protocols.messages.negotiation import InputRoot
 from protocols.units import Cid, DealId
+from tests.clock import PatientClock
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing
@@ -69,13 +69,13 @@ async def test_what_is_no_tree_ends_the_pull(tmp_path: Path, hub: MemoryHub, rin
         theirs = Blobs(two, BlobFetcher(two, there), BlobServer(two, there))
         root = await two.add_bytes(bytes(3 << 20), key=b"theirs")
         theirs.grant(DEAL, here.me, (root.cid,))
-        with trio.fail_after(30), pytest.raises(FetchGaveUp) as caught:
+        with trio.fail_after(60), pytest.raises(FetchGaveUp) as caught:
             await mine.fetch(DEAL, (there.me,), InputRoot(Cid(root.cid), 1000), lambda done, of: None)
         assert caught.value.code == "too_large"
 
 
 async def test_a_peer_that_gives_nothing_is_to_blame(
-    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", eventually: Any, autojump_clock: trio.testing.MockClock
+    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", eventually: Any, autojump_clock: PatientClock
 ) -> None:
     here, there = (hub.link(ring.signer().peer_id) for _ in range(2))
     async with (
@@ -97,7 +97,7 @@ async def test_a_peer_that_gives_nothing_is_to_blame(
 
 
 async def test_a_peer_that_is_gone_is_to_blame_soon(
-    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", autojump_clock: trio.testing.MockClock
+    tmp_path: Path, hub: MemoryHub, ring: "KeyRing", autojump_clock: PatientClock
 ) -> None:
     """Seats of a devnet have four seconds before they must have taken a place to say so."""
     here, gone = hub.link(ring.signer().peer_id), ring.signer().peer_id

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-import trio.testing
 
 from devnet.beacon import BeaconServer, devnet_key
 from devnet.sim.memory_link import MemoryHub, MemoryLink
@@ -25,6 +24,7 @@ from protocols.limits import DEVNET
 from protocols.messages.beacon import BEACON_PROTOCOL, BeaconRound, beacon_topic
 from protocols.state import NodeState
 from protocols.units import Millis, PeerId, UnixSeconds
+from tests.clock import PatientClock
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing, SimSigner
@@ -135,7 +135,7 @@ async def test_a_node_without_relays_lives_off_gossip(
     await relays.aclose()
 
 
-async def test_one_poll_a_period(follower: Make, autojump_clock: trio.testing.MockClock) -> None:
+async def test_one_poll_a_period(follower: Make, autojump_clock: PatientClock) -> None:
     clock = LoopClock()
     source = Source(clock)
     node = await follower(source, clock)
@@ -145,9 +145,7 @@ async def test_one_poll_a_period(follower: Make, autojump_clock: trio.testing.Mo
 
 
 @pytest.mark.parametrize("skew_s", [-7_200, -1, 1, 7_200])
-async def test_a_wrong_clock_follows_all_the_same(
-    follower: Make, autojump_clock: trio.testing.MockClock, skew_s: int
-) -> None:
+async def test_a_wrong_clock_follows_all_the_same(follower: Make, autojump_clock: PatientClock, skew_s: int) -> None:
     clock = LoopClock(skew_s)
     source = Source(clock)
     node = await follower(source, clock)
@@ -156,7 +154,7 @@ async def test_a_wrong_clock_follows_all_the_same(
     assert len(source.polls) <= 700
 
 
-async def test_polls_of_dead_relays_grow_rare(follower: Make, autojump_clock: trio.testing.MockClock) -> None:
+async def test_polls_of_dead_relays_grow_rare(follower: Make, autojump_clock: PatientClock) -> None:
     clock = LoopClock()
     source = Source(clock)
     source.down = True
@@ -170,7 +168,7 @@ async def test_polls_of_dead_relays_grow_rare(follower: Make, autojump_clock: tr
 
 
 async def test_what_gossip_brings_is_not_asked_for(
-    follower: Make, nobody: Relays, autojump_clock: trio.testing.MockClock
+    follower: Make, nobody: Relays, autojump_clock: PatientClock
 ) -> None:
     clock = LoopClock()
     source = Source(clock)
@@ -225,7 +223,7 @@ async def test_a_question_that_is_none_is_refused(
     knowing = await follower(nobody, LoopClock())
     asking = hub.link(ring.signer().peer_id)
     with pytest.raises(CallRefused):
-        await asking.call(knowing.link.me, BEACON_PROTOCOL, request_, 5.0)
+        await asking.call(knowing.link.me, BEACON_PROTOCOL, request_, 60.0)
 
 
 async def test_the_verdict_on_a_record_is_the_validators(follower: Make, nobody: Relays) -> None:
@@ -241,7 +239,7 @@ async def test_the_verdict_on_a_record_is_the_validators(follower: Make, nobody:
 
 
 async def test_a_flood_of_forgeries_costs_a_bounded_number_of_pairings(
-    follower: Make, nobody: Relays, autojump_clock: trio.testing.MockClock
+    follower: Make, nobody: Relays, autojump_clock: PatientClock
 ) -> None:
     node = await follower(nobody, LoopClock())
     wrong = devnet_key().sign(1).signature

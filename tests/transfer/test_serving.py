@@ -16,6 +16,7 @@ from protocols.transfer.cid import raw_cid
 from protocols.transfer.frames import BLOB_PROTOCOL, MAX_FRAME_BYTES, WantBlocks, encode_frame
 from protocols.transfer.walk import Limits
 from protocols.units import Cid, DealId, PeerId
+from tests.clock import PatientClock
 
 ALICE, BOB, CAROL = (PeerId(name * 39) for name in (b"a", b"b", b"c"))
 DEAL = DealId(b"d" * 32)
@@ -56,7 +57,7 @@ async def test_bad_wants_cost_their_sender_and_end_one_stream(store: BlobStore, 
         for number, bad in enumerate(BAD_WANTS, 1):
             async with await carol.open(ALICE, BLOB_PROTOCOL) as stream:
                 await stream.send_all(bad)
-                with trio.fail_after(10):
+                with trio.fail_after(60):
                     assert await ended(stream)
             assert server.statistics().violations == number
         assert alice.peers()[CAROL].score <= -10 * len(BAD_WANTS)
@@ -73,12 +74,12 @@ async def test_a_flood_of_wants_is_cut_off(store: BlobStore) -> None:
         async with await hub.link(CAROL).open(ALICE, BLOB_PROTOCOL) as stream:
             frame = encode_frame(WantBlocks(DEAL, tuple(cids)))
             try:
-                with trio.fail_after(20):
+                with trio.fail_after(60):
                     for _ in range(200 * MAX_QUEUED_WANTS // 64):
                         await stream.send_all(frame)
             except trio.BrokenResourceError:
                 pass
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while server.statistics().violations != 1:
                 await trio.lowlevel.checkpoint()
 
@@ -88,18 +89,18 @@ async def test_streams_per_peer_are_bounded_and_given_back(store: BlobStore) -> 
         server = BlobServer(store, hub.link(ALICE))
         carol = hub.link(CAROL)
         streams = [await carol.open(ALICE, BLOB_PROTOCOL) for _ in range(MAX_STREAMS_PER_PEER + 3)]
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while server.statistics().streams_refused != 3:
                 await trio.lowlevel.checkpoint()
         assert server.statistics().streams == MAX_STREAMS_PER_PEER
         for stream in streams:
             await stream.aclose()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while server.statistics().streams:
                 await trio.lowlevel.checkpoint()
 
 
-async def test_a_silent_stream_is_shed(store: BlobStore, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_silent_stream_is_shed(store: BlobStore, autojump_clock: PatientClock) -> None:
     async with open_hub(latency_s=0) as hub:
         server = BlobServer(store, hub.link(ALICE))
         async with await hub.link(CAROL).open(ALICE, BLOB_PROTOCOL) as stream:
@@ -110,9 +111,8 @@ async def test_a_silent_stream_is_shed(store: BlobStore, autojump_clock: trio.te
 
 
 async def test_a_puller_that_does_not_read_is_dropped_and_holds_nobody_up(
-    store: BlobStore, other: BlobStore, mock_clock: trio.testing.MockClock
+    store: BlobStore, other: BlobStore, autojump_clock: PatientClock
 ) -> None:
-    mock_clock.rate = 100
     root = await keep(store, 2_000_000, 100_000)
     leaf = raw_cid(pattern(100_000))
     async with open_hub(latency_s=0) as hub:
@@ -125,7 +125,7 @@ async def test_a_puller_that_does_not_read_is_dropped_and_holds_nobody_up(
             await BlobFetcher(other, hub.link(BOB)).fetch(DEAL, [ALICE], root, Limits(max_content_bytes=2_000_000))
             with trio.fail_after(600):
                 while server.statistics().streams:
-                    await trio.lowlevel.checkpoint()
+                    await trio.sleep(1)
 
 
 async def test_turns_go_to_whoever_was_sent_least() -> None:
@@ -184,12 +184,12 @@ async def test_a_cancelled_wait_gives_its_turn_on() -> None:
                 had_two = True
         assert not had_two, "one turn per peer"
         nursery.cancel_scope.cancel()
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with choke.turn(ALICE):
             pass
 
 
-async def test_the_rate_bounds_the_sum(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_rate_bounds_the_sum(autojump_clock: PatientClock) -> None:
     choke = Choke(rate_bytes_per_s=1000)
 
     async def pull(peer: PeerId) -> None:
