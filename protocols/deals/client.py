@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from protocols.deals import checking, disputed, eip712, endings, late
+from protocols.deals import checking, disputed, eip712, endings, late, waits
 from protocols.deals.checking import reject
 from protocols.deals.inputs import (
     AuditFinished,
@@ -370,9 +370,9 @@ def deadline(state: DealState, ctx: Ctx) -> UnixSeconds | None:
         case Proposed() | Signed():
             return UnixSeconds(deal.commit_by + 1)
         case Delivered() | Checking():
-            return checking.check_by(state, ctx)
+            return waits.check_by(state, ctx)
         case Resulted(claim=Claimed() as claim):
-            return checking.bytes_by(claim)
+            return waits.bytes_by(claim)
         case Committed() | Resulted() | Rejected():
             return UnixSeconds(state.commitment.at + deal.exec_seconds + deal.claim_seconds + 1)
         case Accepted():

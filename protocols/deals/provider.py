@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from protocols.deals import disputed, eip712, endings, late
-from protocols.deals.checking import last_call, silence_over
 from protocols.deals.inputs import (
     CancelProposed,
     ChainMoved,
@@ -65,6 +64,7 @@ from protocols.deals.states import (
     Slashed,
     Voided,
 )
+from protocols.deals.waits import last_call, silence_over
 from protocols.effects import CancelJob, DropEffects, FetchBlobs, RunJob, ServeBlobs, StopServing
 from protocols.messages.deal import CancelConsent, ResultNotice
 from protocols.messages.negotiation import DealAcceptance

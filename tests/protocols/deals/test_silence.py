@@ -4,9 +4,9 @@ from msgspec.structs import replace
 
 from devnet.sim.samples import Samples
 from protocols.deals import client, provider
-from protocols.deals.checking import ROUNDS_LATE
 from protocols.deals.inputs import Ctx
 from protocols.deals.states import Delivered, Resulted
+from protocols.deals.waits import ROUNDS_LATE
 from protocols.units import Seconds, UnixSeconds
 from protocols.verify.audits import BEACON_LEAD
 
