@@ -1,7 +1,8 @@
 """How does a bad RPC endpoint behave? A server that can play every kind of one, in front of a real chain or alone.
 
-For tests and for the ``bad-inputs`` scenario. Without ``upstream`` it answers from ``canned``; with one it relays, and
-``mode`` says what it does to the answer. ``mode`` may change at any time and counts from the next call.
+For tests and for the ``bad-inputs`` scenario. It answers from ``canned``, where a result that holds nothing but an ``error`` is
+one; with an ``upstream`` it relays what is not canned, and ``mode`` says what it does to the answer. ``mode`` may change at any
+time and counts from the next call.
 """
 
 import json
@@ -205,9 +206,11 @@ class HostileEndpoint:
         return {**answer, "result": forged}
 
     async def _honest(self, call: dict[str, Any]) -> dict[str, Any]:
+        if call["method"] in self.canned:
+            told = deepcopy(self.canned[call["method"]])
+            body = told if isinstance(told, dict) and set(told) == {"error"} else {"result": told}
+            return {"jsonrpc": "2.0", "id": call["id"], **body}
         if self._upstream is None:
-            if call["method"] in self.canned:
-                return {"jsonrpc": "2.0", "id": call["id"], "result": deepcopy(self.canned[call["method"]])}
             return {"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32601, "message": "not canned"}}
         relayed = await self._client.post(self._upstream, json=call)
         answer: dict[str, Any] = relayed.json()

@@ -64,6 +64,8 @@ class Question(msgspec.Struct, Generic[_Value], frozen=True):
     names one: then only who denies to have any block there is passed over, and who has another contradicts."""
     condemns: bool = True
     """Whether a wrong answer shows a liar: the newest state differs between honest endpoints."""
+    anywhere: bool = False
+    """Whether the others are asked too when the endpoint that serves does not know it: what it hides is then found."""
 
 
 async def agreed(rpc: Rpc, question: Question[_Value]) -> _Value | None:
@@ -75,7 +77,10 @@ async def agreed(rpc: Rpc, question: Question[_Value]) -> _Value | None:
     while True:
         endpoint, value = await rpc.served(question.ask)
         if value is None:
-            return None
+            found = await _elsewhere(rpc, question, endpoint) if question.anywhere else None
+            if found is None:
+                return None
+            endpoint, value = found
         heard = await _heard(rpc, question, endpoint, value)
         if heard is not None and heard is not False:
             rpc.doubts.pop(question.about, None)
@@ -93,6 +98,15 @@ def check_agreement(rpc: Rpc) -> None:
     """Raises ``EndpointsDisagree`` while they contradict each other: what is sent then may rest on a lie."""
     if told := rpc.disagreement:
         raise EndpointsDisagree("nothing is sent while the RPC endpoints tell different chains", why=told, fix=FIX)
+
+
+async def _elsewhere(rpc: Rpc, question: Question[_Value], silent: Endpoint) -> tuple[Endpoint, _Value] | None:
+    """The first of the others that knows it, and what it says."""
+    for other in rpc.witnesses(silent):
+        with suppress(ChainError):
+            if (told := await question.ask(other)) is not None:
+                return other, told
+    return None
 
 
 async def _heard(rpc: Rpc, question: Question[_Value], endpoint: Endpoint, value: _Value) -> bool | None:
@@ -313,7 +327,7 @@ async def _block_stands(
 
 
 def receipt_question(
-    rpc: Rpc, tx_hash: Hash32, receipt: Callable[[Endpoint], Awaitable[Receipt | None]]
+    rpc: Rpc, tx_hash: Hash32, receipt: Callable[[Endpoint], Awaitable[Receipt | None]], *, anywhere: bool
 ) -> Question[Receipt]:
     """How a transaction of ours ended."""
 
@@ -335,7 +349,8 @@ def receipt_question(
     def block(value: Receipt) -> tuple[int, Hash32 | None]:
         return value.block_number, value.block_hash
 
-    return Question(f"the receipt of 0x{tx_hash.hex()}", receipt, same, proven, vouched, block)
+    about = f"the receipt of 0x{tx_hash.hex()}"
+    return Question(about, receipt, same, proven, vouched, block, anywhere=anywhere)
 
 
 def value_question(

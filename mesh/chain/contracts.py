@@ -80,7 +80,7 @@ class Contracts:
     async def sure_account(self, operator: Address) -> Account:
         """What an operator trades with, as a second endpoint confirms it: deals are signed on the strength of it. Raises
         ``ChainUnreachable`` when they do not agree."""
-        owner = await read_view(self._rpc, self._escrow, "ownerOf", (address_text(operator),), _address, sure=True)
+        owner = await self.owner_of(operator)
         read = lambda v: Account(Tokens(v[0]), Tokens(v[1]))  # noqa: E731
         return await read_view(self._rpc, self._escrow, "accountOf", (address_text(owner),), read, sure=True)
 
@@ -94,8 +94,10 @@ class Contracts:
         )
 
     async def owner_of(self, operator: Address) -> Address:
-        """Whose money an operator trades with: its owner's, or its own."""
-        return await self._view(self._escrow, "ownerOf", (address_text(operator),), _address)
+        """Whose money an operator trades with: its owner's, or its own. Like ``deal`` and ``channel_of`` as a second endpoint
+        confirms it: on who owns a node, on what a deal has come to and on what a channel holds, money is signed away. Raises
+        ``ChainUnreachable`` when they do not agree."""
+        return await self._view(self._escrow, "ownerOf", (address_text(operator),), _address, sure=True)
 
     async def deal(self, client: Address, run_nonce: int, index: int) -> DealSlot:
         """The slot that a deal consumes."""
@@ -104,6 +106,7 @@ class Contracts:
             "slotOf",
             (address_text(client), run_nonce, index),
             lambda v: DealSlot(OnChainState(v[0]), UnixSeconds(v[1]), bytes(v[2])),
+            sure=True,
         )
 
     async def channel_of(self, client: Address, provider: Address, owner: Address) -> tuple[Channel, ChannelWord]:
@@ -114,6 +117,7 @@ class Contracts:
             "channelOf",
             names,
             lambda v: ChannelWord(UnixSeconds(v[0]), int(v[1]), Tokens(v[2]), Tokens(v[3])),
+            sure=True,
         )
         return Channel(client, provider, owner, word.generation), word
 
@@ -279,9 +283,9 @@ class Contracts:
         return TxCall(to=to, data=bytes.fromhex(contract.encode_abi(name, args)[2:]))
 
     async def _view(
-        self, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer]
+        self, contract: Any, name: str, args: tuple[object, ...], read: Callable[[Any], _Answer], *, sure: bool = False
     ) -> _Answer:
-        return await read_view(self._rpc, contract, name, args, read)
+        return await read_view(self._rpc, contract, name, args, read, sure=sure)
 
 
 async def read_view(
@@ -292,7 +296,8 @@ async def read_view(
     answered = _reader(contract.get_function_by_name(name).abi["outputs"], read)
     try:
         if sure:
-            return await surely(rpc, f"{name} of {args[0]}", "eth_call", [call, "latest"], answered)
+            about = f"{name} of {', '.join(map(str, args))}"
+            return await surely(rpc, about, "eth_call", [call, "latest"], answered)
         return await rpc.call("eth_call", [call, "latest"], answered)
     except (RpcError, _NoContract) as error:
         raise ChainError(

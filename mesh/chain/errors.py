@@ -15,6 +15,7 @@ __all__ = [
     "EndpointsDisagree",
     "FeeAboveCap",
     "InsufficientFunds",
+    "NonceRefused",
     "ReorgTooDeep",
     "RpcError",
     "TxRefused",
@@ -58,6 +59,10 @@ class Unconfirmed(ChainUnreachable):
 
 class EndpointsDisagree(ChainUnreachable):
     """The endpoints tell different chains, and nothing shows which of them lies. Nothing is done until it is known."""
+
+
+class NonceRefused(ChainUnreachable):
+    """What the RPC endpoints say about this key's transactions cannot be right, or is contradicted. Nothing was signed."""
 
 
 class RpcError(ChainError):

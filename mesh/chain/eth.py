@@ -11,12 +11,13 @@ import trio
 
 from mesh.chain import wire
 from mesh.chain.agreement import agreed, receipt_question, value_question, window_question
+from mesh.chain.endpoint import Endpoint
 from mesh.chain.errors import Unconfirmed
 from mesh.chain.rpc import Rpc
 from mesh.chain.wire import Head, Log, Receipt, SeenTx, hex_data, hex_quantity
 from protocols.units import Address, Hash32
 
-__all__ = ["BlockTag", "Eth", "LogQuery", "TxCall", "surely"]
+__all__ = ["MAX_GAS", "SURE_PAUSE_S", "SURE_S", "BlockTag", "Eth", "LogQuery", "TxCall", "surely"]
 
 BlockTag = int | Literal["latest", "safe", "finalized", "pending", "earliest"]
 """A height, or a name that the endpoint resolves."""
@@ -66,6 +67,10 @@ class Eth:
         """The newest block."""
         return await self.rpc.call("eth_getBlockByNumber", ["latest", False], wire.head)
 
+    async def head_of(self, endpoint: Endpoint) -> Head:
+        """The newest block of one endpoint."""
+        return await self.rpc.ask(endpoint, "eth_getBlockByNumber", ["latest", False], wire.head)
+
     async def block(self, tag: BlockTag) -> Head | None:
         """A block, None where the endpoint has none of that height or name."""
         return await self.rpc.call(*_block(tag))
@@ -90,10 +95,13 @@ class Eth:
         """The receipt of a mined transaction, None while it is not mined (or dropped, or unknown)."""
         return await self.rpc.call(*_receipt(tx_hash))
 
-    async def agreed_receipt(self, tx_hash: Hash32) -> Receipt | None:
-        """The same, as a second endpoint confirms it. Raises ``Unconfirmed`` and ``EndpointsDisagree`` too."""
+    async def agreed_receipt(self, tx_hash: Hash32, *, anywhere: bool = False) -> Receipt | None:
+        """The same, as a second endpoint confirms it. Raises ``Unconfirmed`` and ``EndpointsDisagree`` too.
+
+        ``anywhere``: None only if no endpoint has it; the one that serves may keep it to itself.
+        """
         ask = lambda one: self.rpc.ask(one, *_receipt(tx_hash))  # noqa: E731
-        return await agreed(self.rpc, receipt_question(self.rpc, tx_hash, ask))
+        return await agreed(self.rpc, receipt_question(self.rpc, tx_hash, ask, anywhere=anywhere))
 
     async def transaction(self, tx_hash: Hash32) -> SeenTx | None:
         """A transaction that the endpoint knows, mined or waiting."""
@@ -102,11 +110,11 @@ class Eth:
 
     async def nonce(self, account: Address, tag: BlockTag = "latest") -> int:
         """How many transactions the account has in blocks up to ``tag``."""
-        return await self.rpc.call(
-            "eth_getTransactionCount",
-            [hex_data(account), _tag(tag)],
-            lambda value: wire.quantity(value, "nonce", 1 << 64),
-        )
+        return await self.rpc.call(*_nonce(account, tag))
+
+    async def nonce_of(self, account: Address, endpoint: Endpoint) -> int:
+        """The same up to the newest block, as one endpoint tells it."""
+        return await self.rpc.ask(endpoint, *_nonce(account, "latest"))
 
     async def balance(self, account: Address) -> int:
         """Ether of the account, in wei."""
@@ -122,9 +130,11 @@ class Eth:
 
     async def estimate_gas(self, call: TxCall, sender: Address) -> int:
         """Gas that the call would need now. A revert is ``RpcError`` with its data."""
-        return await self.rpc.call(
-            "eth_estimateGas", [_call(call, sender)], lambda value: wire.quantity(value, "gas estimate", MAX_GAS + 1)
-        )
+        return await self.rpc.call(*_estimate(call, sender))
+
+    async def estimate_of(self, endpoint: Endpoint, call: TxCall, sender: Address) -> int:
+        """The same, as one endpoint tells it."""
+        return await self.rpc.ask(endpoint, *_estimate(call, sender))
 
     async def send_raw(self, raw: bytes, tx_hash: Hash32) -> None:
         """Hand in a signed transaction whose hash is ``tx_hash``. Doing so twice is harmless."""
@@ -181,6 +191,16 @@ def _receipt(tx_hash: Hash32) -> tuple[str, list[object], Callable[[object], Rec
         wire.receipt_or_none, lambda receipt: receipt is None or receipt.tx_hash == tx_hash, "transaction"
     )
     return "eth_getTransactionReceipt", [hex_data(tx_hash)], read
+
+
+def _nonce(account: Address, tag: BlockTag) -> tuple[str, list[object], Callable[[object], int]]:
+    read = lambda value: wire.quantity(value, "nonce", 1 << 64)  # noqa: E731
+    return "eth_getTransactionCount", [hex_data(account), _tag(tag)], read
+
+
+def _estimate(call: TxCall, sender: Address) -> tuple[str, list[object], Callable[[object], int]]:
+    read = lambda value: wire.quantity(value, "gas estimate", MAX_GAS + 1)  # noqa: E731
+    return "eth_estimateGas", [_call(call, sender)], read
 
 
 def _call(call: TxCall, sender: Address) -> dict[str, object]:

@@ -5,13 +5,16 @@ keeps such a journal on disk; ``MemoryJournal`` is for commands that send one tr
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from protocols.units import Hash32
 
 __all__ = ["JournalEntry", "MemoryJournal", "TxJournal"]
+
+NEWEST: Final = 32
+"""Transactions of one nonce that ``newest`` tells: a submitter replaces one so often at most."""
 
 
 class JournalEntry(Protocol):
@@ -42,6 +45,10 @@ class TxJournal(Protocol):
         """Forget the key: its outcome is recorded elsewhere."""
         ...
 
+    async def newest(self) -> Sequence[JournalEntry]:
+        """Those of the highest nonce of all that are remembered, done or not; 32 of them at most."""
+        ...
+
 
 class _Entry(msgspec.Struct, frozen=True):
     key: str
@@ -55,10 +62,16 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
+        self._newest: list[_Entry] = []
 
     async def put(self, key: str, nonce: int, raw: bytes, hash: bytes, /) -> None:
         """See ``TxJournal``."""
-        self._entries.append(_Entry(key, nonce, raw, Hash32(hash)))
+        entry = _Entry(key, nonce, raw, Hash32(hash))
+        self._entries.append(entry)
+        if self._newest and self._newest[-1].nonce < nonce:
+            self._newest.clear()
+        if not self._newest or self._newest[-1].nonce == nonce:
+            self._newest = [*self._newest[1 - NEWEST :], entry]
 
     async def pending(self) -> Sequence[JournalEntry]:
         """See ``TxJournal``."""
@@ -67,3 +80,7 @@ class MemoryJournal:
     async def done(self, key: str, /) -> None:
         """See ``TxJournal``."""
         self._entries = [entry for entry in self._entries if entry.key != key]
+
+    async def newest(self) -> Sequence[JournalEntry]:
+        """See ``TxJournal``."""
+        return tuple(self._newest)

@@ -6,7 +6,6 @@ provably taken by another transaction. Transactions leave one after the other, b
 that comes before its turn. A call that would revert is found out by the gas estimate, at no cost.
 """
 
-import math
 from collections.abc import Collection
 from typing import Final
 
@@ -14,8 +13,10 @@ import trio
 
 from mesh.chain.agreement import check_agreement
 from mesh.chain.errors import ChainError, ChainUnreachable, FeeAboveCap, InsufficientFunds, RpcError, TxRefused
-from mesh.chain.eth import MAX_GAS, Eth, TxCall
+from mesh.chain.eth import Eth, TxCall
 from mesh.chain.journal import TxJournal
+from mesh.chain.needs import GAS_MARGIN, gas_limit, max_fee, told_base_fee
+from mesh.chain.nonces import is_used, lowest_told, next_nonce
 from mesh.chain.outcomes import (
     Confirmed,
     Dropped,
@@ -37,8 +38,6 @@ MAX_IN_FLIGHT: Final = 1024
 """Keys that are not released: each is one deal's or one user's transaction."""
 MAX_VERSIONS: Final = 32
 """Replacements of one transaction: 31 bumps multiply the fee by a thousand, which is beyond any sensible cap."""
-_GAS_MARGIN: Final = (6, 5)
-"""Gas limit = estimate x 1.2: state may change between estimate and block."""
 _LOOKS: Final = 4
 """Looks for our own receipt before a used nonce is taken for another's: nodes index receipts after they count nonces."""
 _BUMP: Final = (5, 4)
@@ -84,7 +83,12 @@ class Submitter:
         self._turn = trio.Lock()
         self._flights: dict[str, _Flight] = {}
         self._loaded = False
+        self._asked = False
         self._floor = 0
+        self._known: int | None = None
+        """One more than the nonce of our newest transaction that has landed, while it is known."""
+        self._newest: tuple[Hash32, ...] = ()
+        """That transaction, or those of which one may be it."""
         self._counts = dict.fromkeys(("sent", "confirmed", "reverted", "replaced", "resent", "dropped", "gas_used"), 0)
 
     @property
@@ -94,14 +98,12 @@ class Submitter:
 
     async def quote(self, call: TxCall) -> FeeQuote:
         """What ``call`` would cost. Raises ``RpcError`` when it would revert, ``FeeAboveCap``, ``ChainUnreachable``."""
-        gas = await self._gas(call)
-        head = await self._eth.head()
-        max_fee = self._max_fee(head.base_fee)
+        gas = await gas_limit(self._eth, call, self.address)
+        base_fee = await told_base_fee(self._eth, self._set.fee_cap)
+        most = max_fee(base_fee, self._set.fee_cap)
         balance = await self._eth.balance(self.address)
-        used = (gas - call.spare) * _GAS_MARGIN[1] // _GAS_MARGIN[0] if call.gas is None else gas
-        return FeeQuote(
-            gas, head.base_fee, max_fee, used * head.base_fee + call.value, gas * max_fee + call.value, balance
-        )
+        used = (gas - call.spare) * GAS_MARGIN[1] // GAS_MARGIN[0] if call.gas is None else gas
+        return FeeQuote(gas, base_fee, most, used * base_fee + call.value, gas * most + call.value, balance)
 
     async def submit(self, key: str, call: TxCall) -> Outcome:
         """Get ``call`` onto the chain once, whatever happens, and answer how it ended.
@@ -145,7 +147,7 @@ class Submitter:
     async def tidy(self, wanted: Collection[str]) -> None:
         """After a restart: release every journaled key that is not ``wanted`` any more and whose nonce is used."""
         await self._load()
-        used = await self._eth.nonce(self.address)
+        used = await lowest_told(self._eth, self.address)
         for flight in list(self._flights.values()):
             if flight.key not in wanted and flight.nonce < used:
                 await self.release(flight.key)
@@ -161,8 +163,8 @@ class Submitter:
             if self._loaded:
                 return
             for entry in await self._journal.pending():
-                max_fee, priority, gas = fees_of(entry.raw)
-                version = SignedTx(entry.raw, Hash32(entry.hash), entry.nonce, max_fee, priority, gas)
+                offered, priority, gas = fees_of(entry.raw)
+                version = SignedTx(entry.raw, Hash32(entry.hash), entry.nonce, offered, priority, gas)
                 flight = self._flights.get(entry.key)
                 if flight is None or flight.nonce != entry.nonce:
                     self._flights[entry.key] = _Flight(entry.key, entry.nonce, [version])
@@ -191,21 +193,29 @@ class Submitter:
     async def _next_nonce(self) -> int:
         """The lowest nonce that neither the chain nor a flight has; with nothing in flight the chain is asked."""
         waiting = {flight.nonce for flight in self._flights.values() if not flight.landed and not flight.refused}
-        if not waiting:
-            self._floor = await self._eth.nonce(self.address)
+        if not waiting or not self._asked:
+            if not self._asked and (newest := await self._journal.newest()):
+                self._newest = tuple(Hash32(entry.hash) for entry in newest)
+                self._known = newest[-1].nonce + 1 if await self._stands() else None
+            self._floor = await next_nonce(self._eth, self.address, self._known, self._stands)
+            self._asked = True
         nonce = self._floor
         while nonce in waiting:
             nonce += 1
         return nonce
 
+    async def _stands(self) -> bool:
+        """Whether our newest transaction is in the chain."""
+        found = [await self._eth.agreed_receipt(tx_hash, anywhere=True) for tx_hash in self._newest]
+        return any(receipt is not None for receipt in found)
+
     async def _sign(self, nonce: int, call: TxCall, gas: int, at_least: SignedTx | None) -> SignedTx:
-        head = await self._eth.head()
-        max_fee, priority = self._max_fee(head.base_fee), 0
+        most, priority = max_fee(await told_base_fee(self._eth, self._set.fee_cap), self._set.fee_cap), 0
         if at_least is not None:
             # go-ethereum replaces only for a strictly higher tip, so the tip of 0 becomes 1 wei.
-            max_fee = min(self._set.fee_cap, max(max_fee, _bumped(at_least.max_fee)))
+            most = min(self._set.fee_cap, max(most, _bumped(at_least.max_fee)))
             priority = _bumped(at_least.priority_fee)
-        tx = UnsignedTx(self._eth.rpc.chain_id, nonce, priority, max_fee, gas, call.to, call.value, call.data)
+        tx = UnsignedTx(self._eth.rpc.chain_id, nonce, priority, most, gas, call.to, call.value, call.data)
         try:
             return sign(tx, self._signer)
         except ValueError as error:
@@ -252,27 +262,30 @@ class Submitter:
         if flight.sent_at < 0 or flight.refused:
             flight.sent_at = trio.current_time() - self._set.stuck_s
         while True:
-            receipt = await self._receipt_if_reachable(flight)
+            stuck = trio.current_time() - flight.sent_at >= self._set.stuck_s
+            receipt = await self._receipt_if_reachable(flight, anywhere=stuck)
             if receipt is not None:
                 flight.landed = True
                 self._floor = max(self._floor, flight.nonce + 1)
+                if self._known is None or flight.nonce >= self._known:
+                    self._known, self._newest = flight.nonce + 1, (receipt.tx_hash,)
                 return await self._outcome(flight, call, receipt)
-            if trio.current_time() - flight.sent_at >= self._set.stuck_s:
+            if stuck:
                 async with self._turn:
                     await self._unstick(flight, call)
             await trio.sleep(pause)
             pause = min(pause * 1.5, self._set.poll_max_s)
 
-    async def _receipt(self, flight: _Flight) -> Receipt | None:
+    async def _receipt(self, flight: _Flight, *, anywhere: bool) -> Receipt | None:
         for version in reversed(flight.versions):
-            receipt = await self._eth.agreed_receipt(version.hash)
+            receipt = await self._eth.agreed_receipt(version.hash, anywhere=anywhere)
             if receipt is not None:
                 return receipt
         return None
 
-    async def _receipt_if_reachable(self, flight: _Flight) -> Receipt | None:
+    async def _receipt_if_reachable(self, flight: _Flight, *, anywhere: bool) -> Receipt | None:
         try:
-            return await self._receipt(flight)
+            return await self._receipt(flight, anywhere=anywhere)
         except (ChainUnreachable, RpcError):
             return None
 
@@ -310,8 +323,8 @@ class Submitter:
         """No receipt for long: send what comes before it, then this again, at a better price if it waits for one."""
         flight.sent_at = trio.current_time()
         try:
-            used = await self._eth.nonce(self.address)
-            if used > flight.nonce:
+            used = await lowest_told(self._eth, self.address)
+            if await is_used(self._eth, self.address, flight.nonce):
                 await self._check_nonce(flight)
                 return
             if flight.refused:
@@ -352,8 +365,12 @@ class Submitter:
         for look in range(_LOOKS):
             if look:
                 await trio.sleep(self._set.poll_s)
-            if await self._receipt(flight) is not None or await self._eth.nonce(self.address) <= flight.nonce:
-                return
+            try:
+                found = await self._receipt(flight, anywhere=True)
+                if found is not None or not await is_used(self._eth, self.address, flight.nonce):
+                    return
+            except (ChainUnreachable, RpcError):
+                return  # nobody can tell now, and what was signed may have left
         self._floor = max(self._floor, flight.nonce + 1)
         raise _NonceTaken(flight)
 
@@ -361,7 +378,7 @@ class Submitter:
 
     async def _gas_or_reason(self, call: TxCall) -> int | Reverted:
         try:
-            return await self._gas(call)
+            return await gas_limit(self._eth, call, self.address)
         except RpcError as error:
             if error.data or classify(error.why) is Refusal.REVERT:
                 return Reverted(self._reverts.read(error.data))
@@ -375,20 +392,6 @@ class Submitter:
             raise TxRefused(
                 "the chain cannot estimate the transaction", why=error.why, endpoint=error.endpoint
             ) from error
-
-    async def _gas(self, call: TxCall) -> int:
-        if call.gas is not None:
-            return call.gas
-        estimate = await self._eth.estimate_gas(call, self.address)
-        return min(-(-estimate * _GAS_MARGIN[0] // _GAS_MARGIN[1]) + call.spare, MAX_GAS)
-
-    def _max_fee(self, base_fee: int) -> int:
-        if base_fee > self._set.fee_cap:
-            raise FeeAboveCap(
-                f"gas costs {base_fee / 1e9:g} gwei now, this node pays at most {self._set.fee_cap / 1e9:g}",
-                fix=f"mesh config set chain.max_fee_gwei {math.ceil(base_fee / 1e9 * 2)}   (or wait)",
-            )
-        return max(1, min(2 * base_fee, self._set.fee_cap))
 
 
 def _bumped(fee: int) -> int:

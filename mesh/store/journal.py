@@ -74,9 +74,20 @@ class TxJournal:
 
         await self._access.write(work)
 
+    async def newest(self) -> tuple[TxRecord, ...]:
+        """Those of the highest nonce of all that are remembered, done or not; the last 32 of them."""
+        return await self._access.read(_newest)
+
 
 def _pending(connection: sqlite3.Connection) -> tuple[TxRecord, ...]:
     found = connection.execute("SELECT key, nonce, raw, hash FROM txs WHERE done IS NULL ORDER BY nonce, seq")
+    return tuple(TxRecord(*values) for values in found)
+
+
+def _newest(connection: sqlite3.Connection) -> tuple[TxRecord, ...]:
+    found = connection.execute(
+        "SELECT key, nonce, raw, hash FROM txs WHERE nonce = (SELECT max(nonce) FROM txs) ORDER BY seq DESC LIMIT 32"
+    )
     return tuple(TxRecord(*values) for values in found)
 
 

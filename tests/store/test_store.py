@@ -112,6 +112,8 @@ async def test_signed_transactions_stay_until_they_are_done(tmp_path: Path) -> N
         assert [tx.key for tx in await store.journal.pending()] == ["commit:b"]
         await store.journal.put("commit:a", 7, b"raw7", b"\x07" * 32)  # a reorganisation took it out again
         assert [tx.raw for tx in await store.journal.pending()] == [b"raw7", b"raw8"]
+        await store.journal.done("commit:b")
+        assert [tx.hash for tx in await store.journal.newest()] == [b"\x08" * 32]  # done or not
 
 
 BROKEN = {
