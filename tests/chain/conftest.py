@@ -15,8 +15,8 @@ from mesh.chain.eth import Eth
 from mesh.chain.rpc import Rpc, RpcSettings
 
 BASE_FEE_WEI = 20_000_000
-FAST = RpcSettings(attempt_s=2.0, give_up_s=10.0, probe_s=30.0, backoff_s=0.01, backoff_max_s=0.05)
-"""Times for endpoints on loopback; the rules are the same."""
+FAST = RpcSettings(attempt_s=20.0, give_up_s=60.0, probe_s=30.0, backoff_s=0.01, backoff_max_s=0.05)
+"""Short pauses between attempts, on loopback; the rules are the same."""
 
 ChainOpener = Callable[..., Awaitable[ChainHandle]]
 RpcOpener = Callable[..., Rpc]
@@ -79,10 +79,10 @@ async def chain(shared_chain: ChainHandle, open_rpc_to: RpcOpener) -> AsyncItera
 
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[None]]:
-    """Poll a real condition: ``await eventually(lambda: ...)`` fails after 20 s."""
+    """Poll a real condition: ``await eventually(lambda: ...)`` fails after 60 s."""
 
     async def poll(condition: Callable[[], bool]) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not condition():
                 await trio.sleep(0.005)
 

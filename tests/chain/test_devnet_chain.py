@@ -50,11 +50,12 @@ async def ask(url: str, body: object) -> object:
 
 
 async def test_time_moves_as_told_and_never_back(eth: Eth, control: Control) -> None:
-    before = (await eth.head()).timestamp
+    await control("evm_mine")  # the chain may have been without a block for long
+    before, began = (await eth.head()).timestamp, trio.current_time()
     await control("evm_increaseTime", 1000)
     await control("evm_mine")
     moved = (await eth.head()).timestamp
-    assert 1000 <= moved - before < 1100
+    assert 1000 <= moved - before <= 1000 + 2 + trio.current_time() - began
     await control("evm_setNextBlockTimestamp", moved + 5000)
     await control("evm_mine")
     assert (await eth.head()).timestamp == moved + 5000
@@ -187,7 +188,7 @@ async def test_blocks_come_by_themselves_when_asked(nursery: trio.Nursery, open_
     )
     assert len(handle.accounts) == 3
     eth = Eth(open_rpc_to(handle.rpc_url, chain_id=421_614))
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while (await eth.head()).number < 3:
             await trio.lowlevel.checkpoint()
 
@@ -223,7 +224,7 @@ def test_the_server_ends_when_its_parent_does() -> None:
         assert process.stdout is not None
         json.loads(process.stdout.readline())
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("how", ["stdin", "term", "kill"])
@@ -252,7 +253,7 @@ async def test_anvil_is_the_same_chain(nursery: trio.Nursery, open_rpc_to: Calla
     sender = Submitter(eth, handle.accounts[0], MemoryJournal(), Reverts(), SubmitterSettings(poll_s=0.02))
     outcome = await sender.submit("gift", TxCall(to=SINK, value=1))
     assert isinstance(outcome, Confirmed)
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while (final := await eth.block("finalized")) is None or final.number < outcome.block:
             await trio.sleep(0.05)
 

@@ -46,7 +46,7 @@ async def one_block(chain: ChainHandle, eth: Eth, calls: list[TxCall]) -> list[H
     async with trio.open_nursery() as nursery:
         for place, call in enumerate(calls):
             nursery.start_soon(send, place, call)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             for place in range(len(calls)):
                 while await eth.nonce(chain.accounts[place].address, "pending") == before[place]:
                     await trio.sleep(0.01)

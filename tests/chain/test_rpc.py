@@ -17,7 +17,7 @@ from protocols.units import Address
 
 Opener = Callable[..., Rpc]
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
-FAST = RpcSettings(attempt_s=2.0, give_up_s=10.0, probe_s=30.0, backoff_s=0.01, backoff_max_s=0.05)
+FAST = RpcSettings(attempt_s=20.0, give_up_s=60.0, probe_s=30.0, backoff_s=0.01, backoff_max_s=0.05)
 CANNED = {
     "eth_chainId": "0x7a69",
     "eth_blockNumber": "0x5",
@@ -29,7 +29,7 @@ CANNED = {
         "baseFeePerGas": "0x1",
     },
 }
-QUICK = RpcSettings(attempt_s=1.0, give_up_s=20.0, backoff_s=0.01, backoff_max_s=0.05)
+QUICK = RpcSettings(attempt_s=4.0, give_up_s=60.0, backoff_s=0.01, backoff_max_s=0.05)
 BELIEVED = (
     "honest",
     "wrong-chain",
@@ -164,10 +164,10 @@ async def test_no_caller_waits_for_a_failed_endpoint_while_another_is_well(open_
 async def test_a_throttling_endpoint_rests_as_long_as_it_asks(open_rpc_to: Opener) -> None:
     async with hostile_endpoint("throttled", canned=CANNED) as bad, hostile_endpoint(canned=CANNED) as good:
         rpc = open_rpc_to(bad.url, good.url, settings=FAST)
+        began = trio.current_time()
         await Eth(rpc).head()
-        resting = rpc.statistics().endpoints[0]
-        assert resting.state == "cooling"
-        assert FAST.backoff_max_s < resting.resting_s <= 1.0
+        resting_s = rpc.statistics().endpoints[0].resting_s
+        assert resting_s <= 1.0 <= resting_s + trio.current_time() - began
 
 
 async def test_a_declined_call_is_an_answer_and_costs_the_endpoint_nothing(open_rpc_to: Opener) -> None:
@@ -194,7 +194,7 @@ async def test_watch_probes_until_cancelled() -> None:
         hostile_endpoint(canned=CANNED) as one,
         open_rpc([one.url], 31337, jitter=lambda: 0.5, settings=settings) as rpc,
     ):
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await one.until_asked("eth_getBlockByNumber", 3)
         assert rpc.statistics().serving == one.url.removeprefix("http://")
 

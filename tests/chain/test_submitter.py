@@ -110,7 +110,7 @@ async def test_a_crash_before_the_receipt_posts_nothing_twice(chain: ChainHandle
     await control(eth, "evm_setAutomine", False)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(submitter(eth, chain, journal).submit, "gift", GIFT)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while await eth.nonce(chain.accounts[0].address, "pending") == 0:
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
@@ -128,7 +128,7 @@ async def test_an_endpoint_that_keeps_a_transaction_to_itself_does_not_stop_it(
 ) -> None:
     async with hostile_endpoint("swallowing", upstream=chain.rpc_url) as liar:
         eth = Eth(open_rpc_to(liar.url, chain.rpc_url))
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             outcome = await submitter(eth, chain, MemoryJournal(), QUICK).submit("gift", GIFT)
         assert isinstance(outcome, Confirmed)
         assert liar.asked["eth_sendRawTransaction"] > 1

@@ -277,14 +277,14 @@ def serving(api: FakeNode, socket: Path) -> Iterator[None]:
 
     thread = threading.Thread(target=trio.run, args=(node,), daemon=True)
     thread.start()
-    assert listening.wait(30)
+    assert listening.wait(60)
     token, scope = inside[0]
     try:
         yield
     finally:
         with suppress(trio.RunFinishedError):  # `mesh down` was faster
             token.run_sync_soon(scope.cancel)
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 

@@ -11,7 +11,7 @@ from protocols.disputes.record import Record
 from protocols.disputes.states import PROVIDER_BIT, Phase, Reason, Row
 from tests.cluster.staging import FEE, Staged, computed, imported, pi, stage
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = pytest.mark.timeout(900)
 PLAN = ClusterPlan(providers=1, clients=1, mediators=3, chain="pyevm")
 OVER = (Phase.SLASHED, Phase.SETTLED, Phase.VOID)
 

@@ -10,6 +10,7 @@ import pytest
 
 from devnet.scenario import JOBS
 
+pytestmark = pytest.mark.timeout(900)  # the first one starts the network and has a job run on it
 PI = JOBS / "pi" / "job.yaml"
 SMALL = ("--set", "command=[--samples, '2000000']", "--set", "seed=7")
 
@@ -162,7 +163,7 @@ def test_down_leaves_no_process(network: Any) -> None:
         env=network.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert down.returncode == 0, down.stderr

@@ -13,7 +13,7 @@ from mesh.chain.rpc import Rpc
 from mesh.chain.transactions import SignedTx, UnsignedTx, sign
 from protocols.units import Address
 
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 EPOCH = 8
 SINK = Address(b"\x55" * 20)
 ANVIL = pytest.param(

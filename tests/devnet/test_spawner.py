@@ -15,7 +15,7 @@ from devnet.errand import Grant, run_errand
 from devnet.spawner import Forked, Spawner, open_spawner
 from mesh.base.errors import ChainOrFunds
 
-LIMIT_S = 60.0
+LIMIT_S = 90.0
 """A loaded two-core machine imports for ten seconds."""
 
 

@@ -132,7 +132,7 @@ def is_alive(pid: int) -> bool:
     return bool(list(_living(Path(f"/proc/{pid}"))))
 
 
-async def until(condition: Any, seconds: float = 10.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     """Poll a condition of the machine until it holds."""
     with trio.fail_after(seconds):
         while not condition():

@@ -181,7 +181,7 @@ def test_a_cancelled_comparison_leaves_no_process(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(child.kill_when_cancelled)
             nursery.start_soon(trio.to_thread.run_sync, child.work)
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 while child._process is None:
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()

@@ -239,7 +239,7 @@ async def test_two_hundred_hostile_jobs(rig: "Rig", descendants: Descendants) ->
     assert len(found) == 200
     assert [pair for pair in found if pair[0] is not pair[1]] == []
     assert len(descendants(os.getpid())) == 1
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 async def test_the_number_of_running_jobs_is_bounded(rig: "Rig") -> None:

@@ -16,7 +16,7 @@ from protocols.beacon.chain import DEVNET_BEACON, QUICKNET
 from protocols.beacon.scheme import verify_round
 
 N = 200_000
-FAST = RelaySettings(attempt_s=5.0, backoff_s=0.01, backoff_max_s=0.05, quarantine_s=60.0)
+FAST = RelaySettings(attempt_s=60.0, backoff_s=0.01, backoff_max_s=0.05, quarantine_s=60.0)
 PATIENT = RelaySettings(backoff_s=60.0, backoff_max_s=60.0)
 """Whoever fails is not asked again in this test."""
 Serve = Callable[..., Awaitable[BeaconServer]]
@@ -86,9 +86,9 @@ async def test_one_that_fails_is_left_alone_and_another_serves(serve: Serve, ope
 
 
 async def test_one_that_hangs_costs_its_timeout(serve: Serve, open_to: Open) -> None:
-    relays = open_to(await serve("hangs"), await serve(), settings=RelaySettings(attempt_s=0.2))
+    relays = open_to(await serve("hangs"), await serve(), settings=RelaySettings(attempt_s=3.0))
     assert await relays.newest(0) is not None
-    assert "no answer within 0.2 s" in relays.statistics()[0].last_error
+    assert "no answer within 3.0 s" in relays.statistics()[0].last_error
 
 
 async def test_one_that_recovers_serves_again(serve: Serve, open_to: Open) -> None:
@@ -96,7 +96,7 @@ async def test_one_that_recovers_serves_again(serve: Serve, open_to: Open) -> No
     relays = open_to(server)
     assert await relays.newest(0) is None
     server.habit = "honest"
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while (await relays.newest(0)) is None:
             await trio.sleep(0.005)
     assert relays.statistics()[0].state == "ready"
@@ -131,7 +131,7 @@ async def test_quarantine_ends_and_a_repaired_relay_serves(serve: Serve, open_to
     relays = open_to(server, settings=RelaySettings(quarantine_s=0.05))
     assert await relays.newest(0) is None
     server.habit = "honest"
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while (await relays.newest(0)) is None:
             await trio.sleep(0.005)
     (one,) = relays.statistics()

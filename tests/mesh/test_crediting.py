@@ -89,7 +89,7 @@ async def test_a_settled_deal_is_told_once_and_only_where_there_is_a_score(money
         await money.control(provider, "evm_increaseTime", 5)
         consent = scene.client.key.sign(digest(money.domain, Settlement(scene.deal_id, Tokens(900))))
         await ledger.post(money.tx("settle", deal, consent, 900))
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await paid.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(crediting.run, provider.loop.engine)

@@ -183,7 +183,7 @@ async def test_a_restart_goes_on_and_still_hears_what_is_taken_back(money: Money
 
 async def eventually_kept(party: Party) -> None:
     """Until the cursor that stands behind the commitment is on disk."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while await party.loop.store.cursor("escrow.moves") is None:
             await trio.sleep(0.01)
 
@@ -210,7 +210,7 @@ async def test_transactions_whose_effects_were_dropped_are_tidied_away(money: Mo
 async def test_a_dead_chain_does_not_keep_a_node_from_starting(money: Money, eventually: Any) -> None:
     key = NodeKey(sha256(money.purse.escrow, b"lonely"))
     async with money.open(key, rpc=("http://127.0.0.1:1",)) as party:
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await party.follow()
         assert party.loop.script.events == []
         assert party.ledger.endpoints()[0].failures > 0

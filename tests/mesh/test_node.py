@@ -55,10 +55,15 @@ def workers() -> set[str]:
     return {thread.name for thread in threading.enumerate() if not thread.name.startswith("Trio")}
 
 
+def left_at_most(before: tuple[set[str], int, set[str]]) -> bool:
+    """Nothing was added. What earlier tests left dying may have ended meanwhile."""
+    return children() <= before[0] and sockets() <= before[1] and workers() <= before[2]
+
+
 async def test_a_node_whose_chain_is_dead_is_up_and_says_so(tmp_path: Path) -> None:
     scratch = tmp_path / "runs" / "aa-run"
     scratch.mkdir(parents=True)
-    with trio.fail_after(90):
+    with trio.fail_after(100):
         async with open_node(config("client", "provider"), KEY, tmp_path) as node:
             assert node.link.addresses
             assert node.advertiser is not None
@@ -74,7 +79,7 @@ async def _second(home: Path) -> None:
 
 
 async def test_a_home_has_one_node(tmp_path: Path) -> None:
-    with trio.fail_after(90):
+    with trio.fail_after(100):
         async with open_node(config(), KEY, tmp_path):
             with pytest.raises(StoreLocked, match=f"process {os.getpid()} holds") as caught:
                 await _second(tmp_path)
@@ -97,8 +102,8 @@ async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path, steps: i
             nursery.start_soon(stop)
             async with open_node(config("client", "provider"), KEY, tmp_path):
                 await trio.sleep_forever()
-    with trio.fail_after(20):
-        while (children(), sockets(), workers()) != before:
+    with trio.fail_after(60):
+        while not left_at_most(before):
             await trio.sleep(0.02)
     async with open_node(config(), KEY, tmp_path) as node:
         assert node.store.path.exists()
@@ -107,7 +112,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path, steps: i
 async def test_a_node_without_room_lives_on_and_works_again_when_there_is_some(tmp_path: Path) -> None:
     small = msgspec.structs.replace(config("client", "provider"), store=config_store(journal_quota_mib=4))
     big = b"x" * (1 << 20)
-    with trio.fail_after(120):
+    with trio.fail_after(100):
         async with open_node(small, KEY, tmp_path) as node, trio.open_nursery() as nursery:
             for number in range(8):
                 rows = [Row("x", bytes([number]), 1, big)]

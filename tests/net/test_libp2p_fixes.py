@@ -21,6 +21,8 @@ PROBES = Path(__file__).parent / "probes"
 ROOT = Path(__file__).parents[2]
 Facts = dict[str, Any]
 Proof = tuple[str, Callable[[Facts], bool], Callable[[Facts], bool]]
+# A probe is two programs with dozens of handshakes: ten seconds on an idle machine.
+pytestmark = pytest.mark.timeout(600)
 
 
 def start(probe: str, mode: str) -> subprocess.Popen[str]:
@@ -36,7 +38,7 @@ def facts(probe: str) -> tuple[Facts, Facts]:
     """What the stock library and ours do. Both run at the same time."""
     found = []
     for process in (start(probe, "stock"), start(probe, "sturdy")):
-        output, errors = process.communicate(timeout=110)
+        output, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors[-3000:]
         found.append(json.loads(output.splitlines()[-1]))
     return found[0], found[1]

@@ -27,7 +27,7 @@ from mesh.net.link import (
 from protocols.units import PeerId
 
 StartLink = Callable[..., Awaitable[Libp2pLink]]
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 
 
 def accept_all(_peer: PeerId, _record: bytes) -> Verdict:

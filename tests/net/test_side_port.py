@@ -15,7 +15,7 @@ from mesh.net.tls_once import client_context, is_announced, server_context
 from protocols.units import PeerId
 
 StartLink = Callable[..., Awaitable[Libp2pLink]]
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 PROTOCOL = "/bulk/1"
 KEY = create_new_key_pair(b"side port test key, 32 bytes ok!").private_key
 

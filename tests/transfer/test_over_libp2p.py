@@ -93,7 +93,7 @@ async def hostile(kind: str, way: str) -> AsyncIterator[Hostile]:
             link, peer, Cid(bytes.fromhex(told["root"])), [Cid(bytes.fromhex(leaf)) for leaf in told["leaves"]]
         )
         await process.stdin.aclose()
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await process.wait()
         nursery.cancel_scope.cancel()
 

@@ -28,7 +28,7 @@ from multiaddr import Multiaddr
 
 LISTEN = [Multiaddr("/ip4/127.0.0.1/tcp/0")]
 TOPIC, MESHSUB, ECHO, FAULTY = "t", "/meshsub/1.1.0", "/echo/1", "/faulty/1"
-PATIENCE_S = 10.0
+PATIENCE_S = {"sturdy": 90.0, "stock": 20.0}
 Victim = Callable[[trio.Nursery, Callable[[bytes], bool]], Awaitable[tuple[str, trio.Event]]]
 
 
@@ -138,14 +138,16 @@ async def honest_visit(address: str, heard: trio.Event) -> None:
         await heard.wait()
 
 
-async def outcome(run_victim: Callable[..., Awaitable[None]], attack: Callable[..., Awaitable[None]]) -> str:
+async def outcome(
+    run_victim: Callable[..., Awaitable[None]], attack: Callable[..., Awaitable[None]], patience_s: float
+) -> str:
     """``survived`` or ``died: <exception>``."""
     heard = trio.Event()
     try:
         async with trio.open_nursery() as nursery:
             address: str = await nursery.start(partial(run_victim, partial(judge, heard)))
             info = info_from_p2p_addr(Multiaddr(address))
-            with trio.fail_after(2 * PATIENCE_S):
+            with trio.fail_after(patience_s):
                 async with AsyncExitStack() as stack:
                     host = await attacker(stack)
                     await host.connect(info)
@@ -162,7 +164,7 @@ async def outcome(run_victim: Callable[..., Awaitable[None]], attack: Callable[.
 async def main(mode: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     run_victim = {"stock": run_stock, "sturdy": run_sturdy}[mode]
-    print(json.dumps({attack.__name__: await outcome(run_victim, attack) for attack in ATTACKS}))
+    print(json.dumps({attack.__name__: await outcome(run_victim, attack, PATIENCE_S[mode]) for attack in ATTACKS}))
 
 
 if __name__ == "__main__":

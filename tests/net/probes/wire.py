@@ -25,7 +25,10 @@ from multiaddr import Multiaddr
 
 STURDY = sys.argv[1] == "sturdy"
 SINK, ECHO = "/sink/1", "/echo/1"
-PATIENCE_S = 10.0 if STURDY else 2.5
+PATIENCE_S = 60.0 if STURDY else 2.5
+"""For what ours does, and what the stock library does not do however long it is waited for."""
+TRY_S = 60.0
+"""For what both do, or refuse at once."""
 MIB = 1024 * 1024
 
 
@@ -129,7 +132,7 @@ async def overrun() -> dict[str, object]:
         with suppress(Exception):  # the victim may hang up meanwhile
             for _ in range(32):
                 await attacker._write_frame(header + bytes(65536))
-        with trio.move_on_after(2):
+        with trio.move_on_after(PATIENCE_S):
             await victim.event_closed.wait()
         held = max([len(buffer) for buffer in victim.stream_buffers.values()], default=0)
         return {"held": held, "closed": victim.is_closed}
@@ -169,7 +172,7 @@ async def inbound_slots() -> dict[str, object]:
             visitor = make_host()
             async with running(visitor):
                 try:
-                    with trio.fail_after(2):
+                    with trio.fail_after(TRY_S):
                         await visitor.connect(info)
                         served += await echoes(visitor, info)
                 except Exception:
@@ -208,7 +211,7 @@ async def many_streams() -> dict[str, object]:
     async with pair() as (listener, dialler, info):
         for _ in range(200):
             try:
-                with trio.fail_after(2):
+                with trio.fail_after(TRY_S):
                     await dialler.new_stream(info.peer_id, [SINK])
             except Exception:
                 break
@@ -353,7 +356,7 @@ async def auto_dial() -> dict[str, object]:
         known.get_network().notifees[0].connected = meet
         quiet.get_peerstore().add_addrs(info.peer_id, info.addrs, 3600)
         await quiet.get_network().auto_connector.maybe_connect()
-        with trio.move_on_after(PATIENCE_S / 5):
+        with trio.move_on_after(2.0 if STURDY else TRY_S):
             await met.wait()
     return {"dialled": met.is_set()}
 
@@ -390,7 +393,7 @@ async def main() -> None:
     assert issubclass(tcp.TrioTCPStream, TrioTCPStream)
     facts = {}
     for check in CHECKS:
-        with trio.fail_after(40):
+        with trio.fail_after(240):
             facts[check.__name__] = await check()
     print(json.dumps(facts))
 
