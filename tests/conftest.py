@@ -33,7 +33,7 @@ settings.register_profile("full", _COMMON, max_examples=1000)
 settings.load_profile("full" if os.environ.get("MESH_FULL") else "ci" if os.environ.get("MESH_CI") else "dev")
 
 # Below pytest-timeout's limit.
-_PATIENCE_S = 110
+_PATIENCE_S = 280
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -63,7 +63,7 @@ def left_at_most(before: tuple[set[str], int, set[str]]) -> bool:
 async def test_a_node_whose_chain_is_dead_is_up_and_says_so(tmp_path: Path) -> None:
     scratch = tmp_path / "runs" / "aa-run"
     scratch.mkdir(parents=True)
-    with trio.fail_after(100):
+    with trio.fail_after(250):
         async with open_node(config("client", "provider"), KEY, tmp_path) as node:
             assert node.link.addresses
             assert node.advertiser is not None
@@ -79,7 +79,7 @@ async def _second(home: Path) -> None:
 
 
 async def test_a_home_has_one_node(tmp_path: Path) -> None:
-    with trio.fail_after(100):
+    with trio.fail_after(250):
         async with open_node(config(), KEY, tmp_path):
             with pytest.raises(StoreLocked, match=f"process {os.getpid()} holds") as caught:
                 await _second(tmp_path)
@@ -112,7 +112,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path, steps: i
 async def test_a_node_without_room_lives_on_and_works_again_when_there_is_some(tmp_path: Path) -> None:
     small = msgspec.structs.replace(config("client", "provider"), store=config_store(journal_quota_mib=4))
     big = b"x" * (1 << 20)
-    with trio.fail_after(100):
+    with trio.fail_after(250):
         async with open_node(small, KEY, tmp_path) as node, trio.open_nursery() as nursery:
             for number in range(8):
                 rows = [Row("x", bytes([number]), 1, big)]
