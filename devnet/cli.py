@@ -43,7 +43,7 @@ def demo(
     home: Annotated[Path | None, typer.Option("--home", help="Where the network lives while it runs.")] = None,
     output: Output = "table",
 ) -> None:
-    """Run a stranger's job for money between real processes, and show every step."""
+    """Run a job for money between real processes. And show every step."""
     from devnet.cluster import ClusterPlan
     from devnet.demo import run_demo
     from devnet.layout import devnet_home
@@ -180,7 +180,7 @@ def sim(
     faults: Annotated[str, typer.Option("--faults", help="all or none.")] = "all",
     output: Output = "table",
 ) -> None:
-    """Simulate a network of shipped cores: same seed, same history hash."""
+    """Simulate a network of shipped cores. Same seed, same history hash."""
     from devnet.running import run_sim
 
     _finish(run_sim(nodes, minutes, seed, faults), output)

@@ -136,6 +136,7 @@ async def run_bench(name: str, quick: bool, seed: int) -> Report:
 async def keep_up(plan: ClusterPlan) -> None:
     """`mesh devnet up`: until Ctrl-C, SIGTERM or `mesh devnet down`."""
     home = devnet_home()
+    say(f"starting a chain and {plan.providers + plan.clients + plan.mediators} nodes, each a process of its own ...")
     async with open_cluster(home, plan) as cluster:
         write_cluster(home, _file_of(cluster))
         say(f"{len(cluster.members)} nodes run; chain {cluster.chain.kind} at {cluster.chain.rpc_url}")

@@ -76,7 +76,7 @@ config_verbs.register(app)
 def completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")] = "bash",
 ) -> None:
-    """Print a completion script: mesh completion bash > ~/.local/share/bash-completion/completions/mesh."""
+    """Print a completion script for your shell. As in: mesh completion bash > ~/.local/share/bash-completion/completions/mesh."""
     from typer._completion_shared import get_completion_script
 
     typer.echo(get_completion_script(prog_name="mesh", complete_var="_MESH_COMPLETE", shell=shell))
@@ -87,7 +87,7 @@ def help_(
     context: typer.Context,
     verb: Annotated[list[str] | None, typer.Argument(metavar="VERB", help="A verb, or a group and its verb.")] = None,
 ) -> None:
-    """Print what a verb does and which options it takes: mesh help submit, mesh help wallet deposit."""
+    """Print what a verb does and takes. For instance: mesh help submit, mesh help wallet deposit."""
     assert context.parent is not None
     shown = context.parent
     for word in verb or ():
@@ -101,7 +101,7 @@ def help_(
 
 @app.command()
 def version(output: Output = "table") -> None:
-    """Print the version of mesh, and of the parts on which results and the network depend."""
+    """Print the version of mesh. And of the parts on which results and the network depend."""
     from importlib.metadata import version as of
 
     found = {name: of(name) for name in ("mesh-compute", "wasmtime", "libp2p")}

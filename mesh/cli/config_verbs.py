@@ -17,7 +17,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A setting, such as ch
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    config = typer.Typer(help="Settings: flags > MESH_* > ./mesh.toml > your config.toml > network preset > defaults.")
+    config = typer.Typer(
+        help="Settings, and where each comes from. Flags > MESH_* > ./mesh.toml > your config.toml > network preset > defaults."
+    )
     config.command()(view)
     config.command()(get)
     config.command(name="set")(set_)
@@ -54,7 +56,7 @@ def set_(
     unset: Annotated[bool, typer.Option("--unset", help="Remove it from the file, so that others decide.")] = False,
     local: Annotated[bool, typer.Option("--local", help="In ./mesh.toml instead of your config.toml.")] = False,
 ) -> None:
-    """Write one setting to your configuration file; its other lines and comments stay."""
+    """Write one setting to your configuration file. Its other lines and comments stay."""
     from mesh.base.config import set_value, user_config_file
 
     if unset == (value is not None):
@@ -83,7 +85,7 @@ def try_policy(
     ] = None,
     output: Output = "table",
 ) -> None:
-    """Say whether this machine, as it is configured, would take a job, and if not, why. Asks nobody, signs nothing."""
+    """Say whether this machine would take a job. And if not, why. Asks nobody, signs nothing."""
     from mesh.cli import policing
 
     policing.try_policy(load(), job, policy, client, at, output)

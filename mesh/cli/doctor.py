@@ -15,7 +15,7 @@ from mesh.cli.doctor_beacon import check_beacon
 from mesh.cli.doctor_chain import check_chain
 from mesh.cli.doctor_home import check_disk, check_home, check_key, check_ports, check_socket
 from mesh.cli.options import Form
-from mesh.cli.render import emit, table
+from mesh.cli.render import emit, plain, table
 from mesh.cli.session import open_session, socket_of
 
 __all__ = ["run_doctor"]
@@ -43,8 +43,10 @@ async def run_doctor(loaded: LoadedConfig, fix: bool, output: Form) -> None:
 
 
 def _text(found: list[Check]) -> str:
-    rows = [[{"ok": "ok", "warn": "weak", "fail": "FAIL"}[one.state], one.name, one.seen, one.fix] for one in found]
-    return table(["", "CHECK", "FOUND", "TRY"], rows)
+    rows = [[{"ok": "ok", "warn": "weak", "fail": "FAIL"}[one.state], one.name, one.seen] for one in found]
+    head, *lines = table(["", "CHECK", "FOUND"], rows).splitlines()
+    hints = [f"\n        try: {plain(one.fix)}" if one.fix else "" for one in found]
+    return "\n".join([head, *(f"{line}{hint}" for line, hint in zip(lines, hints, strict=True))])
 
 
 async def _running(loaded: LoadedConfig) -> NodeStatus | None:

@@ -58,7 +58,7 @@ def verify_dossier(path: Path, output: Form) -> None:
         "ok": all(one.ok for one in findings),
     }
     rows = [[one.name, "ok" if one.ok else "WRONG", one.proves] for one in findings]
-    facts = pairs(list(_facts(dossier).items()))
+    facts = pairs([fact for fact in _facts(dossier).items() if fact[1]])
     emit(told, output, lambda: f"{facts}\n\n{table(['CHECK', 'HOLDS', 'PROVES'], rows)}\n{_rest(left, possible)}")
     wrong = [one.name for one in findings if not one.ok]
     if wrong:

@@ -100,7 +100,7 @@ def run(
 
 
 def validate(file: JobFile, sets: Sets = None, env: Env = None, network: Network = None) -> None:
-    """Read a job file and report every problem in it: its keys, its amounts, the files it names."""
+    """Read a job file and report every problem in it. Its keys, its amounts, the files it names."""
     import os
 
     from mesh.cli.jobfile import load_job

@@ -24,7 +24,9 @@ PassphraseFile = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    key = typer.Typer(help="The one key that a node is: its peer id and its operator address.", no_args_is_help=True)
+    key = typer.Typer(
+        help="The one key that a node is. Its peer id and its operator address follow from it.", no_args_is_help=True
+    )
     key.command()(new)
     key.command()(show)
     key.command(name="import")(import_)
@@ -75,7 +77,7 @@ def export(
     plain_hex: Annotated[bool, typer.Option("--plain", help="As 64 hex digits, protected by nothing.")] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Write a copy of the key to a new file, encrypted as wallets know it (V3)."""
+    """Write a copy of the key to a new file. Encrypted as wallets know it (V3)."""
     from mesh.base.keys import export_key, load_key
     from mesh.cli.node_key import ask_new_passphrase, key_path, unlock
 

@@ -8,7 +8,7 @@ import typer
 from mesh.api.types import DealInfo, OfferInfo, PeerInfo
 from mesh.base.config import LoadedConfig
 from mesh.cli.options import Network, Output, Rpc, Yes, node_flags
-from mesh.cli.render import ago, amount, emit, pairs, share, short, table, when
+from mesh.cli.render import ago, amount, emit, outcome_words, pairs, share, short, table, when
 from mesh.cli.session import has_history, load, open_reading, open_session, run_async, say
 
 __all__ = ["register"]
@@ -178,7 +178,7 @@ def deal_text(one: DealInfo) -> str:
     ]
     if one.outcome:
         rows += [
-            ("outcome", f"{one.outcome}, exit code {one.exit_code}, {one.wall_ms} ms, fuel {one.fuel}"),
+            ("outcome", f"{outcome_words(one.outcome, one.exit_code)}, {one.wall_ms} ms, fuel {one.fuel}"),
             ("result", f"{one.root or '-'}, {one.size} bytes, checked: {one.checked or 'not yet'}"),
         ]
     return pairs(rows)
@@ -192,7 +192,7 @@ def evidence(
     ] = False,
     output: Output = "table",
 ) -> None:
-    """Write everything that was signed about a deal into one file that anybody can check."""
+    """Write all that was signed about a deal into one file. Anybody can check it."""
     from mesh.cli.dossiers import write_evidence
 
     run_async(write_evidence, load(), deal, to, secret, output)
@@ -202,7 +202,7 @@ def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file from `mesh deal evidence`.")],
     output: Output = "table",
 ) -> None:
-    """Check every signature, hash and chain proof of a dossier, without node, network or chain."""
+    """Check every signature, hash and proof of a dossier. Without node, network or chain."""
     from mesh.cli.dossiers import verify_dossier
 
     verify_dossier(file, output)
@@ -218,7 +218,7 @@ def dispute(
     network: Network = None,
     rpc: Rpc = None,
 ) -> None:
-    """Put up the bond of a dispute for a client that cannot: whoever has its dossier with the secret may."""
+    """Put up the bond of a dispute for a client that cannot. Whoever has its dossier with the secret may."""
     from mesh.cli.disputing import dispute_dossier
 
     run_async(dispute_dossier, load(node_flags(network, rpc, None)), file, withheld, yes, output)

@@ -90,7 +90,7 @@ async def _leave(loaded: LoadedConfig, numbers: tuple[int, ...], seat_class: int
 
 
 def seats(output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
-    """This node's seats, the disputes they sit in, and what they have brought."""
+    """This node's seats. The disputes they sit in, and what they have brought."""
     run_async(_seats, load(node_flags(network, rpc, None)), output)
 
 

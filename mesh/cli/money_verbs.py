@@ -67,22 +67,22 @@ def _exit_text(one: WithdrawalInfo, symbol: str) -> str:
 
 
 def deposit(tokens: Amount, output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
-    """Move tokens from the wallet into escrow, where deals are paid from."""
+    """Move tokens from the wallet into escrow. Deals are paid from there."""
     run_async(_move, load(node_flags(network, rpc, None)), "deposit", wei_of(tokens), output)
 
 
 def withdraw(tokens: AmountOut = "0", output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
-    """Ask for free tokens back; the same without an amount takes them out once the delay is over."""
+    """Ask for free tokens back. The same without an amount takes them out once the delay is over."""
     run_async(_move, load(node_flags(network, rpc, None)), "withdraw", wei_of(tokens), output)
 
 
 def stake(tokens: Amount, output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
-    """Move tokens from free to staked: collateral of the deals you provide for."""
+    """Move tokens from free to staked. They are the collateral of the deals you provide for."""
     run_async(_move, load(node_flags(network, rpc, None)), "stake", wei_of(tokens), output)
 
 
 def unstake(tokens: AmountOut = "0", output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:
-    """Ask for staked tokens back; the same without an amount takes them out once the delay is over."""
+    """Ask for staked tokens back. The same without an amount takes them out once the delay is over."""
     run_async(_move, load(node_flags(network, rpc, None)), "unstake", wei_of(tokens), output)
 
 
@@ -111,7 +111,7 @@ def channels(
     network: Network = None,
     rpc: Rpc = None,
 ) -> None:
-    """Payment channels: many small deals of one pair, paid by two transactions."""
+    """Payment channels. Many small deals of one pair, paid by two transactions."""
     asked = [(verb, peer) for verb, peer in (("fund", fund), ("close", close), ("redeem", redeem)) if peer]
     if len(asked) > 1:
         raise UsageError("one thing at a time", why="--fund, --close and --redeem exclude each other")
@@ -158,7 +158,7 @@ def deploy(
     yes: Yes = False,
     output: Output = "table",
 ) -> None:
-    """Deploy token, escrow and panel with this node's key, from the committed artifacts, and check what is there then."""
+    """Deploy token, escrow and panel with this key. From the committed artifacts; what is there then is checked."""
     from mesh.cli.deploying import deploy_contracts
 
     if network is None:

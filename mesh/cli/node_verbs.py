@@ -208,7 +208,7 @@ def doctor(
     network: Network = None,
     rpc: Rpc = None,
 ) -> None:
-    """Check this machine, its keys, its money and its network, with a hint for each fault."""
+    """Check this machine, its keys, money and network. Each fault comes with a hint."""
     from mesh.cli.doctor import run_doctor
 
     run_async(run_doctor, load(flags_of(network__name=network, chain__rpc=rpc)), fix, output)

@@ -15,7 +15,10 @@ __all__ = [
     "ago",
     "amount",
     "checked_words",
+    "columns",
     "emit",
+    "newest",
+    "outcome_words",
     "pairs",
     "phase_line",
     "plain",
@@ -104,6 +107,22 @@ def _elapsed(since_s: int | None, now_s: int) -> str:
     return f"{passed // 3600:02d}:{passed % 3600 // 60:02d}:{passed % 60:02d}"
 
 
+_ENDED: Final = {
+    "trapped": "trapped (`mesh logs` has its last words)",
+    "fuel": "fuel (it used up limits.fuel)",
+    "oom": "oom (its memory was at the limit of resources.memory)",
+    "timeout": "timeout (limits.wall passed)",
+    "output_limit": "output_limit (it wrote more than limits.stdout)",
+    "disk_limit": "disk_limit (it wrote more than its outputs may hold)",
+}
+"""Outcomes without an exit code of the program's own, and what to change in the job file."""
+
+
+def outcome_words(outcome: str | None, exit_code: int | None) -> str:
+    """How a job ended: with its exit code where it had one, else with the limit that it met."""
+    return _ENDED.get(outcome or "") or (f"{outcome}, exit code {exit_code}" if exit_code != -1 else f"{outcome}")
+
+
 def checked_words(checked: str) -> str:
     """What was done to a result before it was accepted."""
     return "bytes, an audit did not finish" if checked == "unfinished" else checked or "no"
@@ -137,7 +156,7 @@ _NO_RESULT: Final = ("proposed", "signed", "committed", "resulted", "delivered",
 def phase_line(run: RunInfo, now_s: int | None = None) -> str:
     """One line that says where a run stands; with ``now_s`` also for how long it has been running."""
     quotes = sum(one.verdict in ("quoted", "chosen") for one in run.candidates)
-    steps = [f"{quotes} quotes" if quotes else "searching"]
+    steps = [f"{quotes} {'quote' if quotes == 1 else 'quotes'}" if quotes else "searching"]
     if run.replicas:
         here = sum(one.phase not in _NO_RESULT for one in run.deals)
         steps.append(f"{here} of {run.replicas} results")
@@ -150,6 +169,20 @@ def phase_line(run: RunInfo, now_s: int | None = None) -> str:
     return plain(" > ".join(steps))
 
 
+def newest(phases: str, width: int) -> str:
+    """As many of the last steps of a phase line as ``width`` characters hold: the news stands at its end."""
+    steps = phases.split(" > ")
+    while len(phases) > width and len(steps) > 1:
+        steps = steps[1:]
+        phases = " > ".join(["...", *steps])
+    return phases if len(phases) <= width else f"{phases[: width - 3]}..."
+
+
+def columns() -> int:
+    """How wide the screen is; a file or a pipe has no end."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
 class PhaseLine:
     """Rewrites one line on a terminal; elsewhere prints each new state once."""
 
@@ -157,6 +190,7 @@ class PhaseLine:
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
         self._last = ""
+        self._midline = False
 
     def show(self, run: RunInfo) -> None:
         """The current state."""
@@ -165,21 +199,32 @@ class PhaseLine:
             return
         if self._live:
             width = max(shutil.get_terminal_size().columns - 1, 20)
-            cut = text if len(text) <= width else f"{text[: width - 3]}..."
-            print(f"\r{cut:<{width}}", end="", file=sys.stderr, flush=True)
+            print(f"{self._begin()}{newest(text, width):<{width}}", end="", file=sys.stderr, flush=True)
         else:
             print(text, file=sys.stderr, flush=True)
         self._last = text
 
+    def _begin(self) -> str:
+        """Back to the line's begin, or on to a new line where somebody else's has not ended."""
+        begin, self._midline = "\n" if self._midline else "\r", False
+        return begin
+
     def aside(self, text: str) -> None:
         """A line of its own, above the one that is rewritten."""
+        ahead = "\n" if self._midline else ""
+        self.make_room()
+        print(f"{ahead}{text}", file=sys.stderr, flush=True)
+
+    def make_room(self, *, midline: bool = False) -> None:
+        """Somebody else writes on this terminal now; ``midline``: and what they write does not end its line."""
         if self._live and self._last:
             width = max(shutil.get_terminal_size().columns - 1, 20)
-            print(f"\r{'':<{width}}\r", end="", file=sys.stderr)
+            print(f"\r{'':<{width}}\r", end="", file=sys.stderr, flush=True)
             self._last = ""
-        print(text, file=sys.stderr, flush=True)
+        self._midline = midline and self._live
 
     def end(self) -> None:
         """Leave the last state standing, whole."""
         if self._live and self._last:
-            print(f"\r{self._last}", file=sys.stderr, flush=True)
+            print(f"{self._begin()}{self._last}", file=sys.stderr, flush=True)
+            self._last = ""

@@ -15,7 +15,21 @@ from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.options import Form
-from mesh.cli.render import ago, amount, checked_words, emit, pairs, phase_line, plain, short, table, when
+from mesh.cli.render import (
+    ago,
+    amount,
+    checked_words,
+    columns,
+    emit,
+    newest,
+    outcome_words,
+    pairs,
+    phase_line,
+    plain,
+    short,
+    table,
+    when,
+)
 from mesh.cli.session import Session, has_history, open_reading, open_session, say, when_interrupted
 from mesh.cli.submit_flow import candidates_table, say_why_not, summary
 from mesh.cli.submitting import fetch_result, is_over, raise_if_failed, result_folder
@@ -38,6 +52,8 @@ LAST_WORDS_S: Final = 10.0
 ENDS: Final = ("run.done", "run.settled", "run.failed", "run.cancelled")
 DETAIL_CHARS: Final = 60
 """A table's last column; `mesh describe` has all of it."""
+LEAST_PHASE_CHARS: Final = 24
+"""Of it on the narrowest screen: `... > settled 0x1f3a5c7e` whole."""
 
 
 async def list_runs(loaded: LoadedConfig, everything: bool, output: Form) -> None:
@@ -71,15 +87,15 @@ def _runs_table(runs: tuple[RunInfo, ...]) -> str:
             run.outcome or run.code or "-",
             ago(run.submitted, now),
             amount(run.spent),
-            _cut(phase_line(run)),
         ]
         for run in runs
     ]
-    return table(["RUN", "NAME", "STATUS", "OUTCOME", "AGE", "PAID", "PHASE"], rows)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= DETAIL_CHARS else f"{text[: DETAIL_CHARS - 3]}..."
+    names = ["RUN", "NAME", "STATUS", "OUTCOME", "AGE", "PAID", "PHASE"]
+    head, *lines = table(names, [[*row, ""] for row in rows]).splitlines()
+    before = head.index("PHASE")
+    room = min(max(columns() - before, LEAST_PHASE_CHARS), DETAIL_CHARS)
+    shown = [f"{line:<{before}}{newest(phase_line(run), room)}" for line, run in zip(lines, runs, strict=True)]
+    return "\n".join([head, *shown])
 
 
 async def describe_run(loaded: LoadedConfig, name: str, output: Form) -> None:
@@ -105,7 +121,7 @@ def run_text(run: RunInfo) -> str:
     ]
     if run.status == "done":
         rows += [
-            ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {checked_words(run.checked)}"),
+            ("result", f"{outcome_words(run.outcome, run.exit_code)}, checked: {checked_words(run.checked)}"),
             ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
         ]
     parts = [pairs(rows)]

@@ -40,7 +40,7 @@ def describe(
     rpc: Rpc = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Everything about one run: its deals, and every offer it looked at with the answer it got."""
+    """Everything about one run. Its deals, its money, and every offer it looked at with the answer it got."""
     from mesh.cli.run_flow import describe_run
 
     run_async(describe_run, load(node_flags(network, rpc, bootstrap)), run, output)
@@ -79,7 +79,7 @@ def logs(
     rpc: Rpc = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """What a job wrote, byte for byte: while it runs from its provider, afterwards from the result.
+    """What a job wrote, byte for byte. While it runs from its provider, afterwards from the result.
 
     A log is the job's bytes alone, without times: --since leaves out a whole job that ended before, and with a time that
     is now or to come only what is written from now on is shown (--since 0s -f).
@@ -121,7 +121,7 @@ def get(
     rpc: Rpc = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Write a run's result to this disk: stdout, stderr, exitCode, outputs/ and result.json."""
+    """Write a run's result to this disk. A folder with stdout, stderr, exitCode, outputs/ and result.json."""
     from mesh.cli.run_flow import get_result
 
     run_async(get_result, load(node_flags(network, rpc, bootstrap)), run, directory, output)
@@ -147,7 +147,7 @@ def retry(
     rpc: Rpc = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Look for a provider again for a run that failed or was cancelled."""
+    """Look for a provider again, for a failed or cancelled run."""
     from mesh.cli.run_flow import retry_run
 
     run_async(retry_run, load(node_flags(network, rpc, bootstrap)), run, output)

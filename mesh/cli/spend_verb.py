@@ -24,7 +24,7 @@ def spend(
     network: Network = None,
     rpc: Rpc = None,
 ) -> None:
-    """Where every token went: paid, burned as fees, penalties, refunds, still locked, gas; by run and in all."""
+    """Where every token went, by run and in all. Paid, burned as fees, penalties, refunds, still locked, gas."""
     from mesh.cli.spending import show_spending
 
     run_async(show_spending, load(node_flags(network, rpc, None)), run, no_chain, output)

@@ -10,7 +10,7 @@ from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import NoMatch, UsageError
 from mesh.cli.options import Form
-from mesh.cli.render import amount, checked_words, emit, pairs, short, table
+from mesh.cli.render import amount, checked_words, emit, outcome_words, pairs, short, table
 from mesh.cli.searching import last_attempt
 from mesh.cli.session import Session, open_session, say, when_interrupted
 from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
@@ -88,7 +88,8 @@ def _confirm(options: SubmitOptions, submission: Submission, replicas: int) -> N
         return
     print(f"Spend up to {amount(max_price)} per attempt, {amount(budget)} in all? [Y/n] ", end="", file=sys.stderr)
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("", "y", "yes"):
+    answer = sys.stdin.readline()  # Enter is a yes, the end of the input is not
+    if not answer or answer.strip().lower() not in ("", "y", "yes"):
         raise UsageError("nothing was submitted", why="you said no", fix=f"mesh quote {options.file}")
 
 
@@ -112,7 +113,7 @@ def summary(run: RunInfo) -> str:
     """What a finished run came to."""
     rows = [
         ("run", run.run_id),
-        ("result", f"{run.outcome}, exit code {run.exit_code}, checked: {checked_words(run.checked)}"),
+        ("result", f"{outcome_words(run.outcome, run.exit_code)}, checked: {checked_words(run.checked)}"),
         ("outputs", f"{run.root}   (mesh get {short(run.run_id)})"),
     ]
     if run.deals:

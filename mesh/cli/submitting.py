@@ -116,13 +116,21 @@ def _target(spec: JobSpec) -> str:
     return peer_to_text(spec.market.target) if spec.market.target else ""
 
 
-async def follow(api: NodeApi, run_id: str, *, settled: bool, shown: bool = True, form: Form = "table") -> RunInfo:
+async def follow(
+    api: NodeApi,
+    run_id: str,
+    *,
+    settled: bool,
+    shown: bool = True,
+    form: Form = "table",
+    line: PhaseLine | None = None,
+) -> RunInfo:
     """Watch a run until it is over; ``settled`` also waits for the money. Cancelled: the run goes on.
 
     A search that finds nobody at once is explained on stderr, and again when its answers change: in words, or for the
-    JSON forms as one JSON object a line.
+    JSON forms as one JSON object a line. ``line``: the caller's, where it writes on the same terminal.
     """
-    line = PhaseLine(SystemClock())
+    line = line or PhaseLine(SystemClock())
     before: SearchFacts | None = None
     told = ""
     try:

@@ -9,8 +9,10 @@ import trio
 from mesh.api.port import NodeApi
 from mesh.api.reading import ReadApi
 from mesh.api.types import RunInfo
+from mesh.base.clock import SystemClock
 from mesh.base.errors import MeshError
 from mesh.cli.options import Form
+from mesh.cli.render import PhaseLine
 from mesh.cli.session import Session, say
 from mesh.cli.submitting import follow, is_over
 
@@ -50,16 +52,22 @@ async def watch_run(
     api: NodeApi, run_id: str, *, logs: bool, settled: bool = True, shown: bool = True, form: Form = "table"
 ) -> RunInfo:
     """Wait for the end of a run, with ``logs`` copying what the job says as it says it. Cancelled: the run goes on."""
+    line = PhaseLine(SystemClock())
+
+    def above_the_line(stream: str, offset: int, data: bytes) -> None:
+        line.make_room(midline=not data.endswith(b"\n"))
+        to_our_streams(stream, offset, data)
+
     async with trio.open_nursery() as nursery:
         if logs:
-            nursery.start_soon(_copy_or_say, api, run_id)
-        return await follow(api, run_id, settled=settled, shown=shown, form=form)
+            nursery.start_soon(_copy_or_say, api, run_id, above_the_line)
+        return await follow(api, run_id, settled=settled, shown=shown, form=form, line=line)
 
 
-async def _copy_or_say(api: NodeApi, run_id: str) -> None:
+async def _copy_or_say(api: NodeApi, run_id: str, sink: LogSink) -> None:
     """A log that cannot be had is a pity, and no reason to leave a run that somebody pays for."""
     try:
-        await copy_logs(api, run_id, following=True)
+        await copy_logs(api, run_id, following=True, sink=sink)
     except MeshError as error:
         say(f"the job's log cannot be read: {error.what}   (mesh logs {run_id[:10]})")
 

@@ -49,6 +49,7 @@ try:
 finally:
     print(*sys.modules, file=sys.stderr)
 """
+LISTS = ["", *sorted(GROUPS), "wallet channels", "devnet"]
 LATER = ["pow", "rewards", "leaderboard", "emission"]
 
 
@@ -163,3 +164,9 @@ def test_colours_are_never_printed_to_a_pipe(mesh, node) -> None:
     for verb in (["status"], ["ps", "-a"], ["--help"], ["offers"]):
         said = mesh(*verb)
         assert "\x1b" not in said.out + said.talk
+
+
+@pytest.mark.parametrize("group", LISTS)
+def test_a_list_of_verbs_cuts_no_sentence_short(group) -> None:
+    said = in_a_process("-m", "mesh.cli.app", *group.split(), "--help", COLUMNS="80").stdout
+    assert [line for line in said.splitlines() if line.endswith("...") and not line.startswith("Usage:")] == []

@@ -15,8 +15,8 @@ from devnet.chain.hostile import hostile_endpoint
 from mesh.base.config import load_config
 from mesh.base.keys import create_key
 from mesh.chain.presets import preset_of
-from mesh.cli.diagnosis import Check, Patient
-from mesh.cli.doctor import check_node, check_pins, check_python, check_signatures
+from mesh.cli.diagnosis import Check, Patient, bad, good
+from mesh.cli.doctor import _text, check_node, check_pins, check_python, check_signatures
 from mesh.cli.doctor_chain import check_chain
 from mesh.cli.doctor_home import check_disk, check_home, check_key, check_ports, check_socket
 
@@ -130,6 +130,11 @@ async def test_an_endpoint_of_another_chain(home, nursery) -> None:
     found = await check_chain(patient(chain__rpc=chain.rpc_url))
     assert told(found)[f"rpc {chain.rpc_url.removeprefix('http://')}"] == "fail"
     assert "serves chain 7" in found[0].seen
+
+
+def test_a_hint_stands_below_its_check() -> None:
+    rows = _text([good("disk", "71410 MiB free"), bad("rpc", "nobody answers", "add one")]).splitlines()
+    assert rows[1:] == ["ok    disk   71410 MiB free", "FAIL  rpc    nobody answers", "        try: add one"]
 
 
 def test_the_whole_examination_ends_with_8(mesh, home) -> None:

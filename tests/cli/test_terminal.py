@@ -9,7 +9,20 @@ from collections.abc import Sequence
 import pytest
 
 from mesh.base.clock import ManualClock
-from mesh.cli.render import PhaseLine, ago, amount, pairs, phase_line, plain, share, short, table, when
+from mesh.cli.render import (
+    PhaseLine,
+    ago,
+    amount,
+    newest,
+    outcome_words,
+    pairs,
+    phase_line,
+    plain,
+    share,
+    short,
+    table,
+    when,
+)
 
 
 def at_a_terminal(*arguments: str, dialogue: Sequence[tuple[str, str]] = (), **environment: str) -> tuple[int, str]:
@@ -61,7 +74,7 @@ def test_a_terminal_that_cannot_go_back_gets_lines(node, searching, run_of) -> N
     assert "\r" not in shown.replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize(("typed", "code", "sent"), [("n\n", 2, 0), ("y\n", 0, 1), ("\n", 0, 1)])
+@pytest.mark.parametrize(("typed", "code", "sent"), [("n\n", 2, 0), ("y\n", 0, 1), ("\n", 0, 1), ("\x04", 2, 0)])
 def test_spending_is_asked_about(node, job, typed, code, sent) -> None:
     ended, shown = at_a_terminal(
         "submit", str(job), dialogue=[("Spend up to 2 MESH per attempt, 3 MESH in all? [Y/n]", typed)]
@@ -150,6 +163,67 @@ def test_attempts_and_failures_are_in_the_line(run_of, deal_of) -> None:
     line = phase_line(run_of(status="failed", code="provider-lost", deals=(deal_of(), deal_of(final_tx=None))))
     assert "attempt 2" in line
     assert line.endswith("failed provider-lost")
+
+
+def rows_of(shown: str) -> list[str]:
+    """What a terminal that honours the carriage return has on its lines in the end."""
+    found = []
+    for line in shown.replace("\r\n", "\n").split("\n"):
+        row = ""
+        for part in line.split("\r"):
+            row = part + row[len(part) :]
+        found.append(row.rstrip())
+    return found
+
+
+def test_what_a_job_says_stands_on_lines_of_its_own(node, job, run_of, searching, deal_of) -> None:
+    running = deal_of(phase="running", final_tx=None, outcome=None, checked="", paid=None)
+    node.story = [searching, run_of(status="dealing", deals=(running,), settled=False), run_of()]
+    _, shown = at_a_terminal("submit", str(job), "-f", "--yes")
+    rows = rows_of(shown)
+    said = node.log["stdout"].decode().splitlines()
+    assert said
+    assert set(said) <= set(rows)
+
+
+def test_a_line_that_has_not_ended_is_left_alone() -> None:
+    code = (
+        "import sys; from mesh.cli.render import PhaseLine; from mesh.base.clock import ManualClock\n"
+        "line = PhaseLine(ManualClock()); line.make_room(midline=True); print('41 %', end='', flush=True)\n"
+        "line.aside('a hint'); line.make_room(midline=True); print('42 %', end='', flush=True); line.aside('another')\n"
+    )
+    master, slave = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        shown = b""
+        while part := _read(master):
+            shown += part
+        os.close(master)
+        assert process.wait() == 0
+    assert rows_of(shown.decode()) == ["41 %", "a hint", "42 %", "another", ""]
+
+
+def test_the_newest_steps_are_those_that_are_shown(node) -> None:
+    whole = "3 quotes > deal 0x59ca3c9c > committed 0x61f66b2c > result exited > checked: bytes > settled 0x9ba221d9"
+    assert newest(whole, 200) == whole
+    assert newest(whole, 30) == "... > settled 0x9ba221d9"
+    assert newest("searching for somebody", 12) == "searching..."
+    _, shown = at_a_terminal("ps", "-a")
+    assert max(map(len, rows_of(shown))) <= 80
+    assert "... > settled 0xfefefefe" in shown
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "text"),
+    [
+        ("exited", 0, "exited, exit code 0"),
+        ("failed", 2, "failed, exit code 2"),
+        ("fuel", -1, "fuel (it used up limits.fuel)"),
+        ("cancelled", -1, "cancelled"),
+    ],
+)
+def test_how_a_job_ended_in_words(outcome, code, text) -> None:
+    assert outcome_words(outcome, code) == text
 
 
 def test_away_from_a_terminal_each_state_is_printed_once(capsys, run_of, searching) -> None:
