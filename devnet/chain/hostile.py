@@ -1,8 +1,8 @@
 """How does a bad RPC endpoint behave? A server that can play every kind of one, in front of a real chain or alone.
 
-For tests and for the ``bad-inputs`` scenario. It answers from ``canned``, where a result that holds nothing but an ``error`` is
-one; with an ``upstream`` it relays what is not canned, and ``mode`` says what it does to the answer. ``mode`` may change at any
-time and counts from the next call.
+For tests and for the ``bad-inputs`` scenario. It answers from ``canned``, which holds results, or functions from parameters
+to them, and where one that is nothing but an ``error`` is one; with an ``upstream`` it relays what is not canned, and ``mode``
+says what it does to the answer. ``mode`` may change at any time and counts from the next call.
 """
 
 import json
@@ -46,6 +46,7 @@ Mode = Literal[
     "denying",
     "ignorant",
     "frozen",
+    "crawling",
     "swallowing",
     "forging",
     "withholding",
@@ -55,7 +56,9 @@ MODES: Final[tuple[Mode, ...]] = Mode.__args__  # type: ignore[attr-defined]
 LAG_S: Final = 3600
 """How old the head of a ``lagging`` endpoint without upstream is, in seconds."""
 LAG_BLOCKS: Final = 5
-"""How many blocks a ``lagging`` endpoint before a real chain misses. A ``frozen`` one misses all that came since."""
+"""How many blocks a ``lagging`` endpoint before a real chain misses. A ``frozen`` one misses all that came since, a ``crawling``
+one too but for one block more each time that it is asked for its newest, to which it gives a later time than it has."""
+CRAWL_S: Final = 30
 NARROW_BLOCKS: Final = 2
 """The widest ``eth_getLogs`` that a ``narrow`` endpoint answers."""
 FUTURE_S: Final = 10 * 365 * 86400
@@ -143,7 +146,7 @@ class HostileEndpoint:
         if mode == "narrow" and method == "eth_getLogs" and _width(call) > NARROW_BLOCKS:
             declined = {"code": -32005, "message": f"query exceeds {NARROW_BLOCKS} blocks"}
             return json.dumps({"jsonrpc": "2.0", "id": call["id"], "error": declined}).encode()
-        if mode in ("lagging", "frozen") and self._upstream is not None and method in _ABOUT_BLOCKS:
+        if mode in ("lagging", "frozen", "crawling") and self._upstream is not None and method in _ABOUT_BLOCKS:
             return json.dumps(await self._late(call, mode)).encode()
         if mode == "swallowing" and method in _ABOUT_WAITING:
             result = "0x" + keccak256(bytes.fromhex(call["params"][0][2:])).hex() if method == _SENDS else None
@@ -170,9 +173,11 @@ class HostileEndpoint:
         """Blocks, receipts and logs as they were ``LAG_BLOCKS`` ago, or when it froze."""
         newest = await self._honest({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []})
         top = max(0, int(newest["result"], 16) - LAG_BLOCKS)
-        if mode == "frozen":
+        asks_newest = call["method"] == "eth_getBlockByNumber" and call["params"][0] == "latest"
+        if mode in ("frozen", "crawling"):
             self._frozen_at = int(newest["result"], 16) if self._frozen_at < 0 else self._frozen_at
-            top = self._frozen_at
+            self._frozen_at += mode == "crawling" and asks_newest
+            top = min(self._frozen_at, int(newest["result"], 16))
         if call["method"] != "eth_getBlockByNumber":
             answer = await self._honest(call)
             found = answer.get("result")
@@ -185,7 +190,10 @@ class HostileEndpoint:
         number = int(tag, 16) if tag.startswith("0x") else top
         if number > top:
             return {"jsonrpc": "2.0", "id": call["id"], "result": None}
-        return await self._honest({**call, "params": [hex(number), False]})
+        answer = await self._honest({**call, "params": [hex(number), False]})
+        if mode == "crawling" and asks_newest:
+            answer["result"]["timestamp"] = hex(int(answer["result"]["timestamp"], 16) + CRAWL_S)
+        return answer
 
     async def _forged(self, call: dict[str, Any]) -> dict[str, Any]:
         """A transaction that it has taken and handed to nobody, and the receipt of its success in the newest block."""
@@ -207,7 +215,8 @@ class HostileEndpoint:
 
     async def _honest(self, call: dict[str, Any]) -> dict[str, Any]:
         if call["method"] in self.canned:
-            told = deepcopy(self.canned[call["method"]])
+            given = self.canned[call["method"]]
+            told = given(call["params"]) if callable(given) else deepcopy(given)
             body = told if isinstance(told, dict) and set(told) == {"error"} else {"result": told}
             return {"jsonrpc": "2.0", "id": call["id"], **body}
         if self._upstream is None:

@@ -64,6 +64,8 @@ class Question(msgspec.Struct, Generic[_Value], frozen=True):
     names one: then only who denies to have any block there is passed over, and who has another contradicts."""
     condemns: bool = True
     """Whether a wrong answer shows a liar: the newest state differs between honest endpoints."""
+    settles: bool = False
+    """Whether it is about what an endpoint that is waited for tells itself: then nothing further is asked of that one."""
     anywhere: bool = False
     """Whether the others are asked too when the endpoint that serves does not know it: what it hides is then found."""
 
@@ -140,26 +142,41 @@ async def _denies(rpc: Rpc, question: Question[_Value], witness: Endpoint, value
 
     Who tells of blocks that an honest witness has not reached gains nothing by this: that one goes on, and is waited for; nor
     does who tells of a block where a witness has another. That is a contradiction, and judged as one: raises ``Unconfirmed``
-    and ``EndpointsDisagree``.
+    and ``EndpointsDisagree``. So is a newest block of the witness that is not the chain's: who goes on along the same chain in
+    true time arrives, or is soon seen to lag.
     """
     if question.stands_in is None:
         return False
     height, named = question.stands_in(value)
-    newest, found = -1, None
+    head, found = None, None
     with suppress(ChainError):  # who does not tell has not got further
-        newest = (await rpc.ask(witness, "eth_getBlockByNumber", ["latest", False], wire.head)).number
+        head = await rpc.ask(witness, "eth_getBlockByNumber", ["latest", False], wire.head)
         found = await rpc.ask(witness, *_block(height)) if named is not None else None
     if found is not None:
         if found.hash != named:
             await agreed(rpc, _block_question(rpc, height))
         return False
+    if head is not None and head.number < height and not question.settles and await _strays(rpc, witness, head):
+        return True
     doubt = _doubt(rpc, _waited_for(witness, question))
-    before, doubt.height = doubt.height, max(doubt.height, newest)
+    before, doubt.height = doubt.height, max(doubt.height, head.number if head is not None else -1)
     denied, doubt.denies = doubt.denies, doubt.height >= height
     if not denied and doubt.height > before:
         doubt.since = trio.current_time()
     patience = rpc.settings.agree_s if doubt.denies else rpc.settings.max_lag_s
     return trio.current_time() - doubt.since >= patience
+
+
+async def _strays(rpc: Rpc, witness: Endpoint, head: Head) -> bool:
+    """Whether a witness that is behind was refused, because it gives its newest block a time that this block does not have: it
+    would never be seen to lag. Raises ``Unconfirmed`` and ``EndpointsDisagree`` where the chain has another block."""
+    about = f"the chain that {witness.name} is behind on"
+    told = await agreed(rpc, msgspec.structs.replace(_block_question(rpc, head.number), about=about, settles=True))
+    if told is None or told[0].hash != head.hash or told[0].timestamp == head.timestamp:
+        return False
+    rpc.refuse(witness, f"forges: it gives block {head.number} another time as its newest than by its number")
+    log.error("endpoint.forges", endpoint=witness.name, about=about)
+    return True
 
 
 def _waited_for(witness: Endpoint, question: Question[_Value]) -> str:

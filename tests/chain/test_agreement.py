@@ -163,7 +163,8 @@ async def test_a_receipt_whose_teller_does_not_answer_when_it_is_to_prove_it_is_
 async def test_a_witness_that_goes_on_is_waited_for_however_far_a_receipt_is_ahead(
     chain: ChainHandle, eth: Eth, open_rpc_to: Opener
 ) -> None:
-    async with hostile_endpoint(canned=canned("33") | {"eth_getTransactionReceipt": receipt(10**6, "33")}) as liar:
+    told = {"eth_getTransactionReceipt": receipt(10**6, "33")}
+    async with hostile_endpoint(upstream=chain.rpc_url, canned=told) as liar:
         rpc = open_rpc_to(liar.url, chain.rpc_url, settings=SOON)
         for _ in range(3):
             await eth.rpc.call("evm_mine", [], lambda value: value)
@@ -172,6 +173,50 @@ async def test_a_witness_that_goes_on_is_waited_for_however_far_a_receipt_is_ahe
             (waited,) = rpc.doubts.values()
             waited.since -= rpc.settings.max_lag_s  # as if it had been that long
         assert await Eth(rpc).agreed_receipt(Hash32(b"\x77" * 32)) is not None  # it stands still now
+
+
+async def test_a_witness_that_crawls_and_gives_its_blocks_later_times_stretches_no_wait(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    """It goes on, and is never seen to lag: one endpoint of two could keep every transaction from ending, a block at a time."""
+    async with hostile_endpoint("crawling", upstream=chain.rpc_url) as liar:
+        rpc = open_rpc_to(chain.rpc_url, liar.url, settings=SOON)
+        await rpc.probe()
+        for _ in range(50):
+            await eth.rpc.call("evm_mine", [], lambda value: value)
+        with trio.fail_after(10):
+            await write(chain, Eth(rpc), "one")
+        assert liar.asked["eth_getBlockByNumber"] < 50
+        assert "another time" in rpc.statistics().endpoints[1].last_error
+
+
+async def test_a_witness_that_crawls_along_another_chain_is_judged(
+    chain: ChainHandle, eth: Eth, open_rpc_to: Opener
+) -> None:
+    written = await write(chain, eth, "one")
+    for _ in range(20):
+        await eth.rpc.call("evm_mine", [], lambda value: value)
+    sure = await write(chain, eth, "two")
+    heights = itertools.count(written.block)
+
+    def crawl(params: list[Any]) -> dict[str, Any] | None:
+        """One block more at each look, and none above."""
+        top = min(next(heights), sure.block - 1) if params[0] == "latest" else int(params[0], 16)
+        return block(top, "33") if top < sure.block else None
+
+    told = {"eth_getBlockByNumber": crawl, "eth_getTransactionReceipt": None}
+    async with hostile_endpoint(canned=canned("33") | told) as liar:
+        rpc = open_rpc_to(chain.rpc_url, liar.url, settings=SOON)
+        with trio.fail_after(10):
+            while True:
+                try:
+                    found = await Eth(rpc).agreed_receipt(sure.tx_hash)
+                except Unconfirmed:
+                    await trio.sleep(0.01)
+                else:
+                    assert found == await eth.receipt(sure.tx_hash)
+                    break
+        assert [each.state for each in rpc.statistics().endpoints] == ["ready", "refused"]
 
 
 async def patient_receipt(eth: Eth, tx_hash: Hash32) -> Receipt | None:

@@ -40,6 +40,7 @@ BELIEVED = (
     "denying",
     "ignorant",
     "frozen",
+    "crawling",
     "swallowing",
 )
 FORGERS = ("forging", "withholding")  # one answer alone does not show them: see test_agreement
