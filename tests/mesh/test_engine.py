@@ -12,6 +12,7 @@ from protocols import effects as fx
 from protocols import events as ev
 from protocols.state import NodeState
 from protocols.units import Millis, UnixSeconds
+from tests.clock import PatientClock
 from tests.gate import Gate
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ async def test_nothing_is_left_behind_by_what_is_done(loop: "Loop", message: Mes
     assert (counts.outbox, counts.prefixes) == (0, 0)
 
 
-async def test_an_acknowledgement_shares_the_transaction_of_the_next_event(loop: "Loop", message: Message) -> None:
+async def test_an_acknowledgement_shares_the_transaction_of_the_next_event(
+    loop: "Loop", message: Message, autojump_clock: PatientClock
+) -> None:
     await loop.post(message("send:aa:1"), message("send:aa:2"))
     before = loop.engine.statistics().transactions
     async with trio.open_nursery() as done:
