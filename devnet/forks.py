@@ -41,7 +41,8 @@ PROGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("devnet.scenarios.hostile.parties", ("mesh.cli.daemon",)),
     ),
     **dict.fromkeys(
-        ("silent-seat", "junk-seat", "split-seats"), ("devnet.scenarios.hostile.benches", ("mesh.cli.daemon",))
+        ("silent-seat", "junk-seat", "split-seats", "split-near-seats"),
+        ("devnet.scenarios.hostile.benches", ("mesh.cli.daemon",)),
     ),
 }
 """Name of a program -> the module whose ``main`` it is, and what else it will import."""

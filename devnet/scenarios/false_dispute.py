@@ -4,7 +4,7 @@ has its collateral back and half a price on top, and the client has paid for eve
 
 from typing import Any
 
-from devnet.scenario import Cluster, Scenario, check
+from devnet.scenario import Cluster, JobChoice, Scenario, check
 from devnet.scenarios.court import LIMIT_S, MEDIATORS, Books, court_of, judged_job, row_of
 
 __all__ = ["SCENARIO", "acquitted"]
@@ -15,8 +15,8 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     return await acquitted(cluster, "slanderer")
 
 
-async def acquitted(cluster: Cluster, program: str) -> dict[str, Any]:
-    """A dispute by such a client ends for the provider; what everybody has won or lost."""
+async def acquitted(cluster: Cluster, program: str, job: JobChoice | None = None) -> dict[str, Any]:
+    """A dispute by such a client, about this job, ends for the provider; what everybody has won or lost."""
     world = court_of(cluster)
     client = await world.cluster.add("slanderer", ("client",), program=program, client={"audit_ppm": 1_000_000})
     await world.cluster.meet(len(world.providers))
@@ -24,7 +24,7 @@ async def acquitted(cluster: Cluster, program: str) -> dict[str, Any]:
     books = await Books.of(world, [client.name, *world.providers, *mediators])
 
     began = world.now()
-    run_id = await world.submit(client.name, judged_job())
+    run_id = await world.submit(client.name, job or judged_job())
     refused = await world.until(client.name, run_id, lambda one: one.status in ("failed", "done"), LIMIT_S)
     check(refused.code == "rejected", f"it {refused.status}: {refused.detail}")
     deal = refused.deals[0]

@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from mesh.exec.collect import CollectCaps, collect
+from mesh.exec.decoding import image_in
 from mesh.exec.executor import OutcomeState
 from protocols.job.parse import parse_job
 from protocols.job.sources import LocalPath
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 JOBS = Path(__file__).parents[2] / "devnet/jobs"
 MODULES = {"pi": "pi.wasm", "sieve": "sieve.wasm", "words": "micropython.wasm"}
-SCRIPTS = ("fit", "tally")
+SCRIPTS = ("fit", "shade", "tally")
 """Jobs that are a script for the interpreter of `words`."""
 
 
@@ -89,6 +92,29 @@ async def test_words(rig: "Rig") -> None:
     assert outcome.state is OutcomeState.EXITED, outcome.stderr_path.read_text()
     assert text.startswith("182 words, 106 different\n    14  the\n    12  to\n")
     assert (outcome.outputs_dir / "out/counts.tsv").read_text().startswith("the\t14\nto\t12\nof\t10\n")
+
+
+async def test_shade(rig: "Rig") -> None:
+    outcome = await rig.run(
+        JOBS / "words/micropython.wasm",
+        argv=("/in/shade.py",),
+        inputs=(("/in", JOBS / "shade/in"),),
+        outputs=(rig.out,),
+    )
+    assert outcome.stdout_path.read_text() == "96 x 72 pixels\n", outcome.stderr_path.read_text()
+    content = (outcome.outputs_dir / "out/scene.png").read_bytes()
+    picture = image_in(content)
+    assert picture is not None
+    assert picture.shape == (72, 96, 3)
+    assert picture.std() > 30, "nothing is on it"
+    at, kinds = 8, []
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        assert struct.unpack_from(">I", content, at + 8 + length)[0] == zlib.crc32(content[at + 4 : at + 8 + length])
+        kinds.append(kind)
+        at += 12 + length
+    assert kinds == [b"IHDR", b"IDAT", b"IEND"]
+    assert len(zlib.decompress(content[41:-16])) == 72 * (96 * 3 + 1)
 
 
 COLLECTS_GARBAGE = """

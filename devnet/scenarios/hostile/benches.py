@@ -1,7 +1,8 @@
 """What do mediators look like that do not work? The shipped node, but at certain places of the first panel.
 
 The draw cannot be chosen, so every mediator of such a network runs the same program, and the place in the panel decides who
-breaks the rules: exactly as many seats as the scenario wants. The second panel, on appeal, is honest.
+breaks the rules: exactly as many seats as the scenario wants. The second panel, on appeal, is honest. Where a program's name says
+``near``, each node is another machine besides.
 """
 
 import sys
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from devnet.scenarios.hostile import noisy
 from mesh.cli.app import main as mesh_main
 from protocols.disputes.draw import commitment_of
 from protocols.disputes.duties import Duty, SeatHas
@@ -66,6 +68,7 @@ _HABITS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
     "silent-seat": ("seat_duties", _silent),
     "junk-seat": ("_has", _junk_at(0)),
     "split-seats": ("_has", _junk_at(0, 1)),
+    "split-near-seats": ("_has", _junk_at(0, 1)),
 }
 
 
@@ -73,4 +76,6 @@ def main() -> None:
     """`mesh` with the habit that the program is called after."""
     name, habit = _HABITS[sys.argv[0]]
     vars(seat_calls)[name] = habit
+    if "near" in sys.argv[0]:
+        noisy.stand_near()
     mesh_main()
