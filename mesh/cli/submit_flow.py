@@ -9,13 +9,13 @@ from mesh.api.types import CandidateInfo, RunInfo, Submission
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import NoMatch, UsageError
+from mesh.cli.at_stake import DisputeStakes, dispute_stakes, stakes_lines, with_stakes
 from mesh.cli.options import Form
 from mesh.cli.render import amount, checked_words, emit, outcome_words, pairs, short, table
 from mesh.cli.searching import last_attempt
 from mesh.cli.session import Session, open_session, say, when_interrupted
 from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
 from mesh.cli.watching import await_offers, copy_logs, watch_run
-from protocols.units import Tokens
 
 __all__ = ["SubmitOptions", "candidates_table", "quote_flow", "say_why_not", "submit_flow", "summary"]
 
@@ -40,12 +40,13 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
     async with open_session(loaded, may_start=True, needs_peers=True) as session:
         now = SystemClock().unix_s()
         _, job, submission = await admit(session.api, loaded, spec, options.file.parent, now)
-        _confirm(options, submission, spec.verify.n)
+        stakes = dispute_stakes(loaded, submission)
+        _confirm(options, submission, spec.verify.n, stakes)
         await await_offers(session)
         run_id = await session.api.submit(submission)
         when_interrupted(run_id, session)
         if options.detach:
-            return await _detach(session, run_id, options)
+            return await _detach(session, run_id, options, stakes)
         if options.quiet:
             print(run_id, flush=True)
         else:
@@ -54,7 +55,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
         run = await watch_run(session.api, run_id, logs=stream, shown=not options.quiet, form=options.output)
         say_why_not(run)
         raise_if_failed(run)
-        return await _finish(session, run, job.name, loaded, options)
+        return await _finish(session, run, job.name, loaded, options, stakes)
 
 
 def say_why_not(run: RunInfo) -> None:
@@ -63,27 +64,21 @@ def say_why_not(run: RunInfo) -> None:
         say(candidates_table(last_attempt(run.candidates)))
 
 
-async def _detach(session: Session, run_id: str, options: SubmitOptions) -> int:
-    emit({"run_id": run_id}, options.output, lambda: run_id)
+async def _detach(session: Session, run_id: str, options: SubmitOptions, stakes: DisputeStakes | None) -> int:
+    emit(with_stakes({"run_id": run_id}, stakes), options.output, lambda: run_id)
     if session.own:
         say("this run waits until a node of this home runs: mesh up --detach, or mesh wait " + short(run_id))
     return 0
 
 
-def _confirm(options: SubmitOptions, submission: Submission, replicas: int) -> None:
+def _confirm(options: SubmitOptions, submission: Submission, replicas: int, stakes: DisputeStakes | None) -> None:
     """What may be spent, said before anything is signed; asked where there is somebody to answer. ``replicas``: 0 or n."""
     max_price, budget = submission.max_price, submission.budget
     if replicas and not options.quiet:
         each = amount(max_price)
         say(f"{replicas} providers compute this job, at most {each} each; those that agree are paid")
-    if submission.enforcement == "panel" and not options.quiet:
-        from protocols.deals.panel_terms import bound_by_dispute
-
-        bond = amount(str(bound_by_dispute(Tokens(int(max_price)))))
-        say(
-            f"a confirmed mismatch is disputed unasked: that takes a bond of up to {bond} from your free balance, beside the"
-        )
-        say("budget; it comes back when the panel finds you right")
+    if stakes is not None and not options.quiet:
+        say(stakes_lines(stakes))
     if options.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return
     print(f"Spend up to {amount(max_price)} per attempt, {amount(budget)} in all? [Y/n] ", end="", file=sys.stderr)
@@ -93,7 +88,14 @@ def _confirm(options: SubmitOptions, submission: Submission, replicas: int) -> N
         raise UsageError("nothing was submitted", why="you said no", fix=f"mesh quote {options.file}")
 
 
-async def _finish(session: Session, run: RunInfo, name: str, loaded: LoadedConfig, options: SubmitOptions) -> int:
+async def _finish(
+    session: Session,
+    run: RunInfo,
+    name: str,
+    loaded: LoadedConfig,
+    options: SubmitOptions,
+    stakes: DisputeStakes | None,
+) -> int:
     people = options.output == "table" and not options.quiet
     if people and not options.follow:
         await copy_logs(session.api, run.run_id)
@@ -105,7 +107,7 @@ async def _finish(session: Session, run: RunInfo, name: str, loaded: LoadedConfi
     if people:
         say(summary(run))
     elif options.output != "table":
-        emit(run, options.output, str)
+        emit(with_stakes(run, stakes), options.output, str)
     return exit_code_of(run) if options.follow else 0
 
 

@@ -99,6 +99,34 @@ def test_the_bond_of_a_dispute_is_said_before_anything_is_signed(mesh, node, job
     assert "bond" not in mesh("submit", str(job)).talk
 
 
+PANEL = ("--set", "verify.enforcement=panel", "--set", "market.max_price=1 MESH")
+
+
+def test_so_is_the_deposit_of_an_appeal_and_when_it_is_paid(mesh, node, job, monkeypatch) -> None:
+    """A dispute whose appeal nobody answers is lost: who submits must know that the node may put up more than the bond."""
+    talk = mesh("submit", str(job), *PANEL).talk
+    assert "a deposit of up to 8.4 MESH more, to defend a verdict" in talk
+    assert "dispute.appeal when_sure, dispute.max_deposit 100 MESH" in talk
+    monkeypatch.setenv("MESH_DISPUTE_MAX_DEPOSIT", "2")
+    assert "a deposit of up to 2 MESH more" in mesh("submit", str(job), *PANEL).talk
+    monkeypatch.setenv("MESH_DISPUTE_APPEAL", "never")
+    assert "never paid for" in mesh("submit", str(job), *PANEL).talk
+
+
+def test_programs_are_told_of_bond_and_deposit_too(mesh, node, job, monkeypatch) -> None:
+    stakes = {
+        "bond": str(41 * TOKEN // 10),
+        "appeal_deposit": str(84 * TOKEN // 10),
+        "appeal": "when_sure",
+        "max_deposit": str(100 * TOKEN),
+    }
+    assert mesh("submit", str(job), *PANEL, "-o", "json").json["dispute"] == stakes
+    assert mesh("submit", str(job), *PANEL, "--detach", "-o", "jsonl").lines[0]["dispute"] == stakes
+    monkeypatch.setenv("MESH_DISPUTE_APPEAL", "never")
+    assert mesh("submit", str(job), *PANEL, "-o", "json").json["dispute"]["appeal_deposit"] == "0"
+    assert "dispute" not in mesh("submit", str(job), "-o", "json").json
+
+
 def test_nothing_is_submitted_of_a_bad_file(mesh, node, job) -> None:
     job.write_text("version: 1\nmodule: ./pi.wasm\nlimits: {wall: 300}\n")
     mesh("submit", str(job)).failed(3, "job.yaml:3", "limits.wall", "mesh job validate job.yaml")
