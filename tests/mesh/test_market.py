@@ -29,6 +29,7 @@ from protocols.offers.sync import SYNC_PROTOCOL, SyncPage, to_wire
 from protocols.offers.topics import CPU, offers_topic
 from protocols.state import NodeState
 from protocols.units import Address, PeerId, Tokens, UnixSeconds
+from tests.clock import PatientClock
 
 if TYPE_CHECKING:
     from devnet.sim.signer import KeyRing, SimSigner
@@ -163,7 +164,9 @@ def _plain() -> ResourceOffer:
     )
 
 
-async def test_a_newcomer_catches_up_over_many_pages(member: Make, ring: "KeyRing", eventually: Any) -> None:
+async def test_a_newcomer_catches_up_over_many_pages(
+    member: Make, ring: "KeyRing", autojump_clock: PatientClock
+) -> None:
     old, new = await member(), await member()
     others = [ring.signer() for _ in range(300)]
     for signer in others:
@@ -207,7 +210,7 @@ def _endless(call: int) -> bytes:
     ],
 )
 async def test_a_lying_sync_peer_pays_and_is_left(
-    member: Make, hub: MemoryHub, ring: "KeyRing", answer: Callable[[int], bytes]
+    member: Make, hub: MemoryHub, ring: "KeyRing", autojump_clock: PatientClock, answer: Callable[[int], bytes]
 ) -> None:
     new = await member()
     liar = Liar(hub.link(ring.signer().peer_id), answer)
@@ -217,7 +220,9 @@ async def test_a_lying_sync_peer_pays_and_is_left(
     assert new.offers == 0
 
 
-async def test_a_peer_that_never_ends_is_left_after_a_bound(member: Make, hub: MemoryHub, ring: "KeyRing") -> None:
+async def test_a_peer_that_never_ends_is_left_after_a_bound(
+    member: Make, hub: MemoryHub, ring: "KeyRing", autojump_clock: PatientClock
+) -> None:
     new, author = await member(), ring.signer()
     env = Env(params=DEVNET, signer=author, domain=new.env.domain)
     same = env.record(
@@ -229,7 +234,9 @@ async def test_a_peer_that_never_ends_is_left_after_a_bound(member: Make, hub: M
     assert new.offers == 1
 
 
-async def test_peers_come_and_go(member: Make, hub: MemoryHub, nursery: trio.Nursery, eventually: Any) -> None:
+async def test_peers_come_and_go(
+    member: Make, hub: MemoryHub, nursery: trio.Nursery, autojump_clock: PatientClock, eventually: Any
+) -> None:
     old, new = await member(), await member()
     await old.book(old.offer())
     await nursery.start(partial(watch_peers, new.engine, new.link, new.gossip, new.clock))
@@ -246,5 +253,5 @@ async def test_peers_come_and_go(member: Make, hub: MemoryHub, nursery: trio.Nur
 async def test_a_message_is_answered_when_it_is_durable(member: Make, ring: "KeyRing", eventually: Any) -> None:
     one, two = await member(), await member()
     serve_messages(two.engine, two.link, two.clock)
-    assert await one.link.call(two.signer.peer_id, DEAL_PROTOCOL, b"junk", 5) == b""
+    assert await one.link.call(two.signer.peer_id, DEAL_PROTOCOL, b"junk", 60) == b""
     assert [type(effect) for effect in two.performed] == [Penalise]  # junk is answered, and costs its sender
