@@ -12,6 +12,7 @@ from mesh.engine import Engine
 from mesh.ledger import Ledger
 from mesh.wallet import LedgerWallet
 from protocols.contracts.panel import EVENTS
+from protocols.deals.panel_terms import PANEL_CLASS
 from protocols.mediation.views import MediatorView, mediator_view
 from protocols.offers.pricing import tokens_text
 from protocols.units import Address, Hash32, Tokens
@@ -101,11 +102,12 @@ class SeatWallet(LedgerWallet):
 
     async def join_seats(self, count: int, seat_class: int) -> tuple[TxInfo, ...]:
         """Bonds from the free balance, then the seats. What was done before something failed stays done."""
-        if not 1 <= count <= MAX_JOIN or seat_class < 1:
+        if not 1 <= count <= MAX_JOIN or seat_class != PANEL_CLASS:
+            why = f"one command takes 1 to {MAX_JOIN}"
+            if seat_class != PANEL_CLASS:
+                why = f"this node judges jobs in wasm, whose deals call seats of class {PANEL_CLASS}: its bond would be idle"
             raise UsageError(
-                f"{count} seats of class {seat_class} cannot be taken",
-                why=f"one command takes 1 to {MAX_JOIN}, and classes are numbered from 1",
-                fix="mesh mediator join --seats 1",
+                f"{count} seats of class {seat_class} cannot be taken", why=why, fix="mesh mediator join --seats 1"
             )
         panel, ledger = self._panel(), self._ledger
         bonds = count * (await panel.bounds()).seat_bond

@@ -235,6 +235,8 @@ def quote_problem(rfq: Rfq, quote: Quote, job: CanonicalJob, env: Env) -> str:
         (not (rfq.SETTLEMENT and quote.collateral), "a deal in a channel has no collateral"),
         (quote.collateral <= MAX_COLLATERAL_FACTOR * quote.price, "the collateral is beyond what an escrow takes"),
         (not wanted or quote.collateral == wanted, f"the collateral is not the {wanted} that a panel's deal has"),
+        (quote.numeric_class == ZERO_HASH, "it names a class of machines, and the job runs on any"),
+        (not quote.gpus, "it names GPUs, and the job has none"),
         (quote.hold_ms <= params.hold, "it holds longer than the network allows"),
         (quote.starts_in_s <= MAX_WAIT, f"it would start in {quote.starts_in_s} s"),
         (wall_s <= quote.exec_seconds <= latest, f"execSeconds {quote.exec_seconds} does not fit a job of {wall_s} s"),

@@ -57,6 +57,12 @@ async def test_what_cannot_be_had_says_what_to_type(money: Money) -> None:
     async with money.open(key) as party:
         with pytest.raises(ConfigError, match=r"mesh config set chain\.panel"):
             await wallet(party).seats()
-        for count, seat_class in ((0, 1), (MAX_JOIN + 1, 1), (1, 0)):
-            with pytest.raises(UsageError, match="mesh mediator join"):
+        for count, seat_class, why in (
+            (0, 1, "takes 1 to"),
+            (MAX_JOIN + 1, 1, "takes 1 to"),
+            (1, 0, "class 1"),
+            (1, 2, "class 1"),
+        ):
+            with pytest.raises(UsageError, match="mesh mediator join") as refused:
                 await wallet(party).join_seats(count, seat_class)
+            assert why in (refused.value.why or "")

@@ -25,12 +25,13 @@ PRICE = Tokens(10**17)
 
 
 class Scene:
-    """A client, a provider with ``stake`` prices, and a panel with so many seats of each mediator."""
+    """A client, a provider with ``stake`` prices, a panel with so many seats of each mediator, and ``others`` of another class."""
 
     def __init__(
         self,
         seats: tuple[int, ...] = (16, 16),
         *,
+        others: int = 0,
         parties: int = 0,
         stake: int = 1_000,
         level: str = "exact",
@@ -44,6 +45,7 @@ class Scene:
         for count in seats:
             self.seat(self.world.add(free=FUNDS, stake=0), count)
         self.seat(self.provider, parties)
+        self.seat(self.world.add(free=FUNDS, stake=0), others, PANEL_CLASS + 1)
         for node in (self.client, self.provider):
             node.start()
         self.world.run(8_000)
@@ -61,14 +63,14 @@ class Scene:
             )
         )
 
-    def seat(self, node: SimNode, count: int) -> None:
+    def seat(self, node: SimNode, count: int, seat_class: int = PANEL_CLASS) -> None:
         panel = self.world.panel
         if panel is None or not count:
             return
         who, bond = node.env.signer.address, panel.books.bounds.seat_bond
         panel.books.accounts[who] = Tokens(count * bond)
         for _ in range(count):
-            panel.books.join(who, who, PANEL_CLASS, self.client.wall)
+            panel.books.join(who, who, seat_class, self.client.wall)
 
     def passes(self, seconds: int) -> views.RunView:
         self.world.run(self.world.now + seconds * 1000)
@@ -96,6 +98,7 @@ def test_both_sign_the_terms_that_the_rules_give():
     ("scene", "why"),
     [
         ({"seats": (6,)}, "6 can be called now"),
+        ({"seats": (6,), "others": 40}, "6 can be called now"),
         ({"seats": (19,), "parties": 9}, "19 can be called now"),
         ({"params": SIM_PARAMS}, "no panel"),
         ({"level": "none"}, "nothing to compare"),
@@ -159,6 +162,9 @@ def test_a_client_takes_no_other_collateral_than_the_rules_give():
     for collateral in (0, quote.collateral - 1, quote.collateral + 1):
         other: Quote = msgspec.structs.replace(quote, collateral=Tokens(collateral))
         assert "collateral" in desk.quote_problem(rfq, other, job, env)
+    # Who could choose the class of machines would choose who may check; named GPUs would be excused from other proofs.
+    for names in ({"numeric_class": Hash32(bytes(31) + b"x")}, {"gpus": (Hash32(bytes(32)),)}):
+        assert "it names" in desk.quote_problem(rfq, msgspec.structs.replace(quote, **names), job, env)
 
 
 def test_stakes_are_sound_at_every_level_that_a_panel_judges():
