@@ -22,8 +22,9 @@ from mesh.base.keys import NodeKey, export_key
 
 __all__ = ["Member", "MemberPlan", "NodeDidNotStart"]
 
-READY_S: Final = 60.0
-"""A node starts in 3 s; on a loaded two-core machine, ten of them at once, in 30."""
+READY_S: Final = 180.0
+"""A node starts in 3 s; on a loaded two-core machine, ten of them at once, in 30, and among other builds in 90. One that ends
+is noticed at once; this ends the wait for one that hangs."""
 POLL_S: Final = 0.05
 STOP_S: Final = 10.0
 

@@ -26,8 +26,8 @@ __all__ = ["ChainHandle", "ChainKind", "ChainProcess", "ChainStartError", "ForkC
 
 ChainKind = Literal["anvil", "pyevm"]
 
-START_TIMEOUT_S: Final = 60.0
-"""py-evm imports for 1.1 s on an idle core; eight builds on two cores take ten times that."""
+START_TIMEOUT_S: Final = 180.0
+"""py-evm imports for 1.1 s on an idle core, for 40 s where thirty programs share two. One that ends is noticed at once."""
 STOP_GRACE_S: Final = 2.0
 """From SIGTERM to SIGKILL. A chain holds nothing worth saving."""
 STATES_KEPT: Final = 256
