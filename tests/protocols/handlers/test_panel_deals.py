@@ -25,7 +25,7 @@ PRICE = Tokens(10**17)
 
 
 class Scene:
-    """A client, a provider with ``stake`` prices, a panel with so many seats of each mediator, and ``others`` of another class."""
+    """A client, a provider with ``stake`` prices, a panel with so many seats of each mediator, ``others`` of another class."""
 
     def __init__(
         self,
