@@ -18,7 +18,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A setting, such as ch
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     config = typer.Typer(
-        help="Settings, and where each comes from. Flags > MESH_* > ./mesh.toml > your config.toml > network preset > defaults."
+        help="Settings, and where each comes from. Flags > MESH_* > mesh.toml here, else in the home > your config.toml "
+        "> network preset > defaults."
     )
     config.command()(view)
     config.command()(get)
@@ -54,22 +55,48 @@ def set_(
     name: Name,
     value: Annotated[str | None, typer.Argument(metavar="VALUE", help="The new value; lists with commas.")] = None,
     unset: Annotated[bool, typer.Option("--unset", help="Remove it from the file, so that others decide.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="In ./mesh.toml instead of your config.toml.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="In ./mesh.toml.")] = False,
+    user: Annotated[bool, typer.Option("--user", help="In your config.toml, which every home reads.")] = False,
 ) -> None:
-    """Write one setting to your configuration file. Its other lines and comments stay."""
-    from mesh.base.config import set_value, user_config_file
+    """Write one setting where this home's node reads it. Its file's other lines and comments stay.
+
+    With MESH_HOME set that is the mesh.toml in this home; without, your config.toml.
+    """
+    from mesh.base.config import set_value
 
     if unset == (value is not None):
         raise UsageError(
             f"{name}: give a value or --unset, not both" if unset else f"{name}: no value is given",
             fix=f"mesh config set {name} VALUE, or mesh config set --unset {name}",
         )
-    file = Path("mesh.toml") if local else user_config_file()
+    if local and user:
+        raise UsageError(
+            "one file at a time", why="--local and --user exclude each other", fix="mesh config set --help"
+        )
+    file = _file(local, user)
     set_value(file, name, value)
     say(f"{name} {'removed from' if unset else 'set in'} {file}")
-    origin = load().origins[name]
-    if not unset and not origin.where.startswith(str(file.absolute())) and not origin.where.startswith(str(file)):
+    loaded = load()
+    origin = loaded.origins[name]
+    if file not in loaded.files and not unset:
+        say(
+            f"but what is typed in this folder reads {Path.cwd() / 'mesh.toml'} in its place   (cd elsewhere, or --local)"
+        )
+    elif not unset and not origin.where.startswith(str(file)):
         say(f"but {origin} comes before it and still decides")
+
+
+def _file(local: bool, user: bool) -> Path:
+    """Where to write, absolute. Whoever names a home means its node: with another home's settings nothing has changed."""
+    import os
+
+    from mesh.base.config import ensure_home, mesh_home, user_config_file
+
+    if local:
+        return Path.cwd() / "mesh.toml"
+    if user or not os.environ.get("MESH_HOME"):
+        return user_config_file()
+    return ensure_home(mesh_home()).home / "mesh.toml"
 
 
 def try_policy(

@@ -56,16 +56,20 @@ def _confirm(found: SeatsInfo, number: int, yes: bool) -> None:
     locks = "locks" if number == 1 else "lock"
     say(f"{_seats_of(number)} {locks} {bonds} of {free} that are free, until they leave")
     say(
-        f"  leaving takes {found.resign_s} s; a seat that is silent, or alone with its result, loses 3 prices of that deal"
+        f"  leaving takes {_span(found.resign_s)}; a seat that is silent, or alone with its result, loses 3 prices of that deal"
     )
+    _ask("no seat was taken", f"mesh mediator join --seats {number} --yes", yes)
+
+
+def _ask(nothing: str, again: str, yes: bool) -> None:
+    """Raises ``UsageError`` when the answer is no, or nobody is there to give one."""
     if yes:
         return
     if not sys.stdin.isatty():
-        again = f"mesh mediator join --seats {number} --yes"
-        raise UsageError("no seat was taken", why="there is no terminal to ask on", fix=again)
+        raise UsageError(nothing, why="there is no terminal to ask on", fix=again)
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("no seat was taken", why="you said no", fix="mesh mediator seats")
+        raise UsageError(nothing, why="you said no", fix="mesh mediator seats")
 
 
 def leave(
@@ -73,20 +77,54 @@ def leave(
         list[int] | None, typer.Argument(metavar="SEAT", help="Which; without, all of the class.")
     ] = None,
     seat_class: SeatClass = 1,
+    yes: Yes = False,
     output: Output = "table",
     network: Network = None,
     rpc: Rpc = None,
 ) -> None:
     """Be called no more. The same again, when the delay is over, brings bonds and fees to the free balance."""
-    run_async(_leave, load(node_flags(network, rpc, None)), tuple(numbers or ()), seat_class, output)
+    run_async(_leave, load(node_flags(network, rpc, None)), tuple(numbers or ()), seat_class, yes, output)
 
 
-async def _leave(loaded: LoadedConfig, numbers: tuple[int, ...], seat_class: int, output: Form) -> None:
+async def _leave(loaded: LoadedConfig, numbers: tuple[int, ...], seat_class: int, yes: bool, output: Form) -> None:
     async with open_session(loaded, may_start=True) as session:
+        _confirm_leaving(await session.api.seats(), numbers, seat_class, yes)
         sent = await session.api.leave_seats(seat_class, numbers)
         found = await session.api.seats()
     emit(found, output, lambda: seats_text(found))
     say(f"{len(sent)} transactions; what is left of a bond can be taken out at its time: mesh mediator leave")
+
+
+def _confirm_leaving(found: SeatsInfo, numbers: tuple[int, ...], seat_class: int, yes: bool) -> None:
+    """What is given up, until when it still binds, and what must still be done. Nothing is asked where no seat is left to give
+    up: then bonds that are free come back. Raises ``UsageError`` when the answer is no."""
+    mine = [one for one in found.seats if one.seat_class == seat_class and (not numbers or one.number in numbers)]
+    given = [one for one in mine if not one.out_at]
+    if not given:
+        return
+    names = ", ".join(str(one.number) for one in given)
+    bonds, locked = (sum(int(getattr(one, what)) for one in given) for what in ("bond", "locked"))
+    say(f"{_seats_of(len(given))} of class {seat_class} given up for good ({names}): called no more from now on")
+    say(
+        f"  {amount(str(bonds), found.symbol)} of bonds stay locked for {_span(found.resign_s)}; then again: mesh mediator leave"
+    )
+    if locked:
+        held = amount(str(locked), found.symbol)
+        say(
+            f"  {held} are locked in disputes under way, and lost where this node does not finish its part: keep it running"
+        )
+        for one in found.work.cases:
+            say(f"  case {one.deal_id[:14]}: {one.places} places, {one.step}, {one.phase} until {when(one.until)} UTC")
+    again = " ".join(["mesh mediator leave", *map(str, numbers), f"--class {seat_class}", "--yes"])
+    _ask("no seat was given up", again, yes)
+
+
+def _span(seconds: int) -> str:
+    """Days where there are two or more, hours, or seconds."""
+    for unit, name in ((86_400, "days"), (3_600, "hours")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.4g} {name}"
+    return f"{seconds} s"
 
 
 def seats(output: Output = "table", network: Network = None, rpc: Rpc = None) -> None:

@@ -26,9 +26,11 @@ _CONFIG: Final = """# Configuration
 
 Generated from the code by `make docs`; `mesh config view --origins` prints the values in force and where each is from.
 
-The first that says something decides: a flag, a `MESH_` variable (an empty one counts as not set), `./mesh.toml`,
-`~/.config/mesh/config.toml`, the preset of the network, the default. `mesh config set NAME VALUE` writes your
-config.toml, with `--local` ./mesh.toml. Amounts are decimal numbers of whole tokens, lists in variables have commas.
+The first that says something decides: a flag, a `MESH_` variable (an empty one counts as not set), `./mesh.toml` or,
+where there is none, the one in the node's home, `~/.config/mesh/config.toml`, the preset of the network, the default.
+`mesh config set NAME VALUE` writes the file that this home's node reads and names it: the home's mesh.toml with
+`MESH_HOME` set, else your config.toml; `--local` is ./mesh.toml, `--user` your config.toml in any case. Amounts are decimal
+numbers of whole tokens, lists in variables have commas.
 `MESH_HOME` is the folder of the node: key, store, blobs, log, socket.
 
 ```toml

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import trio
 
+from mesh.api.mediation import SeatsInfo
 from mesh.api.server import serve_api
 from mesh.api.types import (
     Added,
@@ -128,6 +129,7 @@ class FakeNode:
         self.answered = [candidate("quoted", price=str(TOKEN // 4)), candidate("refused", code="busy", detail="full")]
         self.offer_list = [OFFER]
         self.dossier = b"dossier"
+        self.found: SeatsInfo | None = None
         self.busy = [0]
         self.stopped = trio.Event()
         self.about = msgspec.structs.replace(STATUS, home=str(home))
@@ -236,6 +238,15 @@ class FakeNode:
     withdraw = partialmethod(_pay, "withdraw")
     stake = partialmethod(_pay, "stake")
     unstake = partialmethod(_pay, "unstake")
+
+    async def seats(self) -> SeatsInfo:
+        self._note("seats")
+        assert self.found is not None
+        return self.found
+
+    async def leave_seats(self, seat_class: int, numbers: tuple[int, ...]) -> tuple[TxInfo, ...]:
+        self._note("leave_seats", seat_class=seat_class, numbers=numbers)
+        return ()
 
     async def drain(self, draining: bool) -> None:
         self._note("drain", draining=draining)

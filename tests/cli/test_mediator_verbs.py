@@ -5,7 +5,7 @@ import pytest
 
 from mesh.api.mediation import CaseInfo, MediatorInfo, SeatInfo, SeatsInfo
 from mesh.base.errors import UsageError
-from mesh.cli.mediator_verbs import _confirm, seats_text, work_text
+from mesh.cli.mediator_verbs import _confirm, _confirm_leaving, seats_text, work_text
 
 TOKEN = 10**18
 WORK = MediatorInfo(
@@ -68,6 +68,35 @@ def test_what_they_cost_is_said_before_anything_is_signed(capsys: pytest.Capture
     said = capsys.readouterr().err
     assert "3 seats lock 3000 MESH of 7000 MESH" in said
     assert "loses 3 prices" in said
+    assert "leaving takes 30 days" in said
     with pytest.raises(UsageError, match="no seat was taken") as refused:
         _confirm(FOUND, 3, False)
     assert refused.value.fix == "mesh mediator join --seats 3 --yes"
+
+
+def test_what_leaving_gives_up_is_said_and_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """The seats cannot be taken back, the bond is away for a month, and a case that is left costs its lock."""
+    _confirm_leaving(FOUND, (), 1, True)
+    said = capsys.readouterr().err
+    assert "2 seats of class 1 given up for good (0, 4)" in said
+    assert "2000 MESH of bonds stay locked for 30 days" in said
+    assert "3 MESH are locked in disputes under way" in said
+    assert "case 0xabababababab: 2 places, executes, committing until 2027-01-15" in said
+    with pytest.raises(UsageError, match="no seat was given up") as refused:
+        _confirm_leaving(FOUND, (0,), 1, False)
+    assert refused.value.fix == "mesh mediator leave 0 --class 1 --yes"
+    assert "disputes" not in capsys.readouterr().err
+
+
+def test_nothing_is_asked_where_only_bonds_come_back(capsys: pytest.CaptureFixture[str]) -> None:
+    _confirm_leaving(FOUND, (5, 6), 1, False)
+    _confirm_leaving(FOUND, (), 2, False)
+    assert capsys.readouterr().err == ""
+
+
+def test_leaving_asks_before_anything_is_sent(mesh, node) -> None:
+    node.found = FOUND
+    mesh("mediator", "leave").failed(2, "no seat was given up", "--yes")
+    assert "leave_seats" not in dict(node.asked)
+    assert mesh("mediator", "leave", "--yes").code == 0
+    assert node.arguments("leave_seats") == {"seat_class": 1, "numbers": ()}

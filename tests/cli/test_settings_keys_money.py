@@ -28,11 +28,36 @@ def test_config_get(mesh, home) -> None:
 
 
 def test_config_set_and_unset(mesh, home) -> None:
-    said = mesh("config", "set", "provider.slots", "3")
+    said = mesh("config", "set", "provider.slots", "3", "--user")
     assert (said.code, said.out) == (0, "")
     assert mesh("config", "get", "provider.slots").out == "3\n"
     file = home.parent / "config/mesh/config.toml"
     assert "slots = 3" in file.read_text()
+    assert said.talk == f"provider.slots set in {file}\n"
+    mesh("config", "set", "--unset", "provider.slots", "--user")
+    assert mesh("config", "get", "provider.slots").out == "1\n"
+
+
+def test_config_set_writes_where_the_node_of_this_home_reads(mesh, home, monkeypatch) -> None:
+    """It wrote the user's file: the home's own said something else, and every other home was changed."""
+    home.mkdir(mode=0o700)
+    (home / "mesh.toml").write_text("[provider]\nslots = 2  # mine\n")
+    said = mesh("config", "set", "provider.slots", "3")
+    assert said.talk == f"provider.slots set in {home / 'mesh.toml'}\n"
+    assert (home / "mesh.toml").read_text() == "[provider]\nslots = 3  # mine\n"
+    assert not (home.parent / "config").exists()
+    Path("mesh.toml").write_text("[provider]\nslots = 9\n")
+    said = mesh("config", "set", "provider.slots", "4")
+    assert f"reads {Path('mesh.toml').absolute()} in its place" in said.talk
+    Path("mesh.toml").unlink()
+    assert mesh("config", "get", "provider.slots").out == "4\n"
+    monkeypatch.delenv("MESH_HOME")
+    assert str(home.parent / "config/mesh/config.toml") in mesh("config", "set", "provider.slots", "5").talk
+
+
+def test_config_set_makes_the_home_that_is_not_there_yet(mesh, home) -> None:
+    assert str(home / "mesh.toml") in mesh("config", "set", "provider.slots", "3").talk
+    assert home.stat().st_mode & 0o777 == 0o700
     mesh("config", "set", "--unset", "provider.slots")
     assert mesh("config", "get", "provider.slots").out == "1\n"
 
@@ -58,11 +83,13 @@ def test_config_set_tells_when_something_stronger_decides(mesh, home) -> None:
         (["nothing.here", "1"], 3, "there is no setting"),
         (["provider.slots"], 2, "no value is given"),
         (["provider.slots", "1", "--unset"], 2, "not both"),
+        (["provider.slots", "1", "--local", "--user"], 2, "exclude each other"),
     ],
 )
 def test_config_set_refuses(mesh, home, arguments, code, says) -> None:
     mesh("config", "set", *arguments).failed(code, says)
     assert not (home.parent / "config").exists()
+    assert not (home / "mesh.toml").exists()
 
 
 def test_a_broken_file_is_named_with_its_line(mesh, home) -> None:
