@@ -27,8 +27,10 @@ __all__ = [
     "ChannelCommanded",
     "ChannelSeen",
     "ChannelTxFailed",
+    "DealEnd",
     "DealMovedOnChain",
     "DealRetractedOnChain",
+    "DealsWitnessed",
     "DisputeLogged",
     "DisputeRetracted",
     "DrainRequested",
@@ -317,6 +319,25 @@ class DealMovedOnChain(Event, frozen=True):
     """What a dispute's end brought the client; for two signed results, its bounty alone."""
     returned: Tokens = Tokens(0)
     """What it left of the provider's collateral."""
+
+
+class DealEnd(msgspec.Struct, frozen=True):
+    """How a deal between two others has ended on chain."""
+
+    provider: Address
+    """Its operator."""
+    counterparty: Address
+    """The client's owner."""
+    kept: bool
+    """Settled, finalized or acquitted; else it was expired or slashed."""
+    timestamp: UnixSeconds
+    """Chain time of its end, or a little later."""
+
+
+class DealsWitnessed(Event, frozen=True):
+    """Deals of others have ended, oldest first, in blocks that nothing takes back any more."""
+
+    ends: tuple[DealEnd, ...]
 
 
 class DealRetractedOnChain(Event, frozen=True):

@@ -43,8 +43,8 @@ MAX_DAYS: Final = 12 * HALF_LIFE_DAYS
 """Older evidence counts less than a four-thousandth and is dropped."""
 MAX_KINDS: Final = 64
 """Kinds of work per provider whose passed audits are counted; beyond, the least audited one starts again at none."""
-MAX_WITNESSED: Final = 256
-"""Outcomes of other people's deals kept per provider, the newest."""
+MAX_WITNESSED: Final = 64
+"""Outcomes of other people's deals kept per provider, the newest: 2 KB, and as much is written for each new one."""
 
 _DAY_SECONDS: Final = 86_400
 _WITNESS_WEIGHT: Final = PPM // 2
@@ -215,7 +215,8 @@ def lower_bound(record: Record, now: UnixSeconds) -> int | None:
 
 
 def shunned(record: Record, now: UnixSeconds) -> bool:
-    """Whether even the 5 % upper bound lies below what a newcomer is credited with.
+    """Whether even the 5 % upper bound lies below what a newcomer is credited with, by all that is known or by this node's
+    own deals alone: ten owners that deal with themselves make a good name for gas, and it must not outweigh what was lived.
 
     Two broken deals and no kept one are enough. It ends by itself as the evidence fades: after two broken deals in 24
     days, after ten in about three months.
@@ -228,6 +229,9 @@ def _standing(record: Record, now: UnixSeconds) -> Standing:
     if kept + broken < _ENOUGH:
         return Standing(None, False)
     low, high = _wilson(kept, broken)
+    lived = _mass(msgspec.structs.replace(record, seen=()), now) if record.seen else (kept, broken)
+    if sum(lived) >= _ENOUGH:
+        high = min(high, _wilson(*lived)[1])
     return Standing(low, high < MIN_RELIABILITY_PPM)
 
 

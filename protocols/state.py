@@ -25,11 +25,11 @@ from protocols.mediation.outputs import Look
 from protocols.offers.book import JobBook, OfferBook
 from protocols.offers.rates import Rates
 from protocols.offers.validators import Market
-from protocols.reputation import Record, Standings
+from protocols.reputation import Record, Standings, Witnessed
 from protocols.runs import Candidate, Run
 from protocols.units import Address, DealId, Hash32, JobId, Millis, PeerId, RunId, Tokens, UnixSeconds
 
-__all__ = ["CLIENT", "PROVIDER", "Account", "ChannelHalf", "Durable", "Half", "NodeState", "Row", "Timers"]
+__all__ = ["CLIENT", "PROVIDER", "Account", "ChannelHalf", "Durable", "Half", "Hearsay", "NodeState", "Row", "Timers"]
 
 CLIENT: Final = "client"
 PROVIDER: Final = "provider"
@@ -64,6 +64,12 @@ class JobBody(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Hearsay(msgspec.Struct, frozen=True, array_like=True):
+    """What the chain has shown of one provider's deals with others: the newest MAX_WITNESSED."""
+
+    seen: tuple[Witnessed, ...]
+
+
 class Counters(msgspec.Struct, frozen=True):
     """Numbers that must never repeat."""
 
@@ -81,7 +87,10 @@ _KINDS: Final[dict[str, type]] = {
     "dispute": DisputeFile,
     "case": Case,
     "channel": ChannelHalf,
+    "hearsay": Hearsay,
 }
+MAX_HEARSAY: Final = 4_096
+"""Providers of whose deals with others something is kept, 2 KB each: more than twice the largest network planned for."""
 
 
 class Durable:
@@ -97,6 +106,8 @@ class Durable:
         self.disputes: dict[DealId, DisputeFile] = {}
         self.cases: dict[DealId, Case] = {}
         """Of the disputes in which this node has a seat."""
+        self.hearsay: dict[Address, Hearsay] = {}
+        """By the provider's operator, last heard of last; at most MAX_HEARSAY."""
         self.live: dict[DealId, None] = {}
         """Deals that are not final, in the order they came: a set's order differs between processes."""
         self._dirty: dict[tuple[str, bytes], None] = {}
@@ -153,6 +164,16 @@ class Durable:
                 del self.channels[over]
                 self._dirty[("channel", over)] = None
 
+    def put_hearsay(self, provider: Address, hearsay: Hearsay) -> None:
+        """Replace what is known of a provider's deals with others. Who was not heard of for longest goes."""
+        self.hearsay.pop(provider, None)
+        self.hearsay[provider] = hearsay
+        self._dirty[("hearsay", provider)] = None
+        if len(self.hearsay) > MAX_HEARSAY:
+            over = next(iter(self.hearsay))
+            del self.hearsay[over]
+            self._dirty[("hearsay", over)] = None
+
     def next_sequence(self) -> int:
         """A sequence number that was never used before."""
         self.counters = Counters(sequence=self.counters.sequence + 1)
@@ -182,6 +203,9 @@ class Durable:
             case "channel":
                 half = self.channels.get(key)
                 return encode(half) if half else None
+            case "hearsay":
+                heard = self.hearsay.get(Address(key))
+                return encode(heard) if heard else None
             case "job":
                 return encode(JobBody(self.jobs[JobId(key)]))
             case _:
@@ -203,6 +227,8 @@ class Durable:
                 self.put_case(value)
             case ChannelHalf():
                 self.put_channel(key, value)
+            case Hearsay():
+                self.put_hearsay(Address(key), value)
             case Counters():
                 self.counters = value
             case _:

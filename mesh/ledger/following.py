@@ -1,5 +1,5 @@
 """What does the chain tell the node? The escrow's logs become `DealMovedOnChain`, the panel's `DisputeLogged`, heads
-`ChainTimeMoved`.
+`ChainTimeMoved`; of deals between others it hears how they end.
 
 The follower's cursor is durable; what comes twice changes nothing.
 """
@@ -26,6 +26,7 @@ from mesh.engine import Engine
 from mesh.ledger.owners import CURSOR as OWNERS
 from mesh.ledger.owners import Owners
 from mesh.ledger.waiting import pace_of
+from mesh.ledger.witnessing import Witnessing
 from mesh.store import Batch, Store
 from protocols import events as ev
 from protocols.contracts.lock import Lock
@@ -94,6 +95,7 @@ class Following:
         """Above the finalized block alone."""
         self._moves_changed = False
         self.owners = Owners(clock)
+        self._witnessing = Witnessing(clock)
         self._head_known = trio.Event()
         self._watchers: list[Watcher] = []
 
@@ -154,6 +156,7 @@ class Following:
                 case LevelReached(level=level, number=number):
                     if level == "finalized":
                         self._settle(number)
+                        await self._witnessing.settled(engine, number)
                         await tidy()
                     await self._keep(item.cursor)
 
@@ -177,6 +180,7 @@ class Following:
             await self._time_moved(engine, block.number, block.timestamp)
 
     async def _time_moved(self, engine: Engine, number: int, timestamp: UnixSeconds) -> None:
+        self._witnessing.time_moved(timestamp)
         await engine.post(ev.ChainTimeMoved(at=self._clock.monotonic_ms(), block=number, timestamp=timestamp))
         self._head_known.set()
 
@@ -223,6 +227,9 @@ class Following:
         named = self._burned(engine, event) if isinstance(event, RunBurned) else (_deal_of(event),)
         known = engine.view(lambda state: tuple(one for one in named if one in state.durable.deals))
         if not known:
+            if isinstance(event, DealCommitted):
+                self._witnessing.committed(event.lock)
+            self._witnessing.moved(item.ref, _deal_of(event), to)
             return
         timestamp = await self._time_of(item.log.block_number)
         self._moves[item.ref] = _Move(item.ref, known, to)
@@ -285,6 +292,7 @@ class Following:
 
     async def _retracted(self, engine: Engine, ref: LogRef) -> None:
         move = self._moves.pop(ref, None)
+        self._witnessing.retracted(ref)
         if move is None:
             return
         self._moves_changed = True

@@ -28,14 +28,14 @@ from protocols.effects import Effect, Penalise
 from protocols.env import Env
 from protocols.envelope import open_, parse_envelope
 from protocols.errors import RemoteProtocolError
-from protocols.handlers import cases, channels, deals, disputes, outputs, provider, search, seats
+from protocols.handlers import cases, channels, deals, disputes, hearsay, outputs, provider, search, seats
 from protocols.limits import MAX_MESSAGE_BYTES, MAX_REASON_CHARS
 from protocols.messages import channel as cm
 from protocols.messages import deal as dm
 from protocols.messages import dispute as pm
 from protocols.messages import negotiation as nm
 from protocols.messages.registry import UnknownType, decode_message
-from protocols.offers.records import JobOffer
+from protocols.offers.records import JobOffer, ResourceOffer
 from protocols.offers.validators import admit
 from protocols.state import CLIENT, NodeState
 from protocols.units import DealId, Hash32, PeerId, Signature
@@ -186,6 +186,8 @@ def _signed(env: Env, who: PeerId, digest: Hash32, signature: Signature) -> None
 def gossip_arrived(state: NodeState, event: ev.GossipArrived, env: Env) -> list[Effect]:
     """A record that the validator accepted: book it, and answer a call for providers."""
     admit(state.market, event.record, event.data, state.wall, event.at)
+    if isinstance(event.record, ResourceOffer):
+        hearsay.recall(state, event.record.provider)
     if isinstance(event.record, JobOffer):
         return provider.job_announced(state, event.record, event.at, env)
     return []

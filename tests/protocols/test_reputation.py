@@ -246,6 +246,18 @@ def test_own_experience_outweighs_what_others_had() -> None:
     assert record_of(0, 4).witness(AT, owner(1), kept=False).seen[0].counterparty == owner(1)
 
 
+def test_a_good_name_that_was_made_up_does_not_outweigh_what_was_lived_through() -> None:
+    friends = record_of(0, 2)
+    for number in range(MAX_WITNESSED):
+        friends = friends.witness(AT, owner(number), kept=True)
+    assert shunned(friends, AT)
+    assert not shunned(Record(seen=friends.seen), AT)
+    enemies = record_of(1, 0)
+    for number in range(MAX_WITNESSED):
+        enemies = enemies.witness(AT, owner(number), kept=False)
+    assert shunned(enemies, AT)
+
+
 # --- bounds -------------------------------------------------------------------------------------------------------
 
 
