@@ -81,7 +81,7 @@ def _standing(book: Book, ctx: Ctx) -> Open | Closing:
 
 def _seen(state: Open | ToppingUp | Closing, event: Seen, ctx: Ctx) -> Step:
     if event.channel.generation < state.book.channel.generation:
-        return state, ()
+        return msgspec.structs.replace(state, book=state.book.gone()), ()
     if event.channel != state.book.channel:
         return (_standing(_fresh(event), ctx), ()) if event.word.until else (state, ())
     book = state.book.seen(event.word)

@@ -90,7 +90,7 @@ def _opened(state: Opening, event: Seen, ctx: Ctx) -> Step:
 def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
     """The chain moved. When the end comes near, what was earned is fetched at once."""
     if event.channel.generation < state.book.channel.generation:
-        return state, ()
+        return msgspec.structs.replace(state, book=state.book.gone()), ()
     if event.channel != state.book.channel:
         return (_standing(_fresh(event, state.book.owing), ctx), ()) if event.word.until else (state, ())
     book = state.book.seen(event.word)

@@ -70,6 +70,11 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
         """What the chain says now. What was redeemed is what was signed: never less than it."""
         return msgspec.structs.replace(self, deposit=word.deposit, redeemed=word.redeemed, until=word.until)
 
+    def gone(self) -> "Book":
+        """The chain does not know this generation, or not any more: a reorganisation took its money back, and nothing is
+        covered until it is there again. What was signed stays signed: the same generation may come back."""
+        return msgspec.structs.replace(self, deposit=Tokens(0))
+
     def plus(self, deal_id: DealId, price: Tokens) -> "Book":
         """One more deal paid, not yet signed."""
         paid = Tokens(self.paid + price)

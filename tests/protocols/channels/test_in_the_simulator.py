@@ -136,6 +136,27 @@ def test_a_provider_redeems_before_a_client_that_leaves_can_close() -> None:
     assert pair.book(pair.provider).redeemed == pair.price
 
 
+def test_money_that_a_reorganisation_took_for_good_covers_nothing_until_it_is_there_again() -> None:
+    """Found by chaos: both sides went on trading for a deposit that the client had back."""
+    pair = Pair()
+    pair.submit(1)
+    pair.passes(14)
+    free, me = pair.world.escrow.free, pair.client.env.signer.address
+    (name, word), *_ = pair.world.channels.words.items()
+    free[me] += word.deposit
+    pair.world.channels.words.pop(name)
+    for node in (pair.client, pair.provider):
+        node.post(pair.world.channels.seen(me, pair.provider.env.signer.address))
+        assert pair.book(node).room == 0
+    pair.submit(2)
+    pair.passes(20)
+    assert isinstance(pair.run(2).status, Done)
+    assert pair.world.channels.posted == ["fund", "fund"]
+    pair.command(pair.provider, "redeem")
+    pair.passes(9)
+    assert pair.book(pair.provider).redeemed == pair.book(pair.client).paid == 2 * pair.price
+
+
 @pytest.mark.parametrize("trust", [0, 5])
 def test_a_deal_whose_provider_closes_the_channel_and_then_delivers_comes_to_an_end(trust: int) -> None:
     """No voucher can pay it any more. Its run would otherwise go on for ever, and nobody else would be asked."""
