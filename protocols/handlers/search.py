@@ -85,12 +85,11 @@ def _open(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effec
         return _wait(state, search, now, env)
     search.round += 1
     limit = _limit(state, search)
+    barred = vouchers.barred(state, env) if run.market.settlement == "channel" else frozenset()
     live = [
         offer
         for offer in state.market.offers.live(state.wall)
-        if offer.provider != env.me
-        and owners.wants(state, search, offer.provider)
-        and not (run.market.settlement == "channel" and vouchers.robbed(state, offer.provider))
+        if offer.provider != env.me and owners.wants(state, search, offer.provider) and offer.provider not in barred
     ]
     offers = search.acceptable(live, limit, env.params.token, _reliability(state), now, _shunned(state))
     asked = sample(round_entropy(run, search.round), offers, env.params.rfq_fanout)
@@ -292,6 +291,8 @@ def _close(state: NodeState, search: Search, now: Millis, env: Env) -> list[Effe
     if best is not None and search.quotes[best[1].rfq_id][1] + best[1].hold_ms - now < env.params.min_hold_left:
         best = None
     if best is not None and not _seated(state, search, *best, now, env):
+        best = None
+    if best is not None and isinstance(best[0].rfq, ChannelRfq) and best[0].provider in vouchers.barred(state, env):
         best = None
     if best is not None and not search.quote_only and best[0].rfq.index != len(state.durable.runs[run.run_id].deals):
         # A check of an earlier result has taken this index meanwhile: ask again, with the next one.

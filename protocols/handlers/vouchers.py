@@ -46,7 +46,7 @@ from protocols.signing import address_of_peer
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, NodeState
 from protocols.units import Address, PeerId, Tokens
 
-__all__ = ["advance", "follow", "may_start", "mode_for", "objection", "put", "robbed", "room_of", "seals"]
+__all__ = ["advance", "barred", "follow", "may_start", "mode_for", "objection", "put", "robbed", "room_of", "seals"]
 
 
 def advance(state: NodeState, pair: bytes, role: str, event: ChannelInput, env: Env) -> list[Effect]:
@@ -211,6 +211,18 @@ def _busy(state: NodeState, role: str, peer: PeerId) -> bool:
         and peer in (half.state.terms.client, half.state.terms.provider)
         for half in live
     )
+
+
+def barred(state: NodeState, env: Env) -> frozenset[PeerId]:
+    """Client: providers with whom no deal in a channel may begin: for good, who has robbed this client; for now, a stranger
+    with a deal under way. Until its key is here nobody knows what that deal was worth, so there is no second one beside it."""
+    deals = state.durable.deals
+    mine = [half.state for half in deals.values() if half.role == CLIENT]
+    live = [deals[deal_id] for deal_id in state.durable.live]
+    busy = {half.state.terms.provider for half in live if half.role == CLIENT and in_channel(half.state.terms)}
+    trust = env.params.channel_trust
+    strangers = {one for one in busy if _settled_with(state, CLIENT, address_of_peer(one)) < trust}
+    return frozenset(strangers.union(deal.terms.provider for deal in mine if _lost(deal)))
 
 
 def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> tuple[str, str] | None:

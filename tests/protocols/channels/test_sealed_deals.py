@@ -125,6 +125,21 @@ def test_a_provider_that_keeps_the_key_gets_one_price_and_no_further_deal_of_the
     assert not any(h.state.terms.deal.run_nonce == 2 for h in pair.client.state.durable.deals.values())
 
 
+def test_a_stranger_gets_no_second_deal_while_it_owes_the_key_of_the_first() -> None:
+    """Found by chaos: the voucher for the second was signed before the first was given up."""
+    pair = Pair(channel_trust=5)
+    pair.provider.habits.keeps_keys = True
+    pair.submit(1)
+    pair.submit(2)
+    until(pair, 1, Unsealing, pair.client)
+    pair.passes(pair.deal(pair.client, 1).terms.deal.claim_seconds + 60)
+    assert [half.state.how for half in pair.client.state.durable.deals.values() if isinstance(half.state, Settled)] == [
+        KEYLESS
+    ]
+    assert pair.book(pair.client).paid == pair.price
+    assert isinstance(pair.run(2).status, Failed)
+
+
 def test_the_books_count_a_price_once_whether_the_key_comes_or_not() -> None:
     pair = Pair(channel_trust=5)
     pair.provider.habits.keeps_keys = True
