@@ -1,5 +1,6 @@
 """How is a PeerId written as text?"""
 
+from functools import lru_cache
 from typing import Final
 
 from protocols.job.problems import BadValue, shown
@@ -12,6 +13,8 @@ _SECP256K1_PREFIX: Final = bytes.fromhex("002508021221")
 _PEER_BYTES: Final = 39
 _MAX_CHARS: Final = 64
 """Characters of a base58 PeerId: 53 for a secp256k1 key."""
+_REMEMBERED: Final = 4_096
+"""Texts that are kept, 200 bytes each: a search writes down every provider that it looks at, and there are as many offers."""
 
 
 def peer_from_text(value: object) -> PeerId:
@@ -29,6 +32,7 @@ def peer_from_text(value: object) -> PeerId:
     return PeerId(raw)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def peer_to_text(peer: PeerId) -> str:
     """The base58 text of a PeerId."""
     number = int.from_bytes(peer, "big")
