@@ -13,6 +13,7 @@ import trio
 
 from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
 from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster, write_cluster
+from devnet.living import alive, living_cluster, living_now
 from devnet.members import Member, MemberPlan
 from devnet.process_world import ProcessWorld
 from devnet.reporting import reported
@@ -180,26 +181,18 @@ def _entry(member: Member) -> NodeEntry:
     )
 
 
-def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent to ask does not."""
-    try:
-        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def list_nodes(output: str) -> None:
     """`mesh devnet ps`."""
-    cluster = read_cluster(devnet_home())
+    cluster = living_cluster()
     rows = [
-        [one.name, one.role, "up" if _alive(one.pid) else "down", str(one.pid), short(one.peer_id), one.home]
+        [one.name, one.role, "up" if alive(one.pid) else "down", str(one.pid), short(one.peer_id), one.home]
         for one in cluster.nodes
     ]
     emit(cluster, output, lambda: table(["NAME", "ROLE", "STATE", "PID", "PEER", "HOME"], rows))
 
 
-def _node(name: str) -> tuple[ClusterFile, NodeEntry]:
-    cluster = read_cluster(devnet_home())
+def _node(name: str, cluster: ClusterFile | None = None) -> tuple[ClusterFile, NodeEntry]:
+    cluster = cluster or read_cluster(devnet_home())
     for one in cluster.nodes:
         if one.name == name:
             return cluster, one
@@ -215,8 +208,8 @@ def print_log(name: str) -> None:
 
 def kill_node(name: str) -> None:
     """`mesh devnet kill`."""
-    _, node = _node(name)
-    if not _alive(node.pid):
+    _, node = _node(name, living_cluster())
+    if not alive(node.pid):
         raise NodeUnreachable(f"{name} is down already", fix=f"mesh devnet start {name}")
     os.kill(node.pid, signal.SIGKILL)
     say(f"{name} (pid {node.pid}) is gone; mesh devnet start {name} brings it back")
@@ -224,10 +217,10 @@ def kill_node(name: str) -> None:
 
 async def start_node(name: str) -> None:
     """`mesh devnet start`."""
-    cluster, node = _node(name)
-    if _alive(node.pid):
+    cluster, node = _node(name, await living_now(read_cluster(devnet_home())))
+    if alive(node.pid):
         raise UsageError(f"{name} is up", fix="mesh devnet ps")
-    others = tuple(a for one in cluster.nodes if one.name != name and _alive(one.pid) for a in one.addresses[:1])
+    others = tuple(a for one in cluster.nodes if one.name != name and alive(one.pid) for a in one.addresses[:1])
     plan = MemberPlan(
         name=name,
         roles=(node.role,),
@@ -263,7 +256,7 @@ async def part(one: str, other: str, apart: bool) -> None:
 
 async def heal_all() -> None:
     """`mesh devnet heal`: nobody refuses anybody any more."""
-    living = [one for one in read_cluster(devnet_home()).nodes if _alive(one.pid)]
+    living = [one for one in (await living_now(read_cluster(devnet_home()))).nodes if alive(one.pid)]
     for node in living:
         async with open_remote(Path(node.home) / "api.sock") as api:
             for peer in living:
@@ -274,14 +267,14 @@ async def heal_all() -> None:
 
 def stop_network() -> None:
     """`mesh devnet down`: its supervisor ends everything it started; nodes started later are ended here."""
-    cluster = read_cluster(devnet_home())
+    cluster = living_cluster()
     for one in cluster.nodes:
-        if _alive(one.pid):
+        if alive(one.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGTERM)
     with contextlib.suppress(ProcessLookupError):
         os.kill(cluster.supervisor_pid, signal.SIGTERM)
     until = time.monotonic() + STOP_WAIT_S
-    while _alive(cluster.supervisor_pid) and time.monotonic() < until:
+    while alive(cluster.supervisor_pid) and time.monotonic() < until:
         time.sleep(0.1)
     say("the network is down")
