@@ -34,8 +34,8 @@ class ChainViews(Protocol):
         """(seats of the class, how many a dispute between the two could call). Raises when no endpoint answers."""
         ...
 
-    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
-        """The channel of two operators, as it is now. Raises when no endpoint answers."""
+    async def read_channel(self, client: Address, provider: Address, owner: Address) -> tuple[Channel, ChannelWord]:
+        """The channel of two operators with money of ``owner`` (zero: the client's of now). Raises when no endpoint answers."""
         ...
 
 
@@ -91,7 +91,7 @@ class Questions:
 
     async def _read_channel(self, effect: fx.ReadChannel) -> None:
         try:
-            channel, word = await self._chain.read_channel(effect.client, effect.provider)
+            channel, word = await self._chain.read_channel(effect.client, effect.provider, effect.owner)
         except (MeshError, OSError) as error:
             log.warning("channel.unknown", provider=effect.provider.hex(), reason=str(error))
             return

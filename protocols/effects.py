@@ -10,7 +10,7 @@ from protocols.contracts.channels import Channel
 from protocols.deals.eip712 import Deal, ResultCommit
 from protocols.deals.states import Ran
 from protocols.messages.negotiation import InputRoot
-from protocols.units import Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
+from protocols.units import ZERO_ADDRESS, Address, Cid, DealId, Hash32, PeerId, RunId, Signature, Tokens
 
 __all__ = [
     "CallPanel",
@@ -111,6 +111,8 @@ class ReadChannel(Effect, frozen=True):
 
     client: Address
     provider: Address
+    owner: Address = ZERO_ADDRESS
+    """Whose money it holds; zero: the client's owner of now."""
 
 
 class FetchBlobs(DurableEffect, frozen=True, omit_defaults=True):

@@ -36,7 +36,7 @@ from protocols.contracts.channels import Channel, ChannelWord
 from protocols.contracts.lock import Lock
 from protocols.effects import CallPanel, OpenDispute, PostChannelTx, PostTx, ProveFraud, ReadSeats
 from protocols.limits import NetworkParams
-from protocols.units import Address, Millis, Tokens
+from protocols.units import ZERO_ADDRESS, Address, Millis, Tokens
 
 __all__ = ["Ledger", "network_params", "open_ledger"]
 
@@ -121,9 +121,10 @@ class Ledger:
         """See `Posting.post_channel`."""
         await self.posting.post_channel(tx)
 
-    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
-        """The channel of two operators with the money of the client's owner of now. Raises ``ChainError``."""
-        owner = await self.contracts.owner_of(client)
+    async def read_channel(self, client: Address, provider: Address, owner: Address) -> tuple[Channel, ChannelWord]:
+        """The channel of two operators with money of ``owner``; zero: of the client's owner of now. Raises ``ChainError``."""
+        if owner == ZERO_ADDRESS:
+            owner = await self.contracts.owner_of(client)
         return await self.contracts.channel_of(client, provider, owner)
 
     async def release(self, key: str) -> None:

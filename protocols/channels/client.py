@@ -80,6 +80,8 @@ def _standing(book: Book, ctx: Ctx) -> Open | Closing:
 
 
 def _seen(state: Open | ToppingUp | Closing, event: Seen, ctx: Ctx) -> Step:
+    if event.channel.client_owner != state.book.channel.client_owner:  # our operator trades for another owner now
+        return (_standing(_fresh(event), ctx), ()) if event.word.until else (state, ())
     if event.channel.generation < state.book.channel.generation:
         return msgspec.structs.replace(state, book=state.book.gone()), ()
     if event.channel != state.book.channel:

@@ -63,8 +63,11 @@ def _owing(state: Opening | Open | Closing, owing: Owing | None) -> Opening | Op
 
 
 def _dropped(state: Opening | Open | Closing, event: DealDropped, ctx: Ctx) -> Step:
+    """A channel that was only awaited is forgotten: clients that open none must not fill up what a node keeps."""
     owing = state.owing if isinstance(state, Opening) else state.book.owing
-    return (_owing(state, None), ()) if owing and owing.deal_id == event.deal_id else (state, ())
+    if owing is None or owing.deal_id != event.deal_id:
+        return state, ()
+    return (None if isinstance(state, Opening) else _owing(state, None)), ()
 
 
 def _fresh(event: Seen, owing: Owing | None) -> Book:
@@ -87,8 +90,19 @@ def _opened(state: Opening, event: Seen, ctx: Ctx) -> Step:
     return (state, ()) if event.word.until == 0 else (_standing(_fresh(event, state.owing), ctx), ())
 
 
+def _other_money(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
+    """The client's operator trades for another owner now, whose channel is another one. It takes the place of ours when all
+    that was earned in ours is fetched: a client with two owners could have it forgotten otherwise."""
+    if event.word.until == 0:
+        return state, ()
+    redeem = _redeem(state.book)
+    return (state, redeem) if redeem else (_standing(_fresh(event, state.book.owing), ctx), ())
+
+
 def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
     """The chain moved. When the end comes near, what was earned is fetched at once."""
+    if event.channel.client_owner != state.book.channel.client_owner:
+        return _other_money(state, event, ctx)
     if event.channel.generation < state.book.channel.generation:
         return msgspec.structs.replace(state, book=state.book.gone()), ()
     if event.channel != state.book.channel:
@@ -97,6 +111,8 @@ def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
     if event.word.until == 0:
         return Closed(msgspec.structs.replace(book, deposit=state.book.deposit)), ()
     new = _standing(book, ctx)
+    if book.redeemed >= book.paid > state.book.redeemed:  # all is fetched: another owner's channel may wait for that
+        return new, (ReadChannel(client=book.channel.client, provider=book.channel.provider),)
     return new, _redeem(book) if isinstance(new, Closing) else ()
 
 

@@ -66,5 +66,6 @@ EDGES: Final = frozenset(
         ("provider", "Open", "close consent", "Closing"),
         ("provider", "Opening", "chain: ends soon", "Closing"),
         ("provider", "Opening", "chain: open", "Open"),
+        ("provider", "Opening", "dropped", "none"),
     )
 )

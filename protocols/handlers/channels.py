@@ -24,7 +24,7 @@ from protocols.handlers import deals, vouchers
 from protocols.messages.channel import CloseConsent, VoucherNotice
 from protocols.signing import address_of_peer
 from protocols.state import CLIENT, PROVIDER, NodeState
-from protocols.units import Address, PeerId
+from protocols.units import ZERO_ADDRESS, Address, PeerId
 
 __all__ = ["commanded", "message_arrived", "seen", "started", "time_moved", "tx_failed"]
 
@@ -122,5 +122,7 @@ def started(state: NodeState, env: Env) -> list[Effect]:
     for pair, half in list(state.durable.channels.items()):
         vouchers.put(state, pair, half, ctx)
         if not isinstance(half.state, Closed):
-            effects.append(ReadChannel(client=Address(pair[:20]), provider=Address(pair[20:])))
+            book = book_of(half.state)
+            owner = book.channel.client_owner if book else ZERO_ADDRESS  # not that of now: what was earned lies here
+            effects.append(ReadChannel(client=Address(pair[:20]), provider=Address(pair[20:]), owner=owner))
     return effects

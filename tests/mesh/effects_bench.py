@@ -126,7 +126,7 @@ class Parts:
     async def post_channel(self, tx: fx.PostChannelTx) -> None:
         await self._next("post_channel")
 
-    async def read_channel(self, client: Address, provider: Address) -> tuple[Channel, ChannelWord]:
+    async def read_channel(self, client: Address, provider: Address, owner: Address) -> tuple[Channel, ChannelWord]:
         await self._next("read_channel")
         raise ChainUnreachable("no endpoint answers", fix="mesh doctor")
 
