@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from devnet.sim.chain import Tx
 from devnet.sim.collector import few_collections
 from devnet.sim.disk import Disk, MemoryDisk
 from devnet.sim.faults import FAULTS, Faults, plan
@@ -12,6 +13,7 @@ from devnet.sim.invariants import INVARIANTS, violations
 from devnet.sim.node import SimNode
 from devnet.sim.workload import FUNDS, offer_of, submit, toy_job
 from devnet.sim.world import Network, World
+from protocols import effects as fx
 from protocols.deals.states import FINAL_STATES, Abandoned, Expired, Settled
 from protocols.runs import Cancelled, Done, Failed, is_final
 
@@ -140,9 +142,17 @@ def _over(world: World) -> bool:
         and node.read == len(node.feed)  # what the chain has taken back may not have been told yet
         and all(isinstance(half.state, FINAL_STATES) for half in node.state.durable.deals.values())
         and all(is_final(run) for run in node.state.durable.runs.values())
+        and not any(_under_way(world, effect) for effect in node.outbox.values())
         for node in world.nodes.values()
         if node.up
     )
+
+
+def _under_way(world: World, effect: fx.DurableEffect) -> bool:
+    """Whether what was asked for may still move money: a call of the chain, or a word to somebody who is there to hear it."""
+    if isinstance(effect, fx.SendDurably):
+        return world.nodes[effect.peer].up
+    return isinstance(effect, Tx)
 
 
 def _report(

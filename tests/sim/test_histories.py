@@ -13,8 +13,11 @@ from devnet.sim import hunt
 from devnet.sim.faults import FAULTS
 from devnet.sim.mutants import MUTANTS, Mutant, caught
 from devnet.sim.simulate import SimReport, settle, simulate
-from devnet.sim.workload import FUNDS, submit
+from devnet.sim.workload import FUNDS, offer_of, submit
 from devnet.sim.world import World
+from protocols import events as ev
+from protocols.deals.eip712 import OnChainState
+from protocols.deals.states import Abandoned
 from protocols.envelope import parse_envelope, seal
 from protocols.errors import RemoteProtocolError
 from protocols.runs import is_final
@@ -112,6 +115,27 @@ def test_a_history_is_not_over_while_an_owner_still_has_something_to_submit() ->
     assert client.up
     assert [run.run_nonce for run in client.state.durable.runs.values()] == [1]
     assert all(is_final(run) for run in client.state.durable.runs.values())
+
+
+def test_a_history_is_not_over_while_a_call_of_the_chain_is_under_way() -> None:
+    world = World(0)
+    client, provider = world.add(free=FUNDS, stake=0), world.add(free=0, stake=FUNDS)
+    provider.offer = offer_of(world, provider)
+    for node in (client, provider):
+        node.start()
+    world.run(8_000)
+    submit(world, client, 1)
+    while not client.state.durable.deals:
+        world.run(world.now + 1)
+    provider.bury()
+    (run,) = client.state.durable.runs
+    client.post(ev.CancelRequested(at=world.now, run_id=run))
+    (half,) = client.state.durable.deals.values()
+    assert isinstance(half.state, Abandoned)
+    settle(world)
+    entry = world.escrow.entry(half.state.terms.deal)
+    assert entry is not None
+    assert entry.state is OnChainState.BURNED
 
 
 def test_a_mutant_leaves_no_trace() -> None:
