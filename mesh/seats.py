@@ -120,7 +120,7 @@ class SeatWallet(LedgerWallet):
                 raise ChainOrFunds(
                     "the free balance does not cover the bonds",
                     why=f"they take {tokens_text(bonds - has)} more at the panel, and {tokens_text(free)} are free",
-                    fix=f"mesh wallet deposit {missing.removesuffix(' tokens')}",
+                    fix=f"mesh wallet deposit {missing.split()[0]}",
                 )
             sent.append(await self.send("fund the panel", ledger.contracts.fund_panel(Tokens(bonds - has))))
         joined = [await self.send("join", panel.join(seat_class)) for _ in range(count)]

@@ -28,6 +28,7 @@ __all__ = [
     "MAX_QUOTES",
     "MAX_REASON_CHARS",
     "MAX_RUNS_LIVE",
+    "TOKEN_SYMBOL",
     "NetworkParams",
 ]
 
@@ -61,6 +62,10 @@ COLLATERAL_PRICES: Final = 8
 """Collateral of a panel deal in prices, at least (PROTOCOL.md 6: C = max(8P, P/(q(d-f))))."""
 
 
+TOKEN_SYMBOL: Final = "MESH"
+"""Of the token that all networks pay in."""
+
+
 class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """What one network fixes for all its nodes. Durations that the chain judges are in seconds of ``block.timestamp``."""
 
@@ -72,7 +77,7 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """Who judges disputes; zero: nobody, and every deal enforces itself."""
     min_seats: int = 30
     """With fewer seats to draw from nobody signs a panel deal: ten others would know who sits."""
-    token_symbol: str = "MESH"
+    token_symbol: str = TOKEN_SYMBOL
     beacon: BeaconChain = QUICKNET
     """Where public randomness comes from."""
 

@@ -10,6 +10,7 @@ that.
 from typing import Final
 
 from protocols.job.canonical import CanonicalJob
+from protocols.limits import TOKEN_SYMBOL
 from protocols.offers.records import ResourceOffer
 from protocols.units import Seconds, Tokens
 
@@ -38,6 +39,6 @@ def price_of(offer: ResourceOffer, job: CanonicalJob, expected: Seconds | None =
 
 
 def tokens_text(wei: int) -> str:
-    """An amount for people, exact: ``0.25 tokens``. Offers do not name their token's symbol."""
+    """An amount for people, exact, in the word that every command shows: ``0.25 MESH``, the token of all networks."""
     whole, rest = divmod(wei, 10**18)
-    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + " tokens"
+    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + f" {TOKEN_SYMBOL}"

@@ -33,14 +33,14 @@ def stuck(searching, answer):
         candidates=(
             answer(1, "refused", "busy", "all 2 slots are taken"),
             answer(2, "refused", "busy", "all 1 slots are taken"),
-            answer(3, "unsuitable", "price", "asks 2 tokens", round=0, price=str(2 * TOKEN)),
+            answer(3, "unsuitable", "price", "asks 2 MESH", round=0, price=str(2 * TOKEN)),
         ),
         search_until=1_800_000_060,
     )
 
 
 TOLD = (
-    "searching: asked 2 of 3 offers: 2 refused (busy: all 2 slots are taken); 1 cannot take it (price: asks 2 tokens);"
+    "searching: asked 2 of 3 offers: 2 refused (busy: all 2 slots are taken); 1 cannot take it (price: asks 2 MESH);"
     " cheapest fitting costs 2 MESH, your limit is 1 MESH; waiting for new offers until 08:01:00 UTC"
 )
 

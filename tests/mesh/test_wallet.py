@@ -18,7 +18,7 @@ async def test_a_deposit_beyond_the_wallet_is_refused_before_anything_is_signed(
     async with money.open(key) as party:
         await money.purse.give(key.address, HELD)
         nonce = await party.ledger.eth.nonce(key.address)
-        with pytest.raises(ChainOrFunds, match=r"holds 5 tokens, less than the 5\.5 tokens"):
+        with pytest.raises(ChainOrFunds, match=r"holds 5 MESH, less than the 5\.5 MESH"):
             await party.wallet.deposit(HELD + 5 * 10**17)
         assert await party.ledger.eth.nonce(key.address) == nonce
         await party.wallet.deposit(HELD)

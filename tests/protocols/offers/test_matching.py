@@ -81,7 +81,7 @@ def test_reasons_read_well_and_travel(offer, job):
     assert reason == Reason("cpus", "4", "2.5", "needs 4 CPUs, one job gets 2.5")
     assert len(encode(reason)) < 100
     (reason,) = match(offer(), job(), Terms(max_price=Tokens(1)))
-    assert reason.sentence == "asks 0.0000000000003015 tokens, the limit is 0.000000000000000001 tokens"
+    assert reason.sentence == "asks 0.0000000000003015 MESH, the limit is 0.000000000000000001 MESH"
 
 
 @pytest.mark.parametrize(
