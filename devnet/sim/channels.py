@@ -49,6 +49,8 @@ class SimChannels:
         """What each generation of a channel has paid in all, its fee included."""
         self.posted: list[str] = []
         """Purposes of the calls that succeeded, in their order."""
+        self.undone: set[bytes] = set()
+        """Pairs whose money a reorganisation has taken back, if only for a block."""
         self.exit_delay = EXIT_DELAY
 
     def held(self) -> int:
@@ -72,6 +74,8 @@ class SimChannels:
         def undo() -> None:
             escrow.undo(was)
             self.redeemed[name] = paid
+            if tx.purpose == "fund":
+                self.undone.add(pair)
             if word is None:
                 self.words.pop(pair, None)
             else:

@@ -1,58 +1,56 @@
 """Does anybody honest lose anything when everybody may vanish, lie and restart? Ten thousand deals, every account looked at.
 
-Three deals of four are judged by a panel. In the end every account is held against what its owner had agreed to risk: the
-prices of its deals, a penalty for a result that it never claimed, and the bond of a dispute whose panel found nothing.
+Three deals of four are judged by a panel, half of them at levels at which two machines may differ, and beside them deals are
+paid by channels. In the end all channels are closed, and every account is held against what its owner had agreed to risk
+(`devnet.sim.promises`).
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from devnet.sim.channel_books import close_all, ends_in_channels
 from devnet.sim.collector import few_collections
 from devnet.sim.faults import FAULTS, plan
-from devnet.sim.invariants import INVARIANTS
+from devnet.sim.invariants import INVARIANTS, violations
 from devnet.sim.node import SimNode
+from devnet.sim.promises import PROMISES, SEATS_EACH, Risks, broken_promises, is_honest, lost, rows_of
 from devnet.sim.simulate import MINUTE, finish
-from devnet.sim.workload import FUNDS, PRICE_LIMIT, offer_of, submit
+from devnet.sim.workload import FUNDS, PRICE_LIMIT, JudgedLevel, offer_of, submit
 from devnet.sim.world import PANEL_PARAMS, World
-from protocols.deals.eip712 import Deal, OnChainState, deal_id
-from protocols.disputes.params import FIRST_SEATS, bond_of, fee_of
-from protocols.disputes.states import Row
+from protocols.deals.eip712 import OnChainState
 from protocols.runs import MarketTerms
-from protocols.units import Address, DealId, Tokens
+from protocols.units import Seconds, Tokens
 
-__all__ = ["Chaos", "broken_promises", "chaos", "play", "report"]
+__all__ = ["Chaos", "chaos", "play", "report"]
 
 PROVIDERS: Final = 100
 CLIENTS: Final = 40
 FEWEST: Final = 12
 """Providers of a short history: a deal needs two others that can run it again."""
 MEDIATORS: Final = 20
-SEATS_EACH: Final = 2
 DEALS_PER_MINUTE: Final = 250
 EXTRA: Final = 10
 """One run of so many is added: of those whose owner vanishes, or finds nobody, no deal comes."""
 SELF_EVERY: Final = 4
 """Every fourth deal enforces itself."""
+CHANNEL_EVERY: Final = 5
+"""For so many runs there is one more whose deal a channel pays."""
+FAVOURITES: Final = 2
+"""Providers to whom a client goes back with these: a channel is worth its transactions to those who meet again."""
+CHANNEL_SEARCH_S: Final = 15
+"""How long such a run waits for its provider, which may be gone, or owed for the deal before."""
+CHANNEL_PRICES: Final = 4
+"""What a channel holds, in prices: it has to be topped up now and then."""
+EXIT_DELAY: Final = Seconds(120)
+"""Nobody but those who are gone for good is away so long."""
+LEVELS: Final[tuple[JudgedLevel, ...]] = ("exact", "canonical", "exact", "numeric", "exact", "perceptual")
+CHAOS_PARAMS: Final = msgspec.structs.replace(PANEL_PARAMS, channel_history=3, channel_trust=3)
+"""Three deals with each other, and a pair opens a channel of its own accord, and its results are no longer sealed."""
 BUDGET: Final = Tokens(4 * PRICE_LIMIT)
-_PAID: Final = (
-    OnChainState.COMMITTED,
-    OnChainState.CLAIMED,
-    OnChainState.DISPUTED,
-    OnChainState.SETTLED,
-    OnChainState.CANCELLED,
-)
-"""The client's price is the provider's, or locked, or (cancelled) as much of it as both have signed for."""
-_OPEN: Final = (OnChainState.COMMITTED, OnChainState.CLAIMED, OnChainState.DISPUTED)
-
-
-PROMISES: Final = (
-    "losses: an honest node loses what it had declared at most: prices, its own lateness, the bond of a split panel",
-    "justice: no right result is convicted, no wrong one acquitted",
-    "seats: an honest mediator that comes back loses no lock",
-)
 
 
 class Chaos(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +67,10 @@ class Chaos(msgspec.Struct, frozen=True, kw_only=True):
     """Deals by their state on chain."""
     rows: dict[str, int]
     """Disputes by how they ended."""
+    in_channels: dict[str, int]
+    """Deals that channels were to pay, by how they ended for their client: ``voucher`` is paid."""
+    channels: dict[str, int]
+    """Calls about channels that succeeded, by purpose."""
     reorgs: int
     restarts: int
     gone: int
@@ -91,23 +93,27 @@ def play(seed: int, deals: int) -> tuple[World, tuple[str, ...]]:
     """A world in which everything is over, and which invariants broke on the way."""
     with few_collections():
         world, minutes = _world(seed, deals)
-        return world, finish(world, minutes)
+        found = finish(world, minutes)
+        close_all(world)
+        return world, tuple(dict.fromkeys((*found, *violations(world, ended=True))))
 
 
 def report(world: World, seed: int, deals: int, problems: tuple[str, ...]) -> Chaos:
     """The figures of a world in which everything is over."""
-    honest = [node for node in world.nodes.values() if _is_honest(node)]
+    honest = [node for node in world.nodes.values() if is_honest(node)]
     entries = list(world.escrow.slots.values())
-    prices = _Risks(world).prices
-    beyond = [_lost(world, node) - prices[node.env.signer.address] for node in honest]
+    prices = Risks(world).prices
+    beyond = [lost(world, node) - prices[node.env.signer.address] for node in honest]
     return Chaos(
         seed=seed,
         hash=world.history(),
         events=world.events,
-        runs=_runs(deals),
+        runs=_runs(deals) + deals // CHANNEL_EVERY,
         deals=sum(entry.state is not OnChainState.BURNED for entry in entries),
         ends=dict(sorted(Counter(entry.state.name.lower() for entry in entries).items())),
-        rows=dict(sorted(Counter(row.name.lower() for row in _rows(world).values()).items())),
+        rows=dict(sorted(Counter(row.name.lower() for row in rows_of(world).values()).items())),
+        in_channels=ends_in_channels(world),
+        channels=dict(sorted(Counter(world.channels.posted).items())),
         reorgs=world.chain.reorgs,
         restarts=sum(node.life - 1 for node in world.nodes.values()),
         gone=sum(node.buried for node in world.nodes.values()),
@@ -118,120 +124,55 @@ def report(world: World, seed: int, deals: int, problems: tuple[str, ...]) -> Ch
     )
 
 
-def broken_promises(world: World) -> tuple[str, ...]:
-    """A sentence for every promise to the honest that was not kept."""
-    risks, honest = _Risks(world), [node for node in world.nodes.values() if _is_honest(node)]
-    return (*(problem for node in honest for problem in _broken(world, risks, node)), *_misjudged(world))
-
-
 def _world(seed: int, deals: int) -> tuple[World, int]:
-    world = World(seed, params=PANEL_PARAMS)
+    world = World(seed, params=CHAOS_PARAMS)
+    world.channels.exit_delay = EXIT_DELAY
     sellers_count = min(PROVIDERS, max(FEWEST, deals // 10))
     buyers = [world.add(free=FUNDS, stake=0) for _ in range(sellers_count * CLIENTS // PROVIDERS)]
     sellers = [world.add(free=0, stake=FUNDS) for _ in range(sellers_count)]
-    seats = [world.add_mediator(free=(SEATS_EACH + 1) * FUNDS, seats=SEATS_EACH) for _ in range(MEDIATORS)]
+    seats = [world.add_mediator(free=(SEATS_EACH + 1) * FUNDS) for _ in range(MEDIATORS)]
     for node in sellers:
         node.offer = offer_of(world, node)
     for node in (*buyers, *sellers, *seats):
         world.at(world.rng.randrange(5_000), node.start)
     minutes = max(deals // DEALS_PER_MINUTE, 2)
     plan(world, sellers, buyers, minutes, FAULTS["chaos"])
+    for node in seats:
+        # Who misjudges has one place: with two of three it would be the panel.
+        for _ in range(0 if node.habits.misjudges else SEATS_EACH - 1):
+            world.add_seat(node)
     for number in range(1, _runs(deals) + 1):
-        buyer = buyers[number % len(buyers)]
         enforcement = "panel" if number % SELF_EVERY else "self"
         market = MarketTerms(max_price=PRICE_LIMIT, budget=BUDGET, enforcement=enforcement)
+        level = LEVELS[number % len(LEVELS)] if number % SELF_EVERY else "exact"
         when = 8_000 + world.rng.randrange(minutes * MINUTE)
-        world.at(when, lambda buyer=buyer, number=number, market=market: submit(world, buyer, number, market))  # type: ignore[misc]
+        world.at(when, partial(submit, world, buyers[number % len(buyers)], number, market, level))
+    for number in range(_runs(deals) + 1, _runs(deals) + deals // CHANNEL_EVERY + 1):
+        _submit_in_channel(world, buyers, sellers, number, minutes)
     return world, minutes
+
+
+def _submit_in_channel(
+    world: World, buyers: Sequence[SimNode], sellers: Sequence[SimNode], number: int, minutes: int
+) -> None:
+    """Some time a client goes to one of its favourites; every second time it leaves open how to pay."""
+    turn, who = divmod(number, len(buyers))
+    target = sellers[(who * FAVOURITES + turn % FAVOURITES) % len(sellers)]
+    market = MarketTerms(
+        max_price=PRICE_LIMIT,
+        budget=BUDGET,
+        target=target.me,
+        search_s=CHANNEL_SEARCH_S,
+        settlement="auto" if turn // FAVOURITES % 2 else "channel",
+        channel_prices=CHANNEL_PRICES,
+    )
+    world.at(8_000 + world.rng.randrange(minutes * MINUTE), partial(submit, world, buyers[who], number, market))
 
 
 def _runs(deals: int) -> int:
     return deals + deals // EXTRA
 
 
-def _is_honest(node: SimNode) -> bool:
-    return node.habits.upright and not node.cheated and not node.habits.misjudges
-
-
-def _rows(world: World) -> dict[DealId, Row]:
-    return world.panel.rows if world.panel else {}
-
-
 def _usual_price(world: World) -> int:
     prices = sorted(entry.deal.price for entry in world.escrow.slots.values())
     return prices[len(prices) // 2] if prices else 1
-
-
-# --- what an account may have lost -----------------------------------------------------------------------------------
-
-
-def _lost(world: World, node: SimNode) -> int:
-    """What is missing of what a node came with, in wei; below zero when it has earned."""
-    who, books = node.env.signer.address, world.panel.books if world.panel else None
-    held: int = sum(world.balance(node))
-    if books is not None:
-        seats = (seat for members in books.classes.values() for seat in members if seat.owner == who)
-        held += books.accounts.get(who, 0) + sum(seat.bond for seat in seats)
-    came_with = (SEATS_EACH + 1) * FUNDS if node.mediates else FUNDS
-    return came_with - held
-
-
-class _Risks:
-    """What every node has agreed to lose at most, by how its deals ended. Each slot of the escrow is looked at once."""
-
-    def __init__(self, world: World) -> None:
-        self.prices: Counter[Address] = Counter()
-        """What was paid for, or is locked."""
-        self.beyond: Counter[Address] = Counter()
-        """Penalties, fees and bonds."""
-        rows = _rows(world)
-        for entry in world.escrow.slots.values():
-            deal, state = entry.deal, entry.state
-            row = rows.get(deal_id(world.domain, deal))
-            self.prices[deal.client] += int(deal.price) if state in _PAID else 0
-            self.prices[deal.provider] += int(deal.collateral) if state in _OPEN else 0
-            self.beyond[deal.client] += _bond_at_risk(deal, row, state)
-            buried = world.by_address[deal.provider].buried
-            self.beyond[deal.provider] += _collateral_at_risk(deal, row, state, buried=buried)
-
-
-def _bond_at_risk(deal: Deal, row: Row | None, state: OnChainState) -> int:
-    """Of a client that disputes: all of its bond when the panel finds nothing or against it, half of the fees when nobody is to
-    blame."""
-    fee = fee_of(deal.seat_fee, deal.price, deal.collateral)
-    if row in (Row.VOID, Row.ACQUITTED, Row.UNSERVED) or state is OnChainState.DISPUTED:
-        return bond_of(fee, deal.price)
-    return FIRST_SEATS * fee // 2 if row in (Row.UNPROVEN, Row.BLAMELESS) else 0
-
-
-def _collateral_at_risk(deal: Deal, row: Row | None, state: OnChainState, *, buried: bool) -> int:
-    """Of a provider: the penalty for what it never claimed, half of the fees, and all if it left its own dispute alone."""
-    if state is OnChainState.EXPIRED:
-        return min(deal.price, deal.collateral)
-    if row is Row.FORFEIT and buried:
-        return deal.collateral
-    fees = FIRST_SEATS * fee_of(deal.seat_fee, deal.price, deal.collateral)
-    return fees - fees // 2 if row in (Row.UNPROVEN, Row.BLAMELESS) else 0
-
-
-def _broken(world: World, risks: _Risks, node: SimNode) -> Iterator[str]:
-    lost, who = _lost(world, node), node.env.signer.address
-    declared = risks.prices[who] + risks.beyond[who]
-    name = node.me.hex()[-8:]
-    if node.mediates:
-        if lost > 0 and not node.buried:
-            yield f"seats: the honest mediator {name} has lost {lost} wei"
-    elif lost > declared:
-        yield f"losses: the honest node {name} has lost {lost} wei, and had declared {declared}"
-
-
-def _misjudged(world: World) -> Iterator[str]:
-    """A verdict that the truth contradicts. Who withholds or is silent is not judged by its bytes."""
-    for key, row in _rows(world).items():
-        deal = world.panel.deals[key] if world.panel else None
-        provider = world.by_address[deal.provider] if deal else None
-        if provider is None:
-            continue
-        wrong = key in provider.cheated or not provider.habits.honest
-        if (row is Row.CONVICTED and not wrong) or (row is Row.ACQUITTED and wrong):
-            yield f"justice: the dispute {key.hex()[:12]} ended {row.name.lower()}, and that is wrong"

@@ -51,6 +51,16 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Providers that make up the result of one job of five, each another."""
     misjudging_ppm: int = 0
     """Clients and mediators that find something else whenever they run a job again."""
+    machines_ppm: int = 0
+    """Nodes whose machine is another: their results end in other digits where a job's level tolerates it."""
+    keepers_ppm: int = 0
+    """Providers that take vouchers for sealed results and keep the keys."""
+    freeloaders_ppm: int = 0
+    """Clients that hold results in a channel and send no voucher."""
+    leavers_ppm: int = 0
+    """Clients that close a channel behind their provider's back as soon as they have signed a voucher."""
+    slanderers_ppm: int = 0
+    """Clients that dispute right results."""
     cancels_ppm: int = 40_000
     """Runs that their owner cancels within 10 s."""
     retries_ppm: int = 500_000
@@ -86,6 +96,11 @@ FAULTS = {
         misjudging_ppm=50_000,
         infra_ppm=5_000,
         beacon_outages_per_hour=12,
+        machines_ppm=700_000,
+        keepers_ppm=50_000,
+        freeloaders_ppm=50_000,
+        leavers_ppm=100_000,
+        slanderers_ppm=50_000,
         cancels_ppm=10_000,
         retries_ppm=0,
     ),
@@ -124,6 +139,7 @@ def plan(
             world.at(rng.randrange(span), node.bury)
     for node in [*clients, *world.mediators] if faults.misjudging_ppm else ():
         node.habits.misjudges = _chance(rng, faults.misjudging_ppm)
+    _characters(world, rng, providers, clients, faults)
     everyone = sorted(node.me for node in [*providers, *clients, *world.mediators])
     for number, when in enumerate(_times(rng, faults.partitions_per_hour, span)):
         side = frozenset(rng.sample(everyone, len(everyone) // 2))
@@ -135,6 +151,20 @@ def plan(
         world.at(when, lambda: world.silence_beacon(True))
         world.at(when + rng.randint(10_000, 90_000), lambda: world.silence_beacon(False))
     _owners(world, rng, clients, span, faults)
+
+
+def _characters(
+    world: "World", rng: Random, providers: Sequence["SimNode"], clients: Sequence["SimNode"], faults: Faults
+) -> None:
+    """Who cheats in channels and in court. The other sets of faults have nobody of these, and draw nothing for them."""
+    for node in [*providers, *clients, *world.mediators] if faults.machines_ppm else ():
+        node.habits.noise = rng.randrange(1, 256) if _chance(rng, faults.machines_ppm) else 0
+    for node in providers if faults.keepers_ppm else ():
+        node.habits.keeps_keys = _chance(rng, faults.keepers_ppm)
+    for node in clients:
+        node.habits.freeloads = bool(faults.freeloaders_ppm) and _chance(rng, faults.freeloaders_ppm)
+        node.habits.leaves = bool(faults.leavers_ppm) and _chance(rng, faults.leavers_ppm)
+        node.habits.slanders = bool(faults.slanderers_ppm) and _chance(rng, faults.slanderers_ppm)
 
 
 def _owners(world: "World", rng: Random, clients: Sequence["SimNode"], span: int, faults: Faults) -> None:

@@ -12,6 +12,8 @@ import msgspec
 from devnet.sim.chain import BLOCK_MS, Tx
 from devnet.sim.channels import ChannelMoved
 from devnet.sim.disk import Disk
+from devnet.sim.habits import Habits
+from devnet.sim.hostile import slandering
 from devnet.sim.perform import PERFORM
 from protocols import effects as fx
 from protocols import events as ev
@@ -29,7 +31,7 @@ from protocols.units import DealId, Millis, PeerId, UnixSeconds
 if TYPE_CHECKING:
     from devnet.sim.world import World
 
-__all__ = ["Habits", "SimNode"]
+__all__ = ["SimNode"]
 
 ChainLog = ev.DealMovedOnChain | ev.DealRetractedOnChain | ev.DisputeLogged | ev.DisputeRetracted | ChannelMoved
 _REPEATED: Final = (ev.DealMovedOnChain, ev.DisputeLogged, ChannelMoved)
@@ -40,37 +42,6 @@ QUIET_ROUNDS: Final = 10
 """Rounds of the beacon that a node with nothing at stake may be behind: half of what would count as silence."""
 REREAD: Final = 2
 """Logs a restart reads once more: the cursor is kept after the logs it stands for."""
-
-
-class Habits(msgspec.Struct):
-    """How a node behaves where the rules leave it a choice, or where it breaks them."""
-
-    honest: bool = True
-    """A liar computes something else than it was asked to."""
-    noisy: bool = False
-    """Its numbers end in other digits than everybody else's: the same result at the levels that look at the bytes."""
-    withholds: bool = False
-    """Serves nothing: as a client no inputs, as a provider no result."""
-    keeps_keys: bool = False
-    """As a provider it takes vouchers for sealed results and says nothing more."""
-    thief: bool = False
-    """Tries to settle with a signature of its own."""
-    fickle: bool = False
-    """Declines the deals it has signed, and commits them all the same."""
-    vanishes: bool = False
-    """A client that is never seen again once its first deal is committed."""
-    infra_ppm: int = 0
-    """Share of jobs its executor fails to run."""
-    cheat_ppm: int = 0
-    """Share of jobs that it does not run: it makes up a result, another than any other cheat's."""
-
-    misjudges: bool = False
-    """Whenever it runs a job again, as a client or as a seat, it finds something else than anybody."""
-
-    @property
-    def upright(self) -> bool:
-        """As a provider it cheats in no other way than `cheat_ppm` says."""
-        return self.honest and not self.withholds and not self.thief and not self.fickle and not self.keeps_keys
 
 
 class SimNode:
@@ -206,7 +177,7 @@ class SimNode:
         """Rules, then rows and outbox, then effects."""
         self.world.events += 1
         state = self.state
-        effects = rules.handle(state, event, self.env)
+        effects = (slandering if self.habits.slanders else rules.handle)(state, event, self.env)
         rows = state.durable.drain_dirty()
         if rows or acks or effects:
             fresh, gone = self._sort(effects, acks)

@@ -9,6 +9,8 @@ from devnet.sim.chain import Tx
 from protocols import effects as fx
 from protocols import events as ev
 from protocols.canonical import tagged_digest
+from protocols.channels.inputs import post
+from protocols.channels.states import book_of, pair_of
 from protocols.deals import eip712
 from protocols.deals.states import LocalResult, SealedBytes
 from protocols.deals.terms import Level
@@ -17,6 +19,7 @@ from protocols.hashing import sha256
 from protocols.job.canonical import CanonicalJob
 from protocols.mediation.access import roots_for
 from protocols.messages.negotiation import DealRefusal
+from protocols.signing import address_of_peer
 from protocols.units import PPM, ZERO_HASH, Cid, DealId, Millis, PeerId, RunId, Tokens
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ FETCH_TRIES: Final = 90
 """A pull that has made no progress for that many tries is given up, as the real one is."""
 REMEMBERED: Final = frozenset({"deal.receipt", "deal.rejected", "deal.mismatch_confirmed"})
 """What is kept of what nodes tell people: a scenario's questions are about these."""
+TOLERANT: Final = frozenset({"canonical", "numeric", "perceptual"})
+"""Levels at which two machines may differ in their bytes, and have the same result."""
 FOLDER_SHA256: Final = bytes.fromhex("01701220")
 
 
@@ -75,8 +80,11 @@ def _send_durably(node: "SimNode", effect: fx.SendDurably) -> None:
     if node.outbox.get(effect.key) is not effect:
         return
     _, deal, tag = effect.key.split(":", 2)
-    if node.habits.keeps_keys and tag == "key/1":
+    if (node.habits.keeps_keys and tag == "key/1") or (node.habits.freeloads and tag == "VoucherNotice"):
+        node.acknowledge(effect.key)
         return
+    if node.habits.leaves and tag == "VoucherNotice":
+        _leave(node, effect.peer)
     if tag in ("deal_proposal/1", "deal_acceptance/1"):
         node.promised[deal] = None
     if tag == "sign_off/1":
@@ -186,11 +194,18 @@ def _misjudged(node: "SimNode") -> bytes:
     return bytes(node.me) if node.habits.misjudges else b""
 
 
+def _on_this_machine(node: "SimNode", job: CanonicalJob, root: Cid) -> Cid:
+    """The last byte of an output is what differs between machines, at the levels that tolerate it."""
+    tolerant = job.verify.level in TOLERANT
+    return Cid(root[:-1] + bytes([root[-1] ^ node.habits.noise])) if tolerant and node.habits.noise else root
+
+
 def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     rng = node.world.rng
     job = CanonicalJob.decode(effect.job)
     lie = _misjudged(node) if effect.audit else _lie(node, effect.deal_id)
     result = result_of(job, effect.run_id or RunId(effect.deal_id), honest=not lie, lie=lie)
+    result = msgspec.structs.replace(result, root=_on_this_machine(node, job, result.root))
     if node.habits.noisy and not effect.audit:
         result = msgspec.structs.replace(result, root=Cid(result.root[:-1] + bytes([result.root[-1] ^ 1])))
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
@@ -243,10 +258,10 @@ def _compare(node: "SimNode", effect: fx.CompareOutputs) -> None:
 
 
 def _mark(node: "SimNode", effect: fx.MarkOutput) -> None:
-    """Here an output is its root; beside that nobody holds a byte of it."""
-    ran = effect.ran
-    ending = ending_at(Level.EXACT, ran.outcome, ran.exit_code, ran.fuel)
-    marks = fingerprints_of(effect.keys, ending, (ran.root,))
+    """Here an output is its root; beside that nobody holds a byte of it. Its normal form lacks what differs between machines."""
+    ran, level = effect.ran, Level[CanonicalJob.decode(effect.job).verify.level.upper()]
+    ending = ending_at(level, ran.outcome, ran.exit_code, ran.fuel)
+    marks = fingerprints_of(effect.keys, ending, (ran.root[:-1] if level is Level.CANONICAL else ran.root,))
 
     def ended() -> None:
         if node.outbox.get(effect.key) is effect:
@@ -284,6 +299,17 @@ def _steal(node: "SimNode", effect: fx.PostTx) -> None:
         result_hash=ZERO_HASH,
     )
     node.world.chain.post(node, tx)
+
+
+def _leave(node: "SimNode", peer: PeerId) -> None:
+    """Close the channel with this provider on chain, now and when it may be, whatever its node's rules would do."""
+    book = book_of(node.state.durable.channels[pair_of(node.env.signer.address, address_of_peer(peer))].state)
+    if book is None:
+        return
+    node.world.chain.post(node, post(book, "request_close", "left"))
+    node.later(
+        (node.world.channels.exit_delay + 5) * 1000, lambda: node.world.chain.post(node, post(book, "close", "left"))
+    )
 
 
 def _read_channel(node: "SimNode", effect: fx.ReadChannel) -> None:

@@ -1,6 +1,6 @@
 """What is there to trade in a simulated world? Small jobs, offers at prices of their own, and owners who submit."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from protocols import events as ev
 from protocols.canonical import tagged_digest
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from devnet.sim.node import SimNode
     from devnet.sim.world import World
 
-__all__ = ["FUNDS", "PRICE_LIMIT", "offer_of", "submit", "toy_job"]
+__all__ = ["FUNDS", "PRICE_LIMIT", "JudgedLevel", "offer_of", "submit", "toy_job"]
 
 FUNDS: Final = 1_000 * 10**18
 PRICE_LIMIT: Final = Tokens(10**17)
+JudgedLevel = Literal["exact", "canonical", "numeric", "perceptual"]
 RESUBMIT_MS: Final = 5_000
 """An owner whose node was down, or died while it answered, submits again."""
 
 
-def toy_job(number: int, module: bytes = b"pi") -> CanonicalJob:
-    """A small wasm job; the number makes it another job."""
+def toy_job(number: int, module: bytes = b"pi", level: JudgedLevel = "exact") -> CanonicalJob:
+    """A small wasm job; the number makes it another job. ``level``: how two results of it are compared."""
     return CanonicalJob(
         version=1,
         name="pi",
@@ -45,7 +46,7 @@ def toy_job(number: int, module: bytes = b"pi") -> CanonicalJob:
         limits=CanonicalLimits(30, 10**9, 1, 65_536),
         runtime="any",
         network=(),
-        verify=CanonicalVerify("exact"),
+        verify=CanonicalVerify(level),
         seed=None,
         constraints=(),
     )
@@ -70,13 +71,19 @@ def offer_of(world: "World", node: "SimNode") -> ResourceOffer:
     )
 
 
-def submit(world: "World", client: "SimNode", number: int, market: MarketTerms | None = None) -> None:
+def submit(
+    world: "World",
+    client: "SimNode",
+    number: int,
+    market: MarketTerms | None = None,
+    level: JudgedLevel = "exact",
+) -> None:
     """Submit until the node has it. ``market``: what for; else every third owner's budget covers one deal, and no second one
     beside it."""
     client.unsubmitted.pop(number, None)
     if client.buried:
         return
-    job = toy_job(number)
+    job = toy_job(number, level=level)
     if client.up:
         budget = Tokens(6 * PRICE_LIMIT // 10 if number % 3 == 0 else 4 * PRICE_LIMIT)
         client.post(
@@ -92,4 +99,4 @@ def submit(world: "World", client: "SimNode", number: int, market: MarketTerms |
         )
     if not any(run.run_nonce == number for run in client.state.durable.runs.values()):
         client.unsubmitted[number] = None
-        world.after(RESUBMIT_MS, lambda: submit(world, client, number, market))
+        world.after(RESUBMIT_MS, lambda: submit(world, client, number, market, level))

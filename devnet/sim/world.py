@@ -224,15 +224,19 @@ class World:
 
     def add_mediator(self, *, free: int, seats: int = 1) -> SimNode:
         """A new node with ``seats`` places of class 1 that are old enough to be called in a moment, not started yet."""
-        assert self.panel is not None
         node = self.add(free=free, stake=0)
-        who = node.env.signer.address
         node.mediates = True
         self.mediators.append(node)
         for _ in range(seats):
-            self.panel.fund(who, self.panel.books.bounds.seat_bond)
-            self.panel.call(who, panel.join(PANEL_CLASS), self.chain.time, self.addresses)
+            self.add_seat(node)
         return node
+
+    def add_seat(self, node: SimNode) -> None:
+        """One more place for a mediator."""
+        assert self.panel is not None
+        who = node.env.signer.address
+        self.panel.fund(who, self.panel.books.bounds.seat_bond)
+        self.panel.call(who, panel.join(PANEL_CLASS), self.chain.time, self.addresses)
 
     def balance(self, node: SimNode) -> tuple[Tokens, Tokens]:
         """(free, stake) of a node, in wei."""
