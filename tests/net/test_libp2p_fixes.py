@@ -37,10 +37,15 @@ def start(probe: str, mode: str) -> subprocess.Popen[str]:
 def facts(probe: str) -> tuple[Facts, Facts]:
     """What the stock library and ours do. Both run at the same time."""
     found = []
-    for process in (start(probe, "stock"), start(probe, "sturdy")):
-        output, errors = process.communicate(timeout=500)
-        assert process.returncode == 0, errors[-3000:]
-        found.append(json.loads(output.splitlines()[-1]))
+    with start(probe, "stock") as stock, start(probe, "sturdy") as ours:
+        try:
+            for process in (stock, ours):
+                output, errors = process.communicate(timeout=500)
+                assert process.returncode == 0, errors[-3000:]
+                found.append(json.loads(output.splitlines()[-1]))
+        finally:  # one that was left running would be the failure of some later test, too
+            stock.kill()
+            ours.kill()
     return found[0], found[1]
 
 
