@@ -18,6 +18,7 @@ from protocols.hashing import keccak256
 from protocols.messages.deal import ResultNotice
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
 from protocols.units import PPM, Address, Hash32, PeerId, UnixSeconds
+from protocols.verify.levels import NEVER_GROUNDS
 from protocols.verify.replicas import UNDECIDED
 
 __all__ = [
@@ -144,6 +145,8 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     Broken: a result that was paid for and never opened, or claimed and never handed over, one that the client of a channel
     has found wrong, no claim in time, a result that the client refused (also when its claim was paid), a conviction, and a
     refund: a provider that asks for nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
+    A job that ran out of time, memory or disk is paid and says nothing: nobody can tell a machine that was too small from
+    one that has not even begun, and whoever begins nothing must not come by a good name.
     """
     if isinstance(deal, Disputed):
         return evidence_of(deal.was)
@@ -164,6 +167,8 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     if isinstance(deal, Settled) and deal.how == "cancelled":
         return Evidence(_when(deal), kept=False) if deal.paid == 0 else None
     if isinstance(deal, Settled) and (deal.sign_off is not None or deal.how == "voucher"):
+        if deal.result is not None and deal.result.commit.outcome in NEVER_GROUNDS:
+            return None
         terms = deal.terms.deal
         kind = work_kind(terms.image, terms.numeric_class) if deal.checked == "audited" else None
         return Evidence(_when(deal), kept=True, passed=kind)

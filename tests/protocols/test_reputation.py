@@ -3,6 +3,7 @@
 import random
 from math import sqrt
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from devnet.sim.samples import NOW, Samples
 from protocols import events as ev
 from protocols.deals import states
+from protocols.deals.eip712 import OutcomeCode
 from protocols.deals.search import Asked, Search, best_quote
 from protocols.handlers import deals
 from protocols.hashing import sha256
@@ -33,6 +35,7 @@ from protocols.reputation import (
 )
 from protocols.state import CLIENT, PROVIDER, Half, NodeState
 from protocols.units import PPM, WEI_PER_TOKEN, Address, Hash32, Millis, PeerId, Tokens, UnixSeconds
+from protocols.verify.levels import NEVER_GROUNDS
 
 SAMPLES = Samples()
 PEER = SAMPLES.provider.peer_id
@@ -103,6 +106,17 @@ def test_an_expired_deal_is_broken_and_a_reorganised_one_is_not() -> None:
 
 def test_a_deal_paid_without_a_word_of_its_client_says_nothing() -> None:
     assert record_after(settled(how="finalized", sign_off=None, claim=SAMPLES.claim())) == Record()
+
+
+@pytest.mark.parametrize("outcome", sorted(NEVER_GROUNDS))
+@pytest.mark.parametrize("how", ["settled", "voucher"])
+def test_an_outcome_that_anybody_can_claim_without_working_makes_no_good_name(outcome: OutcomeCode, how: str) -> None:
+    sample = settled(how=how, checked="bytes")
+    assert isinstance(sample, states.Settled)
+    assert sample.result is not None
+    commit = msgspec.structs.replace(sample.result.commit, outcome=outcome)
+    result = msgspec.structs.replace(sample.result, commit=commit)
+    assert record_after(msgspec.structs.replace(sample, result=result)) == Record()
 
 
 def test_only_a_client_keeps_records() -> None:
