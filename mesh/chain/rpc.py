@@ -299,9 +299,10 @@ class Rpc:
         for endpoint in self._endpoints:
             if endpoint.last_error:
                 problems.setdefault(endpoint.name, endpoint.last_error)
+        asked = ", ".join(endpoint.name for endpoint in self._endpoints)
         return ChainUnreachable(
             f"no RPC endpoint of chain {self.chain_id} answers",
-            why="; ".join(problems.values()),
+            why="; ".join(problems.values()) or f"no answer came within {self._set.give_up_s:g} s from {asked}",
             fix="mesh config set chain.rpc URL   (your own endpoint is tried before the public ones)",
         )
 

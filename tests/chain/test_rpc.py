@@ -73,6 +73,14 @@ async def test_a_broken_endpoint_alone_ends_in_one_clear_error(mode: str, open_r
         assert caught.value.exit_code == 6
 
 
+async def test_a_call_given_up_before_its_first_attempt_ended_says_who_was_asked(open_rpc_to: Opener) -> None:
+    async with hostile_endpoint("hang", canned=CANNED) as slow:
+        rpc = open_rpc_to(slow.url, settings=RpcSettings(attempt_s=60.0, give_up_s=0.1))
+        with pytest.raises(ChainUnreachable) as caught:
+            await Eth(rpc).head()
+        assert caught.value.why == f"no answer came within 0.1 s from {slow.url.removeprefix('http://')}"
+
+
 async def test_an_endpoint_of_another_chain_is_refused_for_good(open_rpc_to: Opener) -> None:
     async with hostile_endpoint("wrong-chain", canned=CANNED) as liar, hostile_endpoint(canned=CANNED) as good:
         rpc = open_rpc_to(liar.url, good.url)
