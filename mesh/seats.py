@@ -6,8 +6,10 @@ from mesh.api.mediation import CaseInfo, MediatorInfo, SeatInfo, SeatsInfo
 from mesh.api.types import TxInfo
 from mesh.base.entropy import Entropy
 from mesh.base.errors import ChainOrFunds, ConfigError, UsageError
-from mesh.chain.eth import LogQuery
+from mesh.chain.contracts import Contracts
+from mesh.chain.eth import Eth, LogQuery
 from mesh.chain.panel import PanelContract
+from mesh.chain.rpc import Rpc
 from mesh.engine import Engine
 from mesh.ledger import Ledger
 from mesh.wallet import LedgerWallet
@@ -17,7 +19,7 @@ from protocols.mediation.views import MediatorView, mediator_view
 from protocols.offers.pricing import tokens_text
 from protocols.units import Address, Hash32, Tokens
 
-__all__ = ["MAX_JOIN", "SeatWallet", "mediator_info"]
+__all__ = ["MAX_JOIN", "SeatWallet", "mediator_info", "panel_of", "read_seats"]
 
 MAX_JOIN: Final = 100
 """Seats of one command: a transaction each."""
@@ -43,6 +45,59 @@ def mediator_info(found: MediatorView) -> MediatorInfo:
     )
 
 
+def panel_of(rpc: Rpc, address: Address) -> PanelContract:
+    """The network's. Raises ``ConfigError`` where there is none."""
+    if not any(address):
+        why = "its address is not in the configuration"
+        raise ConfigError("no panel is known here", why=why, fix="mesh config set chain.panel 0x...")
+    return PanelContract(rpc, address)
+
+
+async def read_seats(
+    contracts: Contracts,
+    eth: Eth,
+    panel: PanelContract,
+    operator: Address,
+    deploy_block: int,
+    symbol: str,
+    work: MediatorInfo,
+) -> SeatsInfo:
+    """An operator's seats, asked of the chain; ``work`` is what its node keeps of theirs. Raises ``ChainError``."""
+    owner = await contracts.owner_of(operator)
+    bounds = await panel.bounds()
+    return SeatsInfo(
+        seats=tuple([await _seat(panel, *one) for one in await _numbers(eth, panel, operator, deploy_block)]),
+        account=str(int(await panel.account(owner))),
+        free=str(int((await contracts.sure_account(operator)).free)),
+        seat_bond=str(int(bounds.seat_bond)),
+        seat_age_s=bounds.seat_age,
+        resign_s=bounds.resign,
+        work=work,
+        symbol=symbol,
+    )
+
+
+async def _numbers(eth: Eth, panel: PanelContract, operator: Address, deploy_block: int) -> list[tuple[int, int]]:
+    """(class, number) of every seat that ever named this operator: the panel's logs, in the order of joining."""
+    me = Hash32(bytes(12) + operator)
+    head = await eth.head()
+    query = LogQuery((Address(panel.address),), ((_JOINED,), None, None, (me,)))
+    found = await eth.logs(query, deploy_block, head.number)
+    return [(int.from_bytes(log.topics[1]), int.from_bytes(log.topics[2])) for log in found]
+
+
+async def _seat(panel: PanelContract, seat_class: int, number: int) -> SeatInfo:
+    seat = await panel.seat(seat_class, number)
+    return SeatInfo(
+        seat_class=seat_class,
+        number=number,
+        bond=str(int(seat.bond)),
+        locked=str(int(seat.locked)),
+        joined_at=int(seat.joined_at),
+        out_at=int(seat.out_at),
+    )
+
+
 class SeatWallet(LedgerWallet):
     """The owner's money with its seats."""
 
@@ -53,52 +108,18 @@ class SeatWallet(LedgerWallet):
         self._deploy_block = deploy_block
 
     def _panel(self) -> PanelContract:
-        """Raises ``ConfigError`` where there is none."""
-        address = self._ledger.params.panel
-        if not any(address):
-            why = "its address is not in the configuration"
-            raise ConfigError("no panel is known here", why=why, fix="mesh config set chain.panel 0x...")
-        return PanelContract(self._ledger.rpc, address)
+        return panel_of(self._ledger.rpc, self._ledger.params.panel)
 
     async def seats(self) -> SeatsInfo:
         """This operator's seats, as the chain has them now. Raises ``ChainError``."""
-        panel, ledger = self._panel(), self._ledger
-        owner = await ledger.contracts.owner_of(self._me)
-        bounds = await panel.bounds()
-        free, _ = await ledger.account(self._me)
-        return SeatsInfo(
-            seats=tuple([await self._seat(panel, *one) for one in await self._numbers(panel)]),
-            account=str(int(await panel.account(owner))),
-            free=str(int(free)),
-            seat_bond=str(int(bounds.seat_bond)),
-            seat_age_s=bounds.seat_age,
-            resign_s=bounds.resign,
-            work=mediator_info(
-                self._engine.view(lambda state: mediator_view(state, self._me, self._engine.env.machine))
-            ),
-            symbol=ledger.params.token_symbol,
+        ledger, machine = self._ledger, self._engine.env.machine
+        work = mediator_info(self._engine.view(lambda state: mediator_view(state, self._me, machine)))
+        return await read_seats(
+            ledger.contracts, ledger.eth, self._panel(), self._me, self._deploy_block, ledger.params.token_symbol, work
         )
 
     async def _numbers(self, panel: PanelContract) -> list[tuple[int, int]]:
-        """(class, number) of every seat that ever named this operator: the panel's logs, in the order of joining."""
-        eth = self._ledger.eth
-        me = Hash32(bytes(12) + self._me)
-        head = await eth.head()
-        found = await eth.logs(
-            LogQuery((Address(panel.address),), ((_JOINED,), None, None, (me,))), self._deploy_block, head.number
-        )
-        return [(int.from_bytes(log.topics[1]), int.from_bytes(log.topics[2])) for log in found]
-
-    async def _seat(self, panel: PanelContract, seat_class: int, number: int) -> SeatInfo:
-        seat = await panel.seat(seat_class, number)
-        return SeatInfo(
-            seat_class=seat_class,
-            number=number,
-            bond=str(int(seat.bond)),
-            locked=str(int(seat.locked)),
-            joined_at=int(seat.joined_at),
-            out_at=int(seat.out_at),
-        )
+        return await _numbers(self._ledger.eth, panel, self._me, self._deploy_block)
 
     async def join_seats(self, count: int, seat_class: int) -> tuple[TxInfo, ...]:
         """Bonds from the free balance, then the seats. What was done before something failed stays done."""

@@ -9,9 +9,10 @@ from typing import Final, Protocol
 
 import msgspec
 
+from mesh.api.channels import channel_info
 from mesh.api.lookup import StatePort, one_deal, one_run
 from mesh.api.text import deal_info, run_info
-from mesh.api.types import DealInfo, LogInfo, RunInfo, TraceInfo
+from mesh.api.types import ChannelInfo, DealInfo, LogInfo, RunInfo, TraceInfo
 from mesh.base.errors import NodeUnreachable, UsageError
 from protocols import views
 from protocols.deals.eip712 import Domain
@@ -90,6 +91,8 @@ class ReadApi(Protocol):
 
     async def evidence(self, deal: str) -> bytes: ...
 
+    async def channels(self) -> tuple[ChannelInfo, ...]: ...
+
 
 class HomeReader:
     """``ReadApi`` over a state, a trace and the blobs of one home."""
@@ -165,6 +168,10 @@ class HomeReader:
         """See ``NodeApi``."""
         deal_id = one_deal(self._state, deal).deal_id
         return self._state.view(lambda state: views.dossier(state, deal_id, self._domain))
+
+    async def channels(self) -> tuple[ChannelInfo, ...]:
+        """See ``NodeApi``."""
+        return self._state.view(lambda state: tuple(channel_info(half) for half in state.durable.channels.values()))
 
 
 def trace_info(record: TraceLine) -> TraceInfo:

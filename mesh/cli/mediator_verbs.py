@@ -10,7 +10,7 @@ from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, table, when
-from mesh.cli.session import load, open_session, run_async, say
+from mesh.cli.session import load, open_session, run_async, running_node, say
 
 __all__ = ["register", "work_text"]
 
@@ -133,8 +133,13 @@ def seats(output: Output = "table", network: Network = None, rpc: Rpc = None) ->
 
 
 async def _seats(loaded: LoadedConfig, output: Form) -> None:
-    async with open_session(loaded, may_start=True) as session:
-        found = await session.api.seats()
+    async with running_node(loaded) as session:
+        if session is not None:
+            found = await session.api.seats()
+        else:
+            from mesh.cli.offline import chain_seats
+
+            found = await chain_seats(loaded)
     emit(found, output, lambda: seats_text(found))
 
 

@@ -11,7 +11,7 @@ from mesh.base.errors import UsageError
 from mesh.cli.amounts import wei_of
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, when
-from mesh.cli.session import load, open_session, run_async, running_node, say
+from mesh.cli.session import has_history, load, open_reading, open_session, run_async, running_node, say
 
 __all__ = ["register"]
 
@@ -122,11 +122,15 @@ def channels(
 async def _channels(loaded: LoadedConfig, verb: str, peer: str, wei: int, output: Form) -> None:
     if verb == "fund" and wei == 0:
         raise UsageError("the amount must be more than zero", fix=f"mesh wallet channels --fund {peer} --amount 1")
-    async with open_session(loaded, may_start=True) as session:
-        if verb:
+    found: tuple[ChannelInfo, ...] = ()
+    if verb:
+        async with open_session(loaded, may_start=True) as session:
             await session.api.channel(verb, peer, str(wei))
             say("asked for; see it come about: mesh wallet channels")
-        found = await session.api.channels()
+            found = await session.api.channels()
+    elif has_history(loaded):
+        async with open_reading(loaded) as api:
+            found = await api.channels()
     emit(found, output, lambda: channels_text(found))
 
 

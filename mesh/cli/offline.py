@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from mesh.api.mediation import SeatsInfo
 from mesh.api.reading import HomeReader
 from mesh.api.types import BalanceInfo
 from mesh.artifacts import Held
@@ -23,9 +24,9 @@ from mesh.store.offline import open_reader
 from mesh.wallet import read_balance
 from protocols.deals.eip712 import Domain
 from protocols.state import NodeState
-from protocols.units import Cid
+from protocols.units import Address, Cid
 
-__all__ = ["chain_balance", "open_home"]
+__all__ = ["chain_balance", "chain_seats", "open_home"]
 
 T = TypeVar("T")
 PATIENCE = RpcSettings(attempt_s=5.0, give_up_s=10.0)
@@ -77,14 +78,41 @@ async def open_home(loaded: LoadedConfig) -> AsyncIterator[HomeReader]:
         yield HomeReader(_Rows(state), store, blobs, domain)
 
 
+async def chain_seats(loaded: LoadedConfig) -> SeatsInfo:
+    """The seats of this home's key, asked of the chain, and what its store holds of their work. Raises ``ChainError``,
+    ``ConfigError``, ``StoreError``."""
+    from mesh.provider import machine_for
+    from mesh.seats import mediator_info, panel_of, read_seats
+    from protocols.mediation.views import mediator_view
+
+    chain, params, me = loaded.config.chain, network_params(loaded.config), _operator(loaded)
+    state = NodeState(params.name)
+    if Paths(loaded.home).store_file.exists():
+        async with open_reader(Paths(loaded.home).store_file) as store:
+            for row in (await store.load()).rows:
+                state.durable.restore(row.kind, row.id, row.data)
+    work = mediator_info(mediator_view(state, me, machine_for(loaded.config)))
+    urls = (*chain.rpc, *chain.public_rpc)
+    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc:
+        contracts, panel = (
+            Contracts(rpc, escrow=chain.escrow_address, token=chain.token_address),
+            panel_of(rpc, params.panel),
+        )
+        return await read_seats(contracts, Eth(rpc), panel, me, chain.deploy_block, params.token_symbol, work)
+
+
 async def chain_balance(loaded: LoadedConfig) -> BalanceInfo:
     """What the owner of this home's key holds, asked of the chain. Raises ``ChainError``, ``ConfigError``."""
-    chain, params = loaded.config.chain, network_params(loaded.config)
-    path = key_path(loaded)
-    if not path.exists():
-        raise NodeUnreachable("this home has no wallet yet", why=f"there is no key {path}", fix="mesh key new")
-    me = load_key(path, unlock(loaded)).address
+    chain, params, me = loaded.config.chain, network_params(loaded.config), _operator(loaded)
     urls = (*chain.rpc, *chain.public_rpc)
     async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc:
         contracts = Contracts(rpc, escrow=chain.escrow_address, token=chain.token_address)
         return await read_balance(contracts, Eth(rpc), me, params.token_symbol)
+
+
+def _operator(loaded: LoadedConfig) -> Address:
+    """Of this home's key. Raises ``NodeUnreachable`` where there is none."""
+    path = key_path(loaded)
+    if not path.exists():
+        raise NodeUnreachable("this home has no wallet yet", why=f"there is no key {path}", fix="mesh key new")
+    return load_key(path, unlock(loaded)).address

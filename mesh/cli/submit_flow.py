@@ -42,7 +42,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
         _, job, submission = await admit(session.api, loaded, spec, options.file.parent, now)
         stakes = dispute_stakes(loaded, submission)
         _confirm(options, submission, spec.verify.n, stakes)
-        await await_offers(session)
+        await await_offers(session, shown=not options.quiet)
         run_id = await session.api.submit(submission)
         when_interrupted(run_id, session)
         if options.detach:

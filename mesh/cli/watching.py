@@ -8,7 +8,7 @@ import trio
 
 from mesh.api.port import NodeApi
 from mesh.api.reading import ReadApi
-from mesh.api.types import RunInfo
+from mesh.api.types import NodeStatus, RunInfo
 from mesh.base.clock import SystemClock
 from mesh.base.errors import MeshError
 from mesh.cli.options import Form
@@ -27,16 +27,20 @@ MAX_CATCH_UP_BYTES: Final = 64 << 20
 """Read at once from a job that runs; the rest follows in the next round. A job keeps 1 MiB unless it asks for more."""
 LogSink = Callable[[str, int, bytes], None]
 """Takes a stream's name, an offset in it, and what stands there."""
+PATIENT_S: Final = 3.0
+"""Longer than a start takes where all is well: then whoever waits is told for what."""
 QUIET_S: Final = 0.4
 """Offers of a synced peer come in one answer, and peers are dialled at once: who is missing then comes with gossip."""
 FRESH_S: Final = 20
 """A node up for longer has heard of whoever there is to hear of."""
 
 
-async def await_offers(session: Session) -> None:
-    """A client that has just started needs a moment to hear of all who are there. Returns after a while in any case."""
-    give_up = trio.current_time() + CONNECT_S
-    known, since = 0, trio.current_time()
+async def await_offers(session: Session, *, shown: bool = True) -> None:
+    """A client that has just started needs a moment to hear of all who are there. Returns after a while in any case, and, if
+    ``shown``, says what it waits for when that takes longer than a few seconds."""
+    began = trio.current_time()
+    give_up = began + CONNECT_S
+    known, since = 0, began
     while (now := trio.current_time()) < give_up:
         status = await session.api.status()
         if not session.own and status.uptime_s >= FRESH_S:
@@ -45,7 +49,21 @@ async def await_offers(session: Session) -> None:
             known, since = status.offers, now
         if known and status.chain_block and now - since >= QUIET_S:
             return
+        if shown and now - began >= PATIENT_S:
+            shown = False
+            say(_awaited(status))
         await trio.sleep(OFFERS_POLL_S)
+
+
+def _awaited(status: NodeStatus) -> str:
+    """What keeps a node that has just started from knowing the market."""
+    if not status.peers:
+        missing = "no peer is connected yet: its addresses come from network.bootstrap and network.mdns"
+    elif not status.offers:
+        missing = f"{status.peers} peers are connected, and none has told of an offer yet"
+    else:
+        missing = "no chain endpoint has shown a block yet"
+    return f"waiting: {missing}; for {CONNECT_S - PATIENT_S:g} s more at most   (mesh doctor)"
 
 
 async def watch_run(

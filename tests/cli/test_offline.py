@@ -73,6 +73,7 @@ def no_node_was_started(home: Path, talk: str) -> None:
         (["logs", "RUN"], "3.14\n"),
         (["get", "RUN", "-d", "here"], "here"),
         (["deals"], "settled"),
+        (["wallet", "channels"], ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -104,7 +105,17 @@ def test_the_wallet_is_read_from_the_chain(mesh, home, monkeypatch: pytest.Monke
     monkeypatch.setenv("MESH_CHAIN_ESCROW", "0x" + "11" * 20)
     monkeypatch.setenv("MESH_CHAIN_TOKEN", "0x" + "22" * 20)
     mesh("wallet", "show").failed(4, "this home has no wallet yet", "mesh key new")
+    mesh("mediator", "seats").failed(4, "this home has no wallet yet", "mesh key new")
     no_node_was_started(home, "")
+
+
+def test_looking_at_seats_and_channels_starts_no_node_and_makes_no_key(mesh, home) -> None:
+    """Both started one: a home that had none got a key for a look."""
+    mesh("mediator", "seats").failed(3, "no escrow is known on devnet")
+    said = mesh("wallet", "channels", "-o", "json")
+    assert (said.code, said.json) == (0, [])
+    no_node_was_started(home, said.talk)
+    assert not home.exists()
 
 
 def test_a_node_may_start_while_its_home_is_read(home, lived) -> None:

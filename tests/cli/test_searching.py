@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from mesh.cli.searching import last_attempt, search_facts, search_text
+from mesh.cli.session import Session
+from mesh.cli.watching import await_offers
 
 TOKEN = 10**18
 RUN = "0x1f3acdcd"
@@ -128,3 +130,33 @@ def test_the_last_words_of_a_failed_run_are_of_its_last_attempt(mesh, node, stuc
     talk = mesh("wait", RUN).talk
     assert "draining" in talk
     assert "all 2 slots" not in talk
+
+
+class Lonely:
+    """A node that has just started and hears of nobody."""
+
+    def __init__(self, about, peers: int) -> None:
+        self.about = msgspec.structs.replace(about, peers=peers, offers=0, uptime_s=0)
+
+    async def status(self):
+        return self.about
+
+
+@pytest.mark.parametrize(
+    ("peers", "told"),
+    [
+        (0, "waiting: no peer is connected yet"),
+        (2, "waiting: 2 peers are connected, and none has told of an offer yet"),
+    ],
+)
+async def test_what_is_waited_for_before_a_search_is_said_after_some_seconds(
+    peers, told, node, capsys, autojump_clock
+) -> None:
+    """It was silent for twenty seconds."""
+    session = Session(Lonely(node.about, peers), own=True)
+    await await_offers(session)
+    said = capsys.readouterr().err
+    assert said.startswith(told)
+    assert said.count("\n") == 1
+    await await_offers(session, shown=False)
+    assert capsys.readouterr().err == ""
