@@ -22,6 +22,8 @@ class Habits(msgspec.Struct):
     """Declines the deals it has signed, and commits them all the same."""
     vanishes: bool = False
     """A client that is never seen again once its first deal is committed."""
+    idles: bool = False
+    """Begins no job, and says that each ran out of time."""
     infra_ppm: int = 0
     """Share of jobs its executor fails to run."""
     cheat_ppm: int = 0
@@ -42,4 +44,11 @@ class Habits(msgspec.Struct):
     @property
     def upright(self) -> bool:
         """As a provider it cheats in no other way than `cheat_ppm` says."""
-        return self.honest and not self.withholds and not self.thief and not self.fickle and not self.keeps_keys
+        return (
+            self.honest
+            and not self.idles
+            and not self.withholds
+            and not self.thief
+            and not self.fickle
+            and not self.keeps_keys
+        )

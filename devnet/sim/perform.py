@@ -208,6 +208,9 @@ def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     result = msgspec.structs.replace(result, root=_on_this_machine(node, job, result.root))
     if node.habits.noisy and not effect.audit:
         result = msgspec.structs.replace(result, root=Cid(result.root[:-1] + bytes([result.root[-1] ^ 1])))
+    if node.habits.idles and not effect.audit:
+        nothing = Cid(FOLDER_SHA256 + bytes(32))
+        result = msgspec.structs.replace(result, outcome=eip712.OutcomeCode.TIMEOUT, exit_code=-1, fuel=0, root=nothing)
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
         outcome = eip712.OutcomeCode.INFRA_ERROR
         result = msgspec.structs.replace(result, outcome=outcome, detail="the executor broke down")

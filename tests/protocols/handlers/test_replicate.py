@@ -24,7 +24,7 @@ PRICE = Tokens(75 * 10**15)
 
 
 class Scene:
-    """One client that wants ``n`` replicas, and a provider for each letter: h(onest), l(iar), w(ithholds), b(roken)."""
+    """One client that wants ``n`` replicas, and a provider for each letter: h(onest), l(iar), w(ithholds), b(roken), i(dle)."""
 
     def __init__(self, providers: str, n: int = 3, agree: int = 2, *, budget: int = 3, retries: int = 3) -> None:
         self.job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify("replicate", n=n, agree=agree))
@@ -35,6 +35,7 @@ class Scene:
             node.offer = offer_of(self.world, node)
             node.habits.honest = letter != "l"
             node.habits.withholds = letter == "w"
+            node.habits.idles = letter == "i"
             node.habits.infra_ppm = 1_000_000 if letter == "b" else 0
         for node in (self.client, *self.providers):
             node.start()
@@ -117,6 +118,25 @@ def test_the_one_that_disagrees_is_shown_and_not_signed_off() -> None:
     for deal in scene.by("hlh", "h"):
         assert isinstance(deal, Settled)
         assert deal.sign_off is not None
+
+
+def test_those_who_say_that_the_time_was_up_are_no_majority_against_one_that_has_worked() -> None:
+    """What can be said without working bears out nothing, however many say it."""
+    scene = Scene("ihi")
+    scene.until(lambda: isinstance(scene.run.status, Done | Failed))
+    assert isinstance(scene.run.status, Failed)
+    assert scene.run.status.detail.startswith("no agreement")
+    (worked,) = scene.by("ihi", "h")
+    assert evidence_of(worked) is None, "nobody is blamed for being alone among them"
+    assert not any(isinstance(deal, Settled) and deal.sign_off for deal in scene.by("ihi", "i"))
+
+
+def test_two_that_have_worked_outvote_one_whose_time_was_up() -> None:
+    scene = Scene("ihh")
+    scene.until_over()
+    assert isinstance(scene.run.status, Done)
+    winner = scene.client.state.durable.deals[scene.run.status.deal_id].state
+    assert winner in scene.by("ihh", "h")
 
 
 def test_without_a_majority_nothing_is_signed_and_nobody_is_blamed() -> None:
