@@ -153,16 +153,20 @@ class Durable:
             self._dirty[("job", job_id)] = None
 
     def put_channel(self, pair: bytes, half: ChannelHalf | None) -> None:
-        """Replace a channel, or forget it. The oldest closed one goes when there are too many."""
+        """Replace a channel, or forget it. The oldest closed one goes when there are too many; a debtor's after all others."""
         self.channels.pop(pair, None)
         if half is not None:
             self.channels[pair] = half
         self._dirty[("channel", pair)] = None
-        if len(self.channels) > MAX_CHANNELS:
-            over = next((key for key, one in self.channels.items() if isinstance(one.state, Closed)), None)
-            if over is not None:
-                del self.channels[over]
-                self._dirty[("channel", over)] = None
+        over = self._forgettable() if len(self.channels) > MAX_CHANNELS else None
+        if over is not None:
+            del self.channels[over]
+            self._dirty[("channel", over)] = None
+
+    def _forgettable(self) -> bytes | None:
+        closed = [(pair, one.state.book) for pair, one in self.channels.items() if isinstance(one.state, Closed)]
+        paid = (pair for pair, book in closed if book.owing is None)
+        return next(paid, closed[0][0] if closed else None)
 
     def put_hearsay(self, provider: Address, hearsay: Hearsay) -> None:
         """Replace what is known of a provider's deals with others. Who was not heard of for longest goes."""

@@ -45,24 +45,25 @@ def taken(event: DealTaken) -> Step:
 
 
 def _take(state: Opening | Open | Closed, event: DealTaken, ctx: Ctx) -> Step:
-    """At most one deal is owed for."""
-    if isinstance(state, Closed):
-        return taken(event)
+    """At most one deal is owed for, also when the channel that should have paid it is closed: a client that opens the next
+    generation has not paid by that."""
     owing = state.owing if isinstance(state, Opening) else state.book.owing
     if owing is not None and owing.deal_id != event.deal_id:
         raise RemoteProtocolError(
             "a deal of this channel is under way or unpaid; its voucher comes first", code="unpaid", penalty=0
         )
+    if isinstance(state, Closed):
+        return taken(event)
     return _owing(state, Owing(event.deal_id, event.price)), ()
 
 
-def _owing(state: Opening | Open | Closing, owing: Owing | None) -> Opening | Open | Closing:
+def _owing(state: Opening | Open | Closing | Closed, owing: Owing | None) -> Opening | Open | Closing | Closed:
     if isinstance(state, Opening):
         return msgspec.structs.replace(state, owing=owing)
     return msgspec.structs.replace(state, book=msgspec.structs.replace(state.book, owing=owing))
 
 
-def _dropped(state: Opening | Open | Closing, event: DealDropped, ctx: Ctx) -> Step:
+def _dropped(state: Opening | Open | Closing | Closed, event: DealDropped, ctx: Ctx) -> Step:
     """A channel that was only awaited is forgotten: clients that open none must not fill up what a node keeps."""
     owing = state.owing if isinstance(state, Opening) else state.book.owing
     if owing is None or owing.deal_id != event.deal_id:
@@ -109,18 +110,30 @@ def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
         return (_standing(_fresh(event, state.book.owing), ctx), ()) if event.word.until else (state, ())
     book = state.book.seen(event.word)
     if event.word.until == 0:
-        return Closed(msgspec.structs.replace(book, deposit=state.book.deposit)), ()
+        return _closed(state, book), ()
     new = _standing(book, ctx)
     if book.redeemed >= book.paid > state.book.redeemed:  # all is fetched: another owner's channel may wait for that
         return new, (ReadChannel(client=book.channel.client, provider=book.channel.provider),)
     return new, _redeem(book) if isinstance(new, Closing) else ()
 
 
+def _closed(state: Open | Closing, book: Book) -> Closed:
+    """What its client has not paid stays owed for. But only this node can close a channel whose end was far away, and then it
+    is its own fault that it is not paid."""
+    owing = book.owing if isinstance(state, Closing) else None
+    return Closed(msgspec.structs.replace(book, deposit=state.book.deposit, owing=owing))
+
+
 def _reopened(state: Closed, event: Seen, ctx: Ctx) -> Step:
     if event.word.until == 0 or event.channel.generation < state.book.channel.generation:
         return state, ()
     same = event.channel == state.book.channel
-    return _standing(state.book.seen(event.word) if same else _fresh(event, None), ctx), ()
+    return _standing(state.book.seen(event.word) if same else _fresh(event, state.book.owing), ctx), ()
+
+
+def _written_off(state: Closed, event: CloseWanted, ctx: Ctx) -> Step:
+    """The owner expects no voucher any more: this client may have a channel again."""
+    return (state, ()) if state.book.owing is None else (_owing(state, None), ())
 
 
 def _redeem(book: Book) -> tuple[Effect, ...]:
@@ -196,6 +209,8 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Open, DealTaken): _take,
     (Closed, DealTaken): _take,
     (Closed, Seen): _reopened,
+    (Closed, DealDropped): _dropped,
+    (Closed, CloseWanted): _written_off,
     **{(state, Seen): _seen for state in _LIVE},
     **{(state, DealDropped): _dropped for state in _LIVE},
     **{(state, VoucherArrived): _voucher for state in _LIVE},

@@ -14,9 +14,8 @@ from protocols.channels.inputs import (
 )
 from protocols.channels.states import Closed, book_of, pair_of
 from protocols.deals import eip712
-from protocols.deals.in_channel import Paid, in_channel
+from protocols.deals.in_channel import Paid
 from protocols.deals.inputs import KeyWanted
-from protocols.deals.states import DealState, Delivered, Sealed
 from protocols.effects import Effect, Notify, ReadChannel
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
@@ -43,24 +42,14 @@ def seen(state: NodeState, event: ev.ChannelSeen, env: Env) -> list[Effect]:
         return effects + deals.start_waiting(state, env)
     if vouchers.robbed(state, peer):
         effects += vouchers.advance(state, pair, CLIENT, CloseWanted(), env)
-    for deal in _live(state, pair):
-        if isinstance(deal, Delivered | Sealed):
-            effects += deals.place(state, CLIENT, (deal, ()), env)
+    for deal in vouchers.waiting(state, pair):
+        effects += deals.place(state, CLIENT, (deal, ()), env)
     return [*effects, _note(event)]
 
 
 def _note(event: ev.ChannelSeen) -> Notify:
     fields = {"deposit": str(event.word.deposit), "redeemed": str(event.word.redeemed), "until": str(event.word.until)}
     return Notify(subject=event.channel.channel_id, name="channel.seen", fields=fields)
-
-
-def _live(state: NodeState, pair: bytes) -> list[DealState]:
-    live = [state.durable.deals[deal_id].state for deal_id in state.durable.live]
-    return [
-        deal
-        for deal in live
-        if in_channel(deal.terms) and pair_of(deal.terms.deal.client, deal.terms.deal.provider) == pair
-    ]
 
 
 def message_arrived(state: NodeState, peer: PeerId, message: VoucherNotice | CloseConsent, env: Env) -> list[Effect]:

@@ -33,6 +33,7 @@ from protocols.deals.states import (
     Sealed,
     Settled,
     Signed,
+    Unsealing,
 )
 from protocols.deals.terms import SettlementMode
 from protocols.effects import Effect
@@ -46,7 +47,20 @@ from protocols.signing import address_of_peer
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, NodeState
 from protocols.units import Address, PeerId, Tokens
 
-__all__ = ["advance", "barred", "follow", "may_start", "mode_for", "objection", "put", "robbed", "room_of", "seals"]
+__all__ = [
+    "advance",
+    "barred",
+    "follow",
+    "freed",
+    "may_start",
+    "mode_for",
+    "objection",
+    "put",
+    "robbed",
+    "room_of",
+    "seals",
+    "waiting",
+]
 
 
 def advance(state: NodeState, pair: bytes, role: str, event: ChannelInput, env: Env) -> list[Effect]:
@@ -101,7 +115,7 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case Delivered() if room_of(state, _pair(terms)) >= price:
             out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
             then = Paid()
-        case Sealed(held=True) if room_of(state, _pair(terms)) >= price:
+        case Sealed(held=True) if room_of(state, _pair(terms)) >= price and not _unproven(state, terms):
             before = _book(state, terms)
             out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
             then = Paid(_paid_by(terms, before, _book(state, terms)))
@@ -113,6 +127,29 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case _:
             pass
     return [*out, *runs.follow(state, new, env)], then
+
+
+def _unproven(state: NodeState, terms: DealTerms) -> bool:
+    """Client: whether its provider owes a key that was paid for, or never gave one: one price is what a client risks."""
+    live = map(state.durable.deals.__getitem__, state.durable.live)
+    owes = any(
+        isinstance(half.state, Unsealing) and half.role == CLIENT and half.state.terms.provider == terms.provider
+        for half in live
+    )
+    return owes or robbed(state, terms.provider)
+
+
+def waiting(state: NodeState, pair: bytes) -> list[DealState]:
+    """Client: the deals of a pair that are held and not paid."""
+    live = [state.durable.deals[deal_id].state for deal_id in state.durable.live]
+    held = [deal for deal in live if isinstance(deal, Delivered | Sealed) and in_channel(deal.terms)]
+    return [deal for deal in held if _pair(deal.terms) == pair]
+
+
+def freed(state: NodeState, before: DealState | None, new: DealState) -> list[DealState]:
+    """Client: which deals may be paid now that a key is no longer awaited."""
+    ended = isinstance(before, Unsealing) and not isinstance(new, Unsealing)
+    return waiting(state, _pair(new.terms)) if ended else []
 
 
 def _book(state: NodeState, terms: DealTerms) -> Book | None:
@@ -240,6 +277,11 @@ def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> t
             return "busy", "a deal of your channel waits for its money"
         case Open(book=book) if book.owing is not None:
             return "busy", "a deal of your channel is under way or unpaid; its voucher comes first"
+        case Closed(book=book) if book.owing is not None:
+            return (
+                "settlement",
+                "a deal of your last channel is unpaid; commit, or open it again and sign its voucher first",
+            )
         case _:
             pass
     return None

@@ -1,0 +1,144 @@
+"""What does either side risk with somebody who does not keep its word: one price, also over several deals and generations?"""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from devnet.sim.samples import NOW, Samples
+from protocols.channels import inputs as ins
+from protocols.channels import provider
+from protocols.channels.states import ENDS_SOON, Book, Closed, Closing, Open, Owing, pair_of
+from protocols.contracts.channels import Channel, ChannelWord
+from protocols.deals.sealing import KEYLESS
+from protocols.deals.states import Abandoned, Settled, Unsealing
+from protocols.errors import RemoteProtocolError
+from protocols.limits import MAX_CHANNELS
+from protocols.state import PROVIDER, ChannelHalf, NodeState
+from protocols.units import DealId, Tokens, UnixSeconds
+from tests.protocols.channels.pair import LIMIT, Pair
+
+SAMPLES = Samples(10**15)
+ENV = SAMPLES.env(SAMPLES.provider)
+CTX = ins.Ctx(ENV, NOW)
+LATER = UnixSeconds(NOW + 2 * ENDS_SOON)
+
+
+def owed() -> tuple[Book, Owing]:
+    book = msgspec.structs.replace(SAMPLES.book(), until=LATER)
+    assert book.owing is not None
+    return book, book.owing
+
+
+def seen(book: Book, until: int, generation: int = 0) -> ins.Seen:
+    channel = msgspec.structs.replace(book.channel, generation=book.channel.generation + generation)
+    word = ChannelWord(UnixSeconds(until), channel.generation, Tokens(10**18), Tokens(0))
+    return ins.Seen(channel, book.peer, word)
+
+
+def taken(book: Book, deal_id: bytes) -> ins.DealTaken:
+    channel: Channel = book.channel
+    return ins.DealTaken(channel.client, channel.provider, book.peer, DealId(deal_id), Tokens(5))
+
+
+def advance(state: Any, *events: ins.ChannelInput) -> Any:
+    for event in events:
+        state, _ = provider.advance(state, event, CTX)
+    return state
+
+
+def test_who_closes_a_channel_and_opens_the_next_one_still_owes() -> None:
+    book, debt = owed()
+    closed = advance(Open(book), seen(book, NOW + 5), seen(book, 0))
+    assert isinstance(closed, Closed)
+    assert closed.book.owing == debt
+    with pytest.raises(RemoteProtocolError, match="voucher comes first"):
+        advance(closed, taken(book, bytes(32)))
+    again = advance(closed, seen(book, LATER, generation=1))
+    assert isinstance(again, Open)
+    assert (again.book.owing, again.book.paid) == (debt, 0)
+    with pytest.raises(RemoteProtocolError, match="voucher comes first"):
+        advance(again, taken(book, bytes(32)))
+    due = again.book.plus(debt.deal_id, debt.price).voucher  # in the new channel, and then all is well
+    paid = advance(again, ins.VoucherArrived(debt.deal_id, due, SAMPLES.signed(SAMPLES.client, due)))
+    assert paid.book.owing is None
+    assert advance(paid, taken(book, bytes(32))).book.owing.deal_id == bytes(32)
+
+
+def test_a_debt_ends_when_its_deal_was_no_debt_or_the_owner_writes_it_off() -> None:
+    book, debt = owed()
+    closed = advance(Closing(book), seen(book, 0))
+    assert closed.book.owing == debt
+    assert advance(closed, ins.DealDropped(debt.deal_id)).book.owing is None
+    assert advance(closed, ins.DealDropped(DealId(bytes(32)))).book.owing == debt
+    assert advance(closed, ins.CloseWanted()).book.owing is None
+    # Only the provider itself can have closed a channel that had a year to go.
+    assert advance(Open(book), seen(book, 0)).book.owing is None
+
+
+def test_a_debtors_row_is_forgotten_after_all_others() -> None:
+    state, (book, debt) = NodeState("devnet"), owed()
+    debtor, others = Closed(book), Closed(msgspec.structs.replace(book, owing=None))
+    for number in range(MAX_CHANNELS):
+        state.durable.put_channel(number.to_bytes(40), ChannelHalf(PROVIDER, debtor if number == 0 else others))
+    state.durable.put_channel(b"\xff" * 40, ChannelHalf(PROVIDER, Open(book)))
+    assert len(state.durable.channels) == MAX_CHANNELS
+    assert bytes(40) in state.durable.channels
+    assert (1).to_bytes(40) not in state.durable.channels
+    assert debt.price > 0
+
+
+def test_a_client_that_lets_its_channel_run_out_pays_what_it_owes_before_there_is_another() -> None:
+    pair = Pair()
+    pair.submit(1)
+    pair.passes(14)
+    book = pair.book(pair.provider)
+    unpaid = msgspec.structs.replace(book, owing=Owing(DealId(b"\x07" * 32), pair.price))
+    name = pair_of(book.channel.client, book.channel.provider)
+    pair.provider.state.durable.put_channel(name, ChannelHalf(PROVIDER, Open(unpaid)))
+    pair.command(pair.client, "close")
+    pair.passes(900)
+    assert isinstance(pair.channel(pair.provider), Closed)
+    pair.submit(2)
+    pair.passes(60)
+    assert not any(half.state.terms.deal.run_nonce == 2 for half in pair.client.state.durable.deals.values())
+    why = pair.run(2).candidates[-1]
+    assert (why.code, "unpaid" in why.detail) == ("settlement", True)
+    pair.submit(3, settlement="commit")
+    pair.passes(30)
+    assert isinstance(pair.deal(pair.client, 3), Settled)
+    pair.command(pair.provider, "close")  # written off
+    pair.submit(4)
+    pair.passes(30)
+    assert isinstance(pair.deal(pair.client, 4), Settled)
+
+
+def test_a_provider_that_keeps_its_keys_gets_one_price_however_many_deals_are_under_way() -> None:
+    """The provider decides what it seals: one that its client has known for long can begin to."""
+    pair = Pair(channel_trust=5)
+    trusting = msgspec.structs.replace(pair.client.env.params, channel_trust=0)
+    pair.client.env = msgspec.structs.replace(pair.client.env, params=trusting)
+    pair.provider.habits.keeps_keys = True
+    for number in (1, 2, 3):
+        pair.submit(number, budget=LIMIT)
+    pair.passes(30)
+    states = [half.state for half in pair.client.state.durable.deals.values()]
+    assert sum(isinstance(one, Unsealing) for one in states) == 1
+    assert pair.book(pair.client).paid == pair.price
+    pair.passes(600)
+    ends = [half.state for half in pair.client.state.durable.deals.values()]
+    assert all(isinstance(one, Settled | Abandoned) for one in ends)
+    assert [one.how for one in ends if isinstance(one, Settled)] == [KEYLESS]
+    assert pair.book(pair.client).paid == pair.price
+
+
+def test_a_sealed_result_is_paid_for_when_the_key_before_it_is_here() -> None:
+    pair = Pair(channel_trust=5)
+    trusting = msgspec.structs.replace(pair.client.env.params, channel_trust=0)
+    pair.client.env = msgspec.structs.replace(pair.client.env, params=trusting)
+    for number in (1, 2, 3):
+        pair.submit(number, budget=LIMIT)
+    pair.passes(120)
+    ends = [half.state for half in pair.client.state.durable.deals.values()]
+    assert [one.how for one in ends if isinstance(one, Settled)] == ["voucher"] * 3
+    assert pair.book(pair.client).paid == 3 * pair.price
