@@ -62,7 +62,7 @@ def _fund_again(state: Closed, event: FundWanted, ctx: Ctx) -> Step:
 
 def _top_up(state: Open, event: FundWanted, ctx: Ctx) -> Step:
     book = state.book
-    tag = f"{book.channel.generation}-{book.deposit}"
+    tag = f"{book.channel.channel_id.hex()[:16]}-{book.deposit}"
     return ToppingUp(book, event.amount), (_fund(event, tag),)
 
 

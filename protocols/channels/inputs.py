@@ -130,7 +130,7 @@ def post(book: Book, purpose: str, tag: object, *, signature: Signature | None =
     channel, last = book.channel, book.voucher
     pair = pair_of(channel.client, channel.provider)
     return PostChannelTx(
-        key=f"channel:{pair.hex()}:{purpose}:{channel.generation}:{tag}",
+        key=f"channel:{pair.hex()}:{purpose}:{channel.channel_id.hex()[:16]}:{tag}",
         pair=pair,
         purpose=purpose,
         channel=channel,

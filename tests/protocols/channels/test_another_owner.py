@@ -68,6 +68,16 @@ def redeemed(state: ChannelState) -> tuple[ChannelState | None, tuple[Effect, ..
     return provider.advance(state, ins.Seen(book.channel, book.peer, word), CTX)
 
 
+def test_calls_about_the_channels_of_two_owners_are_two_calls() -> None:
+    """A call that was made is not made again: the same amount earned in both must be fetched from both."""
+    book = earned()
+    theirs = msgspec.structs.replace(book, channel=msgspec.structs.replace(book.channel, client_owner=OTHER))
+    assert ins.post(book, "redeem", book.paid).key != ins.post(theirs, "redeem", theirs.paid).key
+    wanted = ins.FundWanted(book.channel.client, book.channel.provider, book.peer, Tokens(5))
+    keys = [client.advance(Open(one), wanted, CTX)[1][0].key for one in (book, theirs)]  # type: ignore[attr-defined]
+    assert keys[0] != keys[1]
+
+
 def test_when_it_is_fetched_the_new_owners_channel_takes_its_place() -> None:
     book = earned()
     new, effects = redeemed(Open(book))
