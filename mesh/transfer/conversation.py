@@ -15,10 +15,13 @@ from mesh.transfer.streams import STREAM_ERRORS, FrameReader
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import is_raw
 from protocols.transfer.frames import (
+    MAX_AHEAD_BLOCKS,
+    MAX_AHEAD_BYTES,
     BlockFrame,
     Denied,
     Missing,
     WantBlocks,
+    WantTree,
     decode_answer,
     encode_frame,
 )
@@ -68,6 +71,7 @@ class Conversation:
         self,
         peer: PeerId,
         key: DealId,
+        root: Cid,
         streams: KeptStreams,
         session: WantSession,
         tell: Callable[[Event], None],
@@ -75,6 +79,7 @@ class Conversation:
     ) -> None:
         self._peer = peer
         self._key = key
+        self._root = root
         self._streams = streams
         self._session = session
         self._tell = tell
@@ -83,6 +88,12 @@ class Conversation:
         self._asking = trio.Event()
         self._owed = 0
         self._sending = False
+        self._tree_asked = False
+        """The root is asked for with what is below it, and not answered yet."""
+        self._ahead: dict[Cid, bytes] = {}
+        """What came with it and was not wanted yet, unverified: at most MAX_AHEAD_BYTES."""
+        self._ahead_blocks = self._ahead_bytes = 0
+        """What came with it, whether it was wanted or not."""
         self._stale = False
         """A stream from an earlier pull was broken already: that says nothing about the peer."""
         self._heard_at_s = self._frame_at_s = 0.0
@@ -125,7 +136,8 @@ class Conversation:
         self._tell(PeerLost(self._peer))
 
     async def _stream(self) -> None:
-        self._stale = self._sending = False
+        self._stale = self._sending = self._tree_asked = False
+        self._ahead.clear()
         with trio.move_on_after(OPEN_S) as opening:
             line = await self._streams.take(self._peer)
         if opening.cancelled_caught:
@@ -153,11 +165,31 @@ class Conversation:
     async def _send(self, stream: trio.abc.SendStream) -> None:
         while True:
             while self._questions:
+                cids = await self._take_ahead(self._questions.popleft())
+                if not cids:
+                    continue
                 self._sending = True
-                await stream.send_all(encode_frame(WantBlocks(self._key, self._questions.popleft())))
+                await stream.send_all(encode_frame(self._question(cids)))
                 self._sending = False
             self._asking = trio.Event()
             await self._asking.wait()
+
+    def _question(self, cids: tuple[Cid, ...]) -> WantBlocks | WantTree:
+        if cids != (self._root,) or is_raw(self._root):
+            return WantBlocks(self._key, cids)
+        self._tree_asked = True
+        self._ahead_blocks = self._ahead_bytes = 0
+        return WantTree(self._key, self._root)
+
+    async def _take_ahead(self, cids: tuple[Cid, ...]) -> tuple[Cid, ...]:
+        """Take those that came with the root; answers the others."""
+        for cid in cids:
+            if cid in self._ahead:
+                await self._take(BlockFrame(cid, self._ahead[cid]))
+        left = tuple(cid for cid in cids if cid not in self._ahead)
+        for cid in cids:
+            self._ahead.pop(cid, None)
+        return left
 
     async def _receive(self, reader: FrameReader) -> None:
         turned_at_s = trio.current_time()
@@ -188,20 +220,36 @@ class Conversation:
     async def _answered(self, body: bytes) -> None:
         answer = decode_answer(body)
         if isinstance(answer, BlockFrame):
-            self._owed -= 1
-            self._session.expect(self._peer, answer.cid, len(answer.block))
-            checked = await self._check(answer)
-            self._blocks += 1
-            self._denials = 0
-            self._counts["blocks_received"] += 1
-            self._counts["bytes_received"] += len(answer.block)
-            self._tell(BlockReceived(self._peer, checked))
+            if self._tree_asked and answer.cid != self._root:
+                self._put_ahead(answer)
+                return
+            self._tree_asked = False
+            await self._take(answer)
             return
+        self._tree_asked = False
         self._owed -= len(answer.cids)
         if isinstance(answer, Missing):
             self._tell(BlockMissing(self._peer, answer.cids))
         else:
             self._denied(answer)
+
+    def _put_ahead(self, answer: BlockFrame) -> None:
+        self._ahead[answer.cid] = answer.block
+        self._ahead_blocks += 1
+        self._ahead_bytes += len(answer.block)
+        if self._ahead_blocks > MAX_AHEAD_BLOCKS or self._ahead_bytes > MAX_AHEAD_BYTES:
+            raise RemoteProtocolError("more sent ahead of a root than may be", code="flood", penalty=20)
+
+    async def _take(self, answer: BlockFrame) -> None:
+        """One block that was asked for."""
+        self._owed -= 1
+        self._session.expect(self._peer, answer.cid, len(answer.block))
+        checked = await self._check(answer)
+        self._blocks += 1
+        self._denials = 0
+        self._counts["blocks_received"] += 1
+        self._counts["bytes_received"] += len(answer.block)
+        self._tell(BlockReceived(self._peer, checked))
 
     def _denied(self, answer: Denied) -> None:
         self._denials += 1

@@ -61,7 +61,7 @@ class BlobFetcher:
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Returns when every block below ``root`` is durable here and verified; pinned under ``key`` from the start.
+        """Returns when every block below ``root`` is durable here and verified; pinned under ``key`` from the first block.
 
         What is here already is not asked for. Raises ``FetchRefused``, ``FetchFailed``, ``FetchTooLarge``,
         ``FetchNoRoom``, ``FetchTimeout`` (also when peers could not be reached often enough). The time begins with this
@@ -84,13 +84,9 @@ class BlobFetcher:
     ) -> None:
         failed: Failed | None = None
         with self._store.lease() as lease:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(
-                    self._store.pin, key, root
-                )  # beside the pull: until both are done the lease keeps it
-                failed = await Pull(
-                    self._store, self._streams, lease, key, peers, root, limits, self._counts, progress
-                ).run()
+            failed = await Pull(
+                self._store, self._streams, lease, key, peers, root, limits, self._counts, progress
+            ).run()
             await self._store.settle()
         if failed is not None:
             self._counts["failed"] += 1

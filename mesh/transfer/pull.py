@@ -66,9 +66,11 @@ class Pull:
     ) -> None:
         self._store = store
         self._lease = lease
+        self._pin: tuple[bytes, Cid] | None = (key, root)
+        """To be placed with the first blocks; None when it is."""
         self._session = WantSession(root, peers, limits)
         self._conversations = {
-            peer: Conversation(peer, key, streams, self._session, self._tell, counts) for peer in peers
+            peer: Conversation(peer, key, root, streams, self._session, self._tell, counts) for peer in peers
         }
         self._to_store: deque[Block] = deque()
         self._to_store_bytes = 0
@@ -81,7 +83,7 @@ class Pull:
         self._shown: tuple[int, int | None] | None = None
 
     async def run(self) -> Failed | None:
-        """None when everything is here, else why not. Cancelled: ends every stream; stored blocks stay."""
+        """None when everything is here, else why not; pinned either way. Cancelled: ends every stream; stored blocks stay."""
         with self._scope:
             async with trio.open_nursery() as nursery:
                 self._carry(self._session.start())
@@ -90,6 +92,8 @@ class Pull:
                 await self._needed.wait()  # nobody is dialled for what is here already
                 for conversation in self._conversations.values():
                     nursery.start_soon(conversation.follow)
+        if self._pin is not None:  # all of it was here
+            await self._store.pin(*self._pin)
         return self._failed
 
     def _tell(self, event: Event) -> None:
@@ -171,7 +175,9 @@ class Pull:
             size += len(batch[-1][1])
         self._to_store_bytes -= size
         try:
-            await self._store.put(batch, self._lease, settle=not self._to_store and not self._is_waiting())
+            settle = not self._to_store and not self._is_waiting()
+            await self._store.put(batch, self._lease, settle=settle, pin=self._pin)
+            self._pin = None
         except QuotaExceeded as full:
             self._end(Failed(NO_ROOM, full.why))
             return

@@ -18,10 +18,13 @@ from mesh.transfer.streams import STREAM_ERRORS, FrameReader, Streams
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.frames import (
     BLOB_PROTOCOL,
+    MAX_AHEAD_BLOCKS,
+    MAX_AHEAD_BYTES,
     MAX_WANT_FRAME_BYTES,
     MAX_WANTS,
     Denied,
     Missing,
+    WantTree,
     block_header,
     decode_want,
     encode_frame,
@@ -150,6 +153,8 @@ class _Serving:
         self._choke = choke
         self._counts = counts
         self._queue: deque[tuple[DealId, Cid]] = deque()
+        self._trees: set[Cid] = set()
+        """Those in the queue whose small blocks are to go ahead of them."""
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._changed = trio.Event()
@@ -184,6 +189,8 @@ class _Serving:
             want = decode_want(body)
             if len(self._queue) + len(want.cids) > MAX_QUEUED_WANTS:
                 raise RemoteProtocolError(f"more than {MAX_QUEUED_WANTS} wants at once", code="flood", penalty=20)
+            if isinstance(want, WantTree):
+                self._trees.add(want.cid)
             self._queue.extend((want.deal_id, cid) for cid in want.cids)
             self._changed.set()
         self._ended = True
@@ -212,6 +219,9 @@ class _Serving:
                 if cid in allowed and cid not in read:
                     break
                 self._queue.popleft()
+                if cid in self._trees:
+                    self._trees.discard(cid)
+                    self._add_below(cid, read.get(cid))
                 self._add(cid, read.get(cid), known=cid in allowed or cid in unknown)
                 if self._out_bytes >= _SEND_BYTES:
                     await self._send()
@@ -227,6 +237,12 @@ class _Serving:
         else:
             self._out.append(encode_frame(Missing((cid,)) if known else Denied((cid,))))
             self._counts["blocks_missing" if known else "blocks_denied"] += 1
+
+    def _add_below(self, root: Cid, block: bytes | None) -> None:
+        """What is at hand below a root that is sent now: who may have the one may have the others."""
+        if block is not None:
+            for cid, small in self._store.below_at_once(root, MAX_AHEAD_BLOCKS, MAX_AHEAD_BYTES):
+                self._add(cid, small, known=True)
 
     async def _send(self) -> None:
         """Small answers travel together: each piece that is sent costs as much as 50 KiB of it."""

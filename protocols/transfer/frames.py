@@ -1,8 +1,10 @@
 """What do two peers say to each other on ``/mesh/blob/1``?
 
-The puller opens a stream and sends ``WantBlocks``; the server answers each wanted CID once, in any order, with
-``Block``, ``Missing`` or ``Denied``. Each frame is a 4-byte big-endian length and a canonical msgpack array whose
-first item is the type tag. A puller never wants more than it can take: the flow is its own.
+The puller opens a stream and sends ``WantBlocks``, or ``WantTree`` for a root; the server answers each wanted CID once, in
+any order, with ``Block``, ``Missing`` or ``Denied``. Before it answers a tree it may send the few small blocks below
+it, so that a small result takes one round trip and not one for each level of its folders. Each frame is a 4-byte big-endian
+length and a canonical msgpack array whose first item is the type tag. A puller never wants more than it can take: the flow
+is its own.
 """
 
 from typing import Final
@@ -18,6 +20,8 @@ from protocols.units import Cid, DealId
 __all__ = [
     "BLOB_PROTOCOL",
     "LENGTH_BYTES",
+    "MAX_AHEAD_BLOCKS",
+    "MAX_AHEAD_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_WANTS",
     "MAX_WANT_FRAME_BYTES",
@@ -26,6 +30,7 @@ __all__ = [
     "Frame",
     "Missing",
     "WantBlocks",
+    "WantTree",
     "block_header",
     "decode_answer",
     "decode_want",
@@ -41,6 +46,10 @@ MAX_WANT_FRAME_BYTES: Final = 4096
 """Body of a want, a missing or a denied frame: 64 CIDs take 2.5 KiB."""
 MAX_FRAME_BYTES: Final = MAX_BLOCK_BYTES + 128
 """Body of a block frame: the largest block, its name and the msgpack headers."""
+MAX_AHEAD_BLOCKS: Final = 16
+"""Sent ahead of a tree's root, at most: the folders of a result with a few small files."""
+MAX_AHEAD_BYTES: Final = 64 * 1024
+"""Of all of them together: what a puller that holds them already receives in vain."""
 
 _DEAL_ID_BYTES: Final = 32
 
@@ -50,6 +59,18 @@ class WantBlocks(Struct, frozen=True, array_like=True, tag="want/1"):
 
     deal_id: DealId
     cids: tuple[Cid, ...]
+
+
+class WantTree(Struct, frozen=True, array_like=True, tag="tree/1"):
+    """Send me this, under this deal, and before it what is below it, where that is within the bounds and at hand."""
+
+    deal_id: DealId
+    cid: Cid
+
+    @property
+    def cids(self) -> tuple[Cid, ...]:
+        """What is to be answered."""
+        return (self.cid,)
 
 
 class BlockFrame(Struct, frozen=True, array_like=True, tag="block/1"):
@@ -71,7 +92,7 @@ class Denied(Struct, frozen=True, array_like=True, tag="denied/1"):
     cids: tuple[Cid, ...]
 
 
-Frame = WantBlocks | BlockFrame | Missing | Denied
+Frame = WantBlocks | WantTree | BlockFrame | Missing | Denied
 Answer = BlockFrame | Missing | Denied
 
 
@@ -82,6 +103,7 @@ def _tag_prefix(kind: type[Struct], items: int) -> bytes:
 
 _BLOCK_PREFIX: Final = _tag_prefix(BlockFrame, 3) + bytes((0xC4, CID_BYTES))
 _MISSING_PREFIX: Final = _tag_prefix(Missing, 2)
+_TREE_PREFIX: Final = _tag_prefix(WantTree, 3)
 
 
 def _bin_header(size: int) -> bytes:
@@ -115,9 +137,13 @@ def frame_bytes(length: bytes, limit: int) -> int:
     return size
 
 
-def decode_want(body: bytes) -> WantBlocks:
+def decode_want(body: bytes) -> WantBlocks | WantTree:
     """What a puller sent. Raises ``RemoteProtocolError``."""
-    want = decode_strict(WantBlocks, body, max_bytes=MAX_WANT_FRAME_BYTES)
+    want: WantBlocks | WantTree
+    if body.startswith(_TREE_PREFIX):
+        want = decode_strict(WantTree, body, max_bytes=MAX_WANT_FRAME_BYTES)
+    else:
+        want = decode_strict(WantBlocks, body, max_bytes=MAX_WANT_FRAME_BYTES)
     if len(want.deal_id) != _DEAL_ID_BYTES:
         raise RemoteProtocolError(f"a deal id of {len(want.deal_id)} bytes, expected 32", code="malformed")
     _check_cids(want.cids)

@@ -15,6 +15,7 @@ from mesh.transfer.streams import FrameReader
 from protocols.transfer.frames import (
     MAX_FRAME_BYTES,
     WantBlocks,
+    WantTree,
     decode_want,
 )
 from protocols.transfer.walk import Limits
@@ -89,7 +90,7 @@ async def holds(store: BlobStore, blocks: Blocks) -> bool:
     return await store.get_many(list(blocks), max_bytes=1 << 30) == list(blocks.values())
 
 
-def answering(answer: Callable[[WantBlocks], list[bytes]]) -> Handler:
+def answering(answer: Callable[[WantBlocks | WantTree], list[bytes]]) -> Handler:
     """A peer that answers each want with these bytes."""
 
     async def handle(peer: PeerId, stream: trio.abc.HalfCloseableStream) -> None:

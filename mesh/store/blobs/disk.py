@@ -31,6 +31,10 @@ _PAGE_BYTES: Final = 4096
 _SHARDS: Final = 256
 _SYNCERS: Final = 8
 """Threads that wait for the disk at once: a journal commits what they wait for together."""
+_IN_TURN: Final = 8
+"""So few are synced one after the other: the first commit of the journal has most of what the others ask for, and waking a
+thread for each costs half as much again (4 files and 5 directories on ext4: 1.3 ms of CPU in turn, 2.0 side by side, and no
+longer)."""
 
 StoredBlock = tuple[Cid, int, int]
 """Name, bytes, time of writing in ns."""
@@ -215,8 +219,10 @@ class BlobDisk:
             raise
 
     def _sync_all(self, sync: Callable[[str], None], paths: list[str]) -> None:
-        """Syncs in a few threads at once, this one among them: a journal commits together what waits for it together."""
-        if self._sync and paths:
+        """Syncs; many in a few threads at once, this one among them: a journal commits together what waits together."""
+        if self._sync and len(paths) <= _IN_TURN:
+            _each(sync, paths)
+        elif self._sync:
             mine, *others = [paths[first::_SYNCERS] for first in range(min(_SYNCERS, len(paths)))]
             waiting = [self._syncers.submit(_each, sync, one) for one in others]
             try:

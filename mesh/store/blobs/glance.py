@@ -3,16 +3,20 @@
 Those ``..._at_once`` wait neither for the disk nor for a lock, and answer None where they would have to.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from mesh.store.blobs.disk import BlobDisk, Lease
 from mesh.store.blobs.reach import Reach, reach_steps
+from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import is_raw
+from protocols.transfer.dagpb import children_of
 from protocols.transfer.steps import CheckedBlock, LookedUp, Want, check_block
+from protocols.transfer.unixfs import Block
 from protocols.units import Cid
 
-__all__ = ["look_up", "look_up_at_once", "reach_at_once", "read_at_once", "read_some"]
+__all__ = ["below_at_once", "look_up", "look_up_at_once", "reach_at_once", "read_at_once", "read_some"]
 
 _GLANCE: Final = 8
 """Names looked for without a thread: 5 us each, a hop 300 us and, while jobs run, some milliseconds of waiting."""
@@ -61,6 +65,35 @@ def reach_at_once(disk: BlobDisk, root: Cid) -> Reach | None:
     for _ in reach_steps(read, (root,), reach):
         return None
     return reach if reach.complete else None
+
+
+def below_at_once(disk: BlobDisk, root: Cid, most_blocks: int, most_bytes: int) -> list[Block]:
+    """Blocks below a small tree's root, as far as they are at hand, the nearest first; none of a tree beyond the bounds."""
+    found: dict[Cid, bytes] = {}
+    nodes = deque([root])
+    while nodes:
+        for child in dict.fromkeys(_children_at_once(disk, nodes.popleft())):
+            if child in found:
+                continue
+            most_blocks -= 1
+            block = disk.read_at_once(child) if most_blocks >= 0 else None
+            most_bytes -= len(block or b"")
+            if most_blocks < 0 or most_bytes < 0:
+                return []
+            if block is None:
+                continue
+            found[child] = block
+            if not is_raw(child):
+                nodes.append(child)
+    return list(found.items())
+
+
+def _children_at_once(disk: BlobDisk, node: Cid) -> tuple[Cid, ...]:
+    block = disk.read_at_once(node)
+    try:
+        return () if block is None else children_of(node, block)
+    except RemoteProtocolError:
+        return ()  # no tree of ours, and nobody fetches past it
 
 
 def look_up_at_once(disk: BlobDisk, wants: Sequence[Want], lease: Lease) -> LookedUp | None:

@@ -17,7 +17,7 @@ from mesh.base.errors import map_exceptions
 from mesh.store.blobs.collect import Collected, collect_steps
 from mesh.store.blobs.disk import BlobDisk, Lease, disk_bytes
 from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
-from mesh.store.blobs.glance import look_up, look_up_at_once, reach_at_once, read_at_once, read_some
+from mesh.store.blobs.glance import below_at_once, look_up, look_up_at_once, reach_at_once, read_at_once, read_some
 from mesh.store.blobs.importing import ImportRules, import_steps, is_last
 from mesh.store.blobs.materialise import Materialised, file_leaves, materialise_steps
 from mesh.store.blobs.pins import Pins
@@ -60,7 +60,7 @@ async def open_blobs(path: Path, *, quota_bytes: int, sync: bool = True) -> Asyn
     with _disk_errors():
         await trio.to_thread.run_sync(disk.open)
     try:
-        yield BlobStore(disk, Pins(path / "pins", sync=sync))
+        yield BlobStore(disk, Pins(path / "pins"))
     finally:
         disk.close()
 
@@ -100,20 +100,41 @@ class BlobStore:
         self._counts["blocks_read"] += len(blocks)
         return blocks
 
-    async def put(self, blocks: Sequence[Block], lease: Lease | None = None, *, settle: bool = False) -> None:
+    def below_at_once(self, root: Cid, most_blocks: int, most_bytes: int) -> list[Block]:
+        """Blocks below a small tree's root that were just written or read, the nearest first; others are left out, and a tree
+        beyond the bounds has none. Never waits."""
+        return below_at_once(self._disk, root, most_blocks, most_bytes)
+
+    async def put(
+        self,
+        blocks: Sequence[Block],
+        lease: Lease | None = None,
+        *,
+        settle: bool = False,
+        pin: tuple[bytes, Cid] | None = None,
+    ) -> None:
         """Makes verified blocks durable, collecting garbage if there is no room. Raises ``QuotaExceeded``.
 
         With a lease their names are durable only after ``settle``: one sync of a directory then serves many batches.
-        ``settle`` says that these are likely the last: their names are made durable in the same hop.
+        ``settle`` says that these are likely the last: their names are made durable in the same hop. ``pin``: a key and
+        the root that it keeps, as ``pin`` does, in that hop too.
         Cancelled: the write that is under way is completed; nothing half-written stays.
         """
         try:
-            await self._run(lambda: _write(self._disk, blocks, lease, settle))
+            await self._run(lambda: self._write(blocks, lease, settle, pin))
         except QuotaExceeded:
             need = sum(disk_bytes(len(block)) for _, block in blocks)
             await self.collect(max(0, min(self._roomy_bytes, self._disk.quota_bytes - need)))
-            await self._run(lambda: _write(self._disk, blocks, lease, settle))
+            await self._run(lambda: self._write(blocks, lease, settle, pin))
         self._count(blocks)
+
+    def _write(self, blocks: Sequence[Block], lease: Lease | None, settle: bool, pin: tuple[bytes, Cid] | None) -> None:
+        self._disk.write(blocks, lease)
+        also = self._pins.place(*pin) if pin is not None else []
+        if settle:
+            self._disk.settle(also)
+        else:
+            self._disk.sync_directories(also)
 
     def _count(self, written: Sequence[Block]) -> None:
         self._counts["blocks_written"] += len(written)
@@ -228,7 +249,12 @@ class BlobStore:
 
     async def unpin(self, key: bytes) -> None:
         """Ends every pin of a key. Its blocks go when room is needed."""
-        await self._run(lambda: self._pins.drop(key))
+        with _disk_errors():
+            done = self._pins.drop_at_once(key)
+        if not done:
+            await self._run(lambda: self._pins.drop(key))
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def pinned(self, key: bytes) -> tuple[Cid, ...]:
         """What a key pins."""
@@ -318,9 +344,3 @@ def _root_after(steps: Generator[list[Block], None, Root]) -> Root:
         root: Root = end.value
         return root
     raise AssertionError("an import goes on after a batch that is not full")
-
-
-def _write(disk: BlobDisk, blocks: Sequence[Block], lease: Lease | None, settle: bool) -> None:
-    disk.write(blocks, lease)
-    if settle:
-        disk.settle()

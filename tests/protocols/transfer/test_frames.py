@@ -16,6 +16,7 @@ from protocols.transfer.frames import (
     Denied,
     Missing,
     WantBlocks,
+    WantTree,
     block_header,
     decode_answer,
     decode_want,
@@ -59,6 +60,9 @@ def test_the_fast_path_refuses_what_the_general_one_refuses(body: bytes) -> None
 def test_golden_bytes() -> None:
     want = encode_frame(WantBlocks(DEAL, CIDS[:1]))
     assert want.hex() == "00000051" + "93" + "a6" + b"want/1".hex() + "c420" + DEAL.hex() + "91c424" + CIDS[0].hex()
+    tree = encode_frame(WantTree(DEAL, CIDS[0]))
+    assert tree.hex() == "00000050" + "93" + "a6" + b"tree/1".hex() + "c420" + DEAL.hex() + "c424" + CIDS[0].hex()
+    assert decode_want(tree[4:]) == WantTree(DEAL, CIDS[0])
     block = encode_frame(BlockFrame(CIDS[0], b"\x00"))
     assert block.hex() == "00000032" + "93" + "a7" + b"block/1".hex() + "c424" + CIDS[0].hex() + "c40100"
     missing = encode_frame(Missing(CIDS[:1]))
@@ -89,6 +93,10 @@ def test_full_frames_fit_their_bounds() -> None:
         (msgpack.packb(["want/2", DEAL, [CIDS[0]]]), "malformed"),
         (msgpack.packb(["want/1", DEAL, [CIDS[0]], 1]), "not_canonical"),
         (msgpack.packb({"want/1": DEAL}), "malformed"),
+        (msgpack.packb(["tree/1", DEAL[1:], CIDS[0]]), "malformed"),
+        (msgpack.packb(["tree/1", DEAL, CIDS[0][1:]]), "bad_cid"),
+        (msgpack.packb(["tree/1", DEAL, [CIDS[0]]]), "malformed"),
+        (msgpack.packb(["tree/1", DEAL, CIDS[0], 1]), "malformed"),
         (bytes(MAX_WANT_FRAME_BYTES + 1), "too_large"),
     ],
 )
