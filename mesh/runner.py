@@ -5,7 +5,6 @@ and ``outputs/NAME/...``, nothing that depends on time or machine. So equal resu
 """
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,6 +29,7 @@ from mesh.exec.executor import (
     ignore_log,
 )
 from mesh.exec.logs import log_head_of
+from mesh.exec.tidying import remove
 from mesh.ports import FetchGaveUp, Report
 from mesh.sealing import NotSealed, SealedResults
 from mesh.store.blobs.errors import ImportRefused
@@ -88,7 +88,7 @@ class JobRunner:
 
     async def clear(self) -> None:
         """Remove what an earlier process left in the scratch folder. At start, before any job runs."""
-        await _remove(self._scratch)
+        await remove(self._scratch)
 
     async def run(
         self,
@@ -128,12 +128,12 @@ class JobRunner:
         try:
             async with turn:
                 if os.path.lexists(work):  # hardly ever: one stat instead of a thread
-                    await _remove(work)
+                    await remove(work)
                 try:
                     yield work
                 finally:
                     with trio.CancelScope(shield=True):
-                        await _remove(work)
+                        await remove(work)
         finally:
             if not turn.locked():
                 self._turns.pop(work, None)
@@ -277,7 +277,7 @@ class JobRunner:
         """The job's own fault, found before or after it ran: a trap whose only log says why, alike on every machine."""
         reason = detail if code in _SAME_WORDS else _PLAIN_WORDS.get(code, "")
         said = (f"mesh: {code}: {reason}" if reason else f"mesh: {code}").encode() + b"\n"
-        await _remove(folder)
+        await remove(folder)
         await trio.to_thread.run_sync(partial(_write_empty, folder, said))
         root, size = await self._blobs.add(folder, deal_id)
         head = log_head_of(b"", said)
@@ -334,10 +334,6 @@ def _write_empty(folder: Path, stderr: bytes) -> None:
     (folder / "stdout").write_bytes(b"")
     (folder / "stderr").write_bytes(stderr)
     (folder / "exitCode").write_text("-1\n")
-
-
-async def _remove(folder: Path) -> None:
-    await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> BaseException:

@@ -28,7 +28,7 @@ from mesh.exec.executor import (
 from mesh.exec.wasm.artifacts import ArtifactCache, CompileLimits
 from mesh.exec.wasm.client import Child, Zygote
 from mesh.exec.wasm.probe import probe
-from mesh.exec.wasm.request import check_limits, check_request, read_module
+from mesh.exec.wasm.request import check_limits, check_request, read_module, read_module_at_once
 from mesh.exec.wasm.verdicts import ChildLied, Ended, JobResult
 from mesh.exec.wasm.wire import EndReason, FrameType, RunSpec, Start
 from mesh.exec.wasm.work_dir import LogFiles, close_all, open_inputs, open_outputs, prepare_work_dir
@@ -73,7 +73,9 @@ class WasmExecutor:
     async def prepare(self, job: JobRequest) -> Prepared:
         """See ``Executor.prepare``. Compiling is cached; a known module takes a read and a hash."""
         check_request(job)
-        module = await trio.to_thread.run_sync(read_module, job.module_path)
+        module = read_module_at_once(job.module_path)
+        if module is None:
+            module = await trio.to_thread.run_sync(read_module, job.module_path)
         artifact = await self._artifacts.get(module)
         return Prepared(job=job, module_sha256=sha256(module).digest(), artifact=artifact)
 

@@ -31,6 +31,10 @@ PROBE_TIMEOUT_S: Final = 60.0
 """A probe takes half a second; one that takes a minute found a machine that cannot run jobs."""
 
 _LIMITS: Final = Limits(wall_ms=20_000, fuel=50_000_000, memory_mib=2, disk_mib=1, stdout_bytes=4096, max_files=4)
+_LITTLE_FUEL: Final = 1_000_000
+"""Of the job that burns all it gets: a probe every few seconds is not to cost what a job does."""
+_LITTLE_WALL_MS: Final = 20
+"""Of the job that goes on for ever."""
 _RULE: Final = OutputRule("/out", "out", 1 << 20, 4)
 
 _WRITE: Final = """
@@ -131,7 +135,9 @@ async def _one_job(
     job = JobRequest(module_path=artifact, outputs=(_RULE,))
     limits = _LIMITS
     if name == "wall":
-        limits = msgspec.structs.replace(limits, wall_ms=50, fuel=(1 << 63) - 1)
+        limits = msgspec.structs.replace(limits, wall_ms=_LITTLE_WALL_MS, fuel=(1 << 63) - 1)
+    elif name == "fuel":
+        limits = msgspec.structs.replace(limits, fuel=_LITTLE_FUEL)
     work_dir = Path(tempfile.mkdtemp(dir=scratch))
     try:
         prepared = Prepared(job=job, module_sha256=bytes(32), artifact=artifact)
