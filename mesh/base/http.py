@@ -1,9 +1,11 @@
 """How is an answer read from a server that is not trusted? In pieces, cut at a bound, over connections that are kept.
 
-For JSON-RPC endpoints and beacon relays. Whoever calls sets the time limit for the whole; nothing here retries.
+For JSON-RPC endpoints, beacon relays and the node of one's own. Whoever calls sets the time limit for the whole; nothing
+here retries.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import httpcore
@@ -33,11 +35,14 @@ class AnswerTooLong(Exception):
 class Connections:
     """Kept connections to one server."""
 
-    def __init__(self, most: int, connect_s: float) -> None:
-        """``most`` at once; ``connect_s`` seconds to make one."""
+    def __init__(self, most: int, connect_s: float, socket: Path | None = None) -> None:
+        """``most`` at once; ``connect_s`` seconds to make one. ``socket``: the unix socket where the server is."""
         self._connect_s = connect_s
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=most, max_keepalive_connections=most, keepalive_expiry=_KEEPALIVE_S
+            max_connections=most,
+            max_keepalive_connections=most,
+            keepalive_expiry=_KEEPALIVE_S,
+            uds=None if socket is None else str(socket),
         )
 
     async def ask(
