@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 
+from devnet.bench.curve import curve_floor
 from devnet.sim.disk import MemoryDisk
 from devnet.sim.faults import FAULTS
 from devnet.sim.simulate import build, finish, offer_of, simulate
@@ -44,6 +45,7 @@ def _measure(quick: bool, seed: int) -> dict[str, Any]:
     for nodes in (200,) if quick else (200, 800):
         figures |= _histories(nodes, seed)
     figures |= _parts(seed)
+    figures |= curve_floor(seed, MINUTES, RUNS_PER_CLIENT)
     figures["gossip_deliveries_per_cpu_s"] = {"value": round(max(_gossip(seed) for _ in range(3))), "unit": "records/s"}
     return figures
 
