@@ -87,7 +87,7 @@ def _fetch(state: Settled, notice: ResultNotice) -> Effect:
         deal_id=terms.deal_id,
         purpose="result",
         peer=terms.provider,
-        roots=(InputRoot(root=notice.root, size=notice.size),),
+        roots=(InputRoot(root=notice.root, size=terms.room_for(notice.size)),),
     )
 
 

@@ -79,7 +79,7 @@ def fetch_result(state: Committed | Claimed | Resulted, notice: ResultNotice) ->
         deal_id=terms.deal_id,
         purpose="result",
         peer=terms.provider,
-        roots=(InputRoot(root=notice.root, size=notice.size),),
+        roots=(InputRoot(root=notice.root, size=terms.room_for(notice.size)),),
     )
 
 

@@ -31,7 +31,11 @@ from protocols.errors import RemoteProtocolError
 from protocols.messages.deal import KeyRelease, ResultNotice
 from protocols.messages.negotiation import InputRoot
 
-__all__ = ["TABLE"]
+__all__ = ["SEAL_BYTES", "TABLE"]
+
+SEAL_BYTES: Final = 64 << 20
+"""What a seal may add to twice a result: a block that occurs twice is sent twice, and 100,000 files without a byte have some
+30 MB of names and folders."""
 
 
 def _told(state: Proposed | Signed, event: SealedArrived, ctx: Ctx) -> Step:
@@ -41,7 +45,7 @@ def _told(state: Proposed | Signed, event: SealedArrived, ctx: Ctx) -> Step:
         deal_id=terms.deal_id,
         purpose="result",
         peer=terms.provider,
-        roots=(InputRoot(root=notice.root, size=notice.size),),
+        roots=(InputRoot(root=notice.root, size=min(notice.size, 2 * terms.room_for(notice.size) + SEAL_BYTES)),),
     )
     outcome, code = outcome_name(notice.commit.outcome), str(notice.commit.exit_code)
     note = say(terms, "deal.resulted", outcome=outcome, exit_code=code, sealed="yes")

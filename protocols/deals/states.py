@@ -62,6 +62,13 @@ class DealTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """None while only the client has signed."""
     checks: DealId | None = None
     """Client: the deal whose result this one computes again. It is never the run's own result."""
+    most_bytes: int = 0
+    """Client: what a result may weigh by the job's own limits; zero where that was not kept."""
+
+    def room_for(self, size: int) -> int:
+        """What is pulled of a result that is said to have ``size`` bytes: never more than the job may write, whatever its
+        provider says, or one result would fill the disk of its client. What is larger is not had, as if nobody served it."""
+        return min(size, self.most_bytes) if self.most_bytes else size
 
 
 class Commitment(msgspec.Struct, frozen=True):

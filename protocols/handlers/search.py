@@ -30,6 +30,7 @@ from protocols.handlers.announce import job_record
 from protocols.hashing import keccak256
 from protocols.job.canonical import CanonicalJob
 from protocols.limits import MAX_CANDIDATES, MAX_QUOTES
+from protocols.mediation.case import result_bytes
 from protocols.messages.negotiation import ChannelRfq, PanelRfq, Quote, Refusal, Rfq
 from protocols.offers.pricing import price_of
 from protocols.offers.ranking import sample
@@ -361,6 +362,7 @@ def _propose(state: NodeState, search: Search, asked: Asked, quote: Quote, env: 
         client_signature=env.signer.sign(Hash32(deal_id)),
         provider_signature=None,
         checks=search.recheck.deal_id if search.recheck else None,
+        most_bytes=result_bytes(search.job),
     )
     search.note(search.candidate(asked.provider, "chosen", quote.price, "", "", round_number=search.round))
     dealing = msgspec.structs.replace(
