@@ -70,6 +70,8 @@ def look(state: NodeState, record: Record, mine: Mine, env: Env, own: tuple[Plac
     Its own output is hashed once, under the key of everybody who may reveal: then most is known when all have.
     """
     known = look_of(state, record.deal_id)
+    # What this node holds under other fingerprints than its own places have revealed is nowhere to be pulled from.
+    known.theirs.setdefault(mine.ran.owner, {})
     matching = record.phase is Phase.MATCHING
     keys = dict.fromkeys(key_of(record, *place) for place in named_places(record, firsts=bool(own)))
     missing = tuple(key for key in keys if key not in known.marks and key not in known.marking)

@@ -99,6 +99,21 @@ def test_a_seat_that_shows_other_bytes_than_it_revealed_matches_nobody(court: "P
     assert scene.record.sittings[0].provider_mask == 0b110
 
 
+def test_a_seat_that_holds_another_output_than_it_revealed_does_not_wait_for_its_own(court: "PanelWorld") -> None:
+    """After a restart with a result that came out otherwise, say: nobody can show it the bytes that it has lost."""
+    scene = noisy(court, Level.NUMERIC, near(200))
+    scene.until(st.Phase.REVEALING)
+    while scene.record.phase is not st.Phase.MATCHING:
+        assert scene.step()
+    other = scene.drawn()[0]
+    shows_another(scene, other, near(99))
+    other.state.looks.clear()
+    began = court.now
+    scene.until(st.Phase.VERDICT)
+    assert court.now < began + 5
+    assert scene.run() is st.Row.ACQUITTED
+
+
 @pytest.mark.parametrize("level", TOLERANT)
 def test_a_seat_that_shows_nothing_is_waited_for_and_matches_nobody(court: "PanelWorld", level: Level) -> None:
     scene = noisy(court, level, near(200))
