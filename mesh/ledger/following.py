@@ -4,6 +4,7 @@
 The follower's cursor is durable; what comes twice changes nothing.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -45,6 +46,8 @@ DISPUTE: Final = "dispute"
 OPERATOR: Final = "operator"
 """What a log about an operator's owner is in that list."""
 BLOCK_RETRY_S: Final = 0.5
+KEEP_S: Final = 5.0
+"""A cursor by which nothing of ours is lost is written that often: a restart reads the blocks of so many seconds again."""
 PATIENCE_S: Final = 5.0
 """A node waits that long for its chain before it comes up without: an endpoint that works answers in half a second."""
 
@@ -94,6 +97,7 @@ class Following:
         self._moves: dict[LogRef, _Move] = {}
         """Above the finalized block alone."""
         self._moves_changed = False
+        self._kept_at_s = -math.inf
         self.owners = Owners(clock)
         self._witnessing = Witnessing(clock)
         self._head_known = trio.Event()
@@ -185,10 +189,13 @@ class Following:
         self._head_known.set()
 
     async def _keep(self, cursor: Cursor) -> None:
-        """Logs up to it were durable before: a restart reads the last ones once more at most.
+        """Logs up to it were durable before: a restart reads those of the last ``KEEP_S`` once more at most.
 
-        With it go the moves that may still be taken back, so that a restarted node hears of that too.
+        With it go the moves that may still be taken back, so that a restarted node hears of that too: those at once.
         """
+        if not (self._moves_changed or self.owners.changed) and trio.current_time() - self._kept_at_s < KEEP_S:
+            return
+        self._kept_at_s = trio.current_time()
         cursors = {CURSOR: msgspec.msgpack.encode(cursor)}
         if self._moves_changed:
             cursors[MOVES] = msgspec.msgpack.encode(list(self._moves.values()))
