@@ -45,6 +45,7 @@ NAMES: Final = (
     "mediator-silent",
     "mediator-junk",
     "split-verdict-appeal",
+    "split-verdict-numeric",
     "audit-deterrence",
 )
 
