@@ -14,7 +14,7 @@ from protocols.state import NodeState
 
 __all__ = ["slandering"]
 
-EVERY: Final = 8
+EVERY: Final = 16
 """One result of so many is slandered: more would be more disputes than deals."""
 _CONCLUDED: Final = checking._concluded
 

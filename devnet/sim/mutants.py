@@ -16,6 +16,7 @@ from devnet.sim.disk import MemoryDisk
 from devnet.sim.escrow import Entry, Escrow, Moved
 from devnet.sim.simulate import simulate
 from protocols import node as rules
+from protocols.channels import provider as channel_provider
 from protocols.deals import checking, client, provider, states
 from protocols.deals import inputs as ins
 from protocols.deals.desk import Desk
@@ -24,7 +25,7 @@ from protocols.disputes import duties, ending, payouts
 from protocols.disputes import states as disputes
 from protocols.disputes.inputs import Credit, Move
 from protocols.effects import DurableEffect, PostTx
-from protocols.handlers import deals, runs, search, seat_calls
+from protocols.handlers import deals, runs, search, seat_calls, vouchers
 from protocols.handlers import disputes as parties
 from protocols.state import Row
 from protocols.units import Tokens, UnixSeconds
@@ -40,6 +41,10 @@ JUDGED_CHEATS_PPM: Final = 600_000
 CHAOS: Final = "chaos, judged"
 """In place of faults: a short form of `devnet.sim.chaos`, with a panel, and every account looked at in the end."""
 IN_CHAOS: Final = 60
+CHANNELS: Final = "chaos, in channels"
+"""The same, most of it in channels, and long enough for a pair to meet again after a deal that came to nothing."""
+BESIDE_CHANNELS: Final = 12
+IN_CHANNELS: Final = 300
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -67,6 +72,8 @@ def _broken(mutant: Mutant, seed: int, minutes: int) -> tuple[str, ...]:
         return deterrence(seed, JUDGED, JUDGED_CHEATS_PPM).problems
     if mutant.faults == CHAOS:
         return chaos(seed, IN_CHAOS).problems
+    if mutant.faults == CHANNELS:
+        return chaos(seed, BESIDE_CHANNELS, in_channels=IN_CHANNELS).problems
     return simulate(mutant.nodes, seed, minutes=minutes, faults=mutant.faults, runs_per_client=10).violations
 
 
@@ -189,6 +196,11 @@ def _unpaid(case: disputes.Case, funder: int, provider: int, burned: int) -> Ite
 
 def _all_lose(panel: disputes.Round, standing: int, fee: Tokens, *, any_majority: bool) -> Iterator[Move]:
     return _SEATS(panel, 0, fee, any_majority=any_majority)
+
+
+def _no_damages(row: disputes.Row, case: disputes.Case, paid: int, *, had_majority: bool) -> payouts.Payout:
+    milder = disputes.Row.UNSERVED if row is disputes.Row.ACQUITTED else row
+    return payouts.payout(milder, case, paid, had_majority=had_majority)
 
 
 def _nothing_due(*_: Any) -> None:
@@ -326,5 +338,26 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant("bond-kept", "who has funded a dispute gets nothing back", _forget(ending, "_credits", _unpaid), AUDITS),
     Mutant("majority-loses", "seats of the majority lose their lock", _forget(ending, "_seats", _all_lose), CHAOS),
+    Mutant(
+        "acquitted-for-nothing",
+        "who was accused falsely gets no damages",
+        _forget(ending, "payout", _no_damages),
+        CHAOS,
+    ),
+    Mutant(
+        "vouchers-kept",
+        "a provider does not fetch what it was signed when a channel is about to close",
+        _forget(channel_provider, "_redeem", lambda book: ()),
+        CHAOS,
+    ),
+    Mutant(
+        "bitten-twice",
+        "a client goes back to who keeps what was paid for",
+        lambda: _both(
+            _attribute(vouchers, "barred", lambda state, env: frozenset()),
+            _attribute(vouchers, "_lost", lambda deal: False),
+        ),
+        CHANNELS,
+    ),
     Mutant("lost-fsync", "the last two transactions before a crash are not on disk", _lost_fsync),
 )

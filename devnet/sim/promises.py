@@ -153,5 +153,6 @@ def _misjudged(world: World) -> Iterator[str]:
         if provider is None:
             continue
         wrong = key in provider.cheated or not provider.habits.honest
-        if (row in (Row.CONVICTED, Row.LOST) and not wrong) or (row is Row.ACQUITTED and wrong):
+        unseen = provider.habits.withholds  # where machines may differ, what is not shown matches nobody
+        if (row in (Row.CONVICTED, Row.LOST) and not (wrong or unseen)) or (row is Row.ACQUITTED and wrong):
             yield f"justice: the dispute {key.hex()[:12]} ended {row.name.lower()}, and that is wrong"

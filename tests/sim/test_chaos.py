@@ -23,7 +23,7 @@ def test_nobody_honest_loses_more_than_it_had_declared(world: World) -> None:
     told = report(world, 6, SHORT, ())
     assert told.deals >= SHORT
     assert told.restarts > 0 < told.gone
-    assert set(told.ends) >= {"settled", "cancelled"}
+    assert told.ends["settled"] > SHORT // 2
     assert told.in_channels["voucher"] > SHORT // 10
     assert set(told.channels) >= {"fund", "redeem", "close_together"}
     judged = {
