@@ -257,6 +257,8 @@ async def test_the_wallet_moves_money_in_and_out(money: Money) -> None:
         assert client.loop.script.of(ev.AccountRead)[-1].free == 50_000
         asked = await client.wallet.withdraw(10_000)
         assert int(asked.fee_wei) > 0
+        mined = (await client.ledger.eth.head()).timestamp
+        await money.control(client, "evm_setNextBlockTimestamp", mined)  # its two seconds wait for the next block
         with pytest.raises(ChainOrFunds, match=r"refused.*NotReady\("):
             await client.wallet.withdraw(0)
         assert len((await client.wallet.balance()).withdrawals) == 1
