@@ -10,10 +10,11 @@ from protocols.channels import inputs as ins
 from protocols.channels import provider
 from protocols.channels.states import ENDS_SOON, Book, Closed, Closing, Open, Owing, pair_of
 from protocols.contracts.channels import Channel, ChannelWord
-from protocols.deals.sealing import KEYLESS
+from protocols.deals.sealing import KEYLESS, release_of
 from protocols.deals.states import Abandoned, Settled, Unsealing
 from protocols.errors import RemoteProtocolError
 from protocols.limits import MAX_CHANNELS
+from protocols.runs import Done, Searching
 from protocols.state import PROVIDER, ChannelHalf, NodeState
 from protocols.units import DealId, Tokens, UnixSeconds
 from tests.protocols.channels.pair import LIMIT, Pair
@@ -142,3 +143,19 @@ def test_a_sealed_result_is_paid_for_when_the_key_before_it_is_here() -> None:
     ends = [half.state for half in pair.client.state.durable.deals.values()]
     assert [one.how for one in ends if isinstance(one, Settled)] == ["voucher"] * 3
     assert pair.book(pair.client).paid == 3 * pair.price
+
+
+def test_a_run_whose_key_comes_late_looks_for_nobody_else_any_more() -> None:
+    """Found by the machines: it signed a second deal when it was done."""
+    pair = Pair(channel_trust=5)
+    pair.provider.habits.keeps_keys = True
+    pair.submit(1)
+    while not any(isinstance(half.state, Settled) for half in pair.client.state.durable.deals.values()):
+        pair.passes(1)
+    assert isinstance(pair.run(1).status, Searching)
+    assert pair.client.state.searches
+    lost = pair.deal(pair.client, 1)
+    pair.say(pair.provider, release_of(pair.provider.env.signer, lost.terms.deal_id))
+    pair.passes(1)
+    assert isinstance(pair.run(1).status, Done)
+    assert not pair.client.state.searches
