@@ -25,6 +25,12 @@ from tests.chain.market import FAR, SEPOLIA, Market, market, sepolia
 __all__ = ["market", "sepolia"]
 
 
+async def stand_still(market: Market) -> None:
+    """Until the next block no second of the chain passes: a devnet's delays are shorter than a busy machine's pauses."""
+    head = await market.eth.head()
+    await market.eth.rpc.call("evm_setNextBlockTimestamp", [head.timestamp], lambda value: value)
+
+
 async def test_money_goes_in_and_out(market: Market) -> None:
     contracts, who = market.contracts, market.client
     assert await contracts.account(who.address) == Account(Tokens(50_000), Tokens(0))
@@ -33,9 +39,11 @@ async def test_money_goes_in_and_out(market: Market) -> None:
     assert await contracts.allowance(who.address) == 5
     assert isinstance(await market.send(who, contracts.deposit(Tokens(5))), Confirmed)
     assert isinstance(await market.send(who, contracts.request_withdraw(Tokens(50_005))), Confirmed)
+    await stand_still(market)
     early = await market.send(who, contracts.withdraw())
     assert isinstance(early, Reverted)
     assert early.reason.name == "NotReady"
+    await market.eth.rpc.call("evm_mine", [], lambda value: value)
     exits = await contracts.exits(who.address)
     assert exits.withdrawing == 50_005
     await market.eth.rpc.call("evm_increaseTime", [10], lambda value: value)
@@ -139,9 +147,11 @@ async def test_a_mediator_takes_a_seat_and_gives_it_back(market: Market) -> None
     seat = await found.seat(1, 0)
     assert (seat.owner, seat.operator, seat.bond, seat.out_at) == (who.address, who.address, bond, 0)
     assert isinstance(await market.send(who, found.resign(1, 0)), Confirmed)
+    await stand_still(market)
     early = await market.send(who, found.retire(1, 0))
     assert isinstance(early, Reverted)
     assert early.reason.name == "TooEarly"
+    await market.eth.rpc.call("evm_mine", [], lambda value: value)
     await market.eth.rpc.call("evm_increaseTime", [DEVNET_PANEL.resign], lambda value: value)
     assert isinstance(await market.send(who, found.retire(1, 0)), Confirmed)
     before = await market.contracts.account(who.address)
