@@ -47,7 +47,8 @@ async def run_scenario(scenario: Scenario, world: str, seed: int, chain: str) ->
     """One scenario in a fresh world of its own."""
     if world not in scenario.worlds:
         raise UsageError(
-            f"{scenario.name} does not run in world {world!r}", fix=f"--world {' or '.join(scenario.worlds)}"
+            f"{scenario.name} does not run in world {world!r}",
+            fix=f"mesh devnet scenario {scenario.name} --world {scenario.worlds[0]}",
         )
     if world == "sim":
         from devnet.sim_world import SimWorld
@@ -117,7 +118,7 @@ def run_sim(nodes: int, minutes: int, seed: int, faults: str) -> Any:
     from devnet.sim.simulate import simulate
 
     if faults not in FAULTS:
-        raise UsageError(f"there are no faults {faults!r}", fix=f"--faults {' or '.join(FAULTS)}")
+        raise UsageError(f"there are no faults {faults!r}", fix=f"mesh devnet sim --faults {next(iter(FAULTS))}")
     began = time.process_time()
     found = simulate(nodes, seed, minutes=minutes, faults=faults)
     return SimOutput.of(found, time.process_time() - began)

@@ -134,7 +134,9 @@ def import_key(source: Path, path: Path, *, unlock: Passphrase | None = None, pa
 
     Same errors as ``load_key`` and ``create_key``; the source may have any mode, since it is not ours to judge.
     """
-    key = _parse(source, _read(source, fix="give the path of a V3 file or of 64 hex digits")[0], unlock)
+    key = _parse(
+        source, _read(source, fix=f"ls -l {source}   (give the path of a V3 file or of 64 hex digits)")[0], unlock
+    )
     export_key(key, path, passphrase=passphrase)
     return key
 
@@ -168,7 +170,7 @@ def read_secret_file(path: Path, *, fix: str) -> bytes:
 
 def passphrase_in(path: Path) -> Passphrase:
     """Reads the passphrase from a file (``key.passphrase_file``) when asked: its text without the last line break."""
-    fix = f"write the passphrase to {path}, then: chmod 600 {path}"
+    fix = f"chmod 600 {path}   (after writing the passphrase into it)"
     return lambda: read_secret_file(path, fix=fix).decode(errors="surrogateescape").removesuffix("\n")
 
 

@@ -187,7 +187,7 @@ class Follower(AsyncIterator[FeedItem]):
             raise ReorgTooDeep(
                 f"the chain was rewritten below block {floor}, which it had called final",
                 why=f"block {bad[0]} has another hash now",
-                fix="restart the node; on a development chain that was reset, remove its state first",
+                fix="mesh down, then mesh up   (on a development chain that was reset with an empty MESH_HOME)",
             )
         block = await self._eth.block(floor)
         if block is None:

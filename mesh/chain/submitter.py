@@ -246,7 +246,7 @@ class Submitter:
                 raise InsufficientFunds(
                     "the operator's account cannot pay for the transaction",
                     why=error.why,
-                    fix=f"send ether for gas to 0x{self.address.hex()}",
+                    fix=f"mesh wallet show   (send ether for gas to 0x{self.address.hex()})",
                     endpoint=error.endpoint,
                 ) from error
             case Refusal.REVERT | Refusal.OTHER:
@@ -386,7 +386,7 @@ class Submitter:
                 raise InsufficientFunds(
                     "the account cannot pay for the transaction",
                     why=error.why,
-                    fix=f"send ether to 0x{self.address.hex()}",
+                    fix=f"mesh wallet show   (send ether to 0x{self.address.hex()})",
                     endpoint=error.endpoint,
                 ) from error
             raise TxRefused(

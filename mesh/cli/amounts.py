@@ -7,8 +7,10 @@ from typing import Final
 
 from mesh.base.config import tokens_text
 from mesh.base.errors import UsageError
+from mesh.cli.session import typed_verb
 from protocols.job.problems import BadValue
 from protocols.job.units import duration_ms, moment
+from protocols.limits import TOKEN_SYMBOL
 from protocols.units import Tokens
 
 __all__ = ["duration_s", "moment_s", "price_flags", "wei_of"]
@@ -26,14 +28,17 @@ _PRICES: Final = {
 """Unit of `--price` -> the setting it means, and by what the amount is divided."""
 
 
+_PRICED: Final = "mesh up --price 0.036/cpu-h --price 1.2/gpu-h --price 0.001/job"
+
+
 def wei_of(text: str) -> int:
     """Wei of an amount in whole tokens such as ``2.5``. Raises ``UsageError``."""
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
         raise UsageError(
             f"{text!r} is no amount",
-            why="an amount is a number of tokens with at most 18 digits after the point",
-            fix="write 2.5",
+            why=f"an amount is a number of {TOKEN_SYMBOL} with at most 18 digits after the point, such as 2.5",
+            fix=f"{typed_verb()} --help",
         )
     return int(found[1]) * 10**18 + int((found[2] or "0").ljust(18, "0"))
 
@@ -47,11 +52,11 @@ def price_flags(prices: Sequence[str]) -> dict[str, object]:
             raise UsageError(
                 f"--price {text} cannot be read",
                 why=f"after the slash comes one of {', '.join(_PRICES)}",
-                fix="mesh up --price 0.036/cpu-h --price 1.2/gpu-h --price 0.001/job",
+                fix=_PRICED,
             )
         name, seconds = _PRICES[unit]
         if name in flags:
-            raise UsageError(f"--price names {name} twice", fix="give each price once")
+            raise UsageError(f"--price names {name} twice", fix=_PRICED)
         flags[name] = tokens_text(Tokens(wei_of(amount) // seconds))
     return flags
 
@@ -61,7 +66,9 @@ def duration_s(text: str) -> float:
     try:
         return float(Decimal(duration_ms(text)) / 1000)
     except BadValue as error:
-        raise UsageError(f"{text!r} is no duration", why=str(error), fix="write 90s, 10m or 1h30m") from error
+        raise UsageError(
+            f"{text!r} is no duration", why=str(error), fix=f"{typed_verb()} --help   (a duration is 90s, 10m or 1h30m)"
+        ) from error
 
 
 def moment_s(text: str, now_s: int) -> int:

@@ -77,7 +77,11 @@ def _confirm(preset: ChainPreset, quote: FeeQuote, yes: bool) -> None:
     if yes or preset.name == "devnet":
         return
     if not sys.stdin.isatty():
-        raise UsageError("nothing was deployed", why="there is no terminal to ask on", fix="add --yes")
+        raise UsageError(
+            "nothing was deployed",
+            why="there is no terminal to ask on",
+            fix=f"mesh chain deploy --network {preset.name} --yes",
+        )
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("nothing was deployed", why="you said no", fix="mesh chain deploy --network devnet")

@@ -68,7 +68,7 @@ def _checked(loaded: LoadedConfig, path: Path, dossier: Dossier, withheld: bool)
         raise ConfigError(
             f"{path} is about another escrow",
             why=f"0x{dossier.escrow.hex()} on chain {dossier.chain_id}, this network's is 0x{params.escrow.hex()}",
-            fix="add --network NAME",
+            fix=f"mesh deal dispute {path} --network NAME",
         )
     try:
         return dispute_of(dossier, withheld=withheld)
@@ -103,7 +103,9 @@ def _confirm(path: Path, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError("nothing was disputed", why="there is no terminal to ask on", fix="add --yes")
+        raise UsageError(
+            "nothing was disputed", why="there is no terminal to ask on", fix=f"mesh deal dispute {path} --yes"
+        )
     print("Dispute it? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("nothing was disputed", why="you said no", fix=f"mesh deal verify {path}")

@@ -61,7 +61,7 @@ def _endpoint(one: EndpointStatistics, chain_id: int, others: bool) -> Check:
     fix = (
         "mesh config get chain.rpc   (remove or correct it)"
         if one.state == "refused"
-        else "add one: mesh config set chain.rpc URL"
+        else "mesh config set chain.rpc URL   (adds one)"
     )
     seen = one.last_error or one.state
     return weak(name, seen, fix) if others and one.state != "refused" else bad(name, seen, fix)

@@ -36,7 +36,11 @@ async def write_evidence(loaded: LoadedConfig, name: str, to: Path | None, secre
             f"{path} exists already", why="evidence is never overwritten", fix=f"mesh deal verify {path}, or --to FILE"
         ) from None
     except OSError as error:
-        raise MeshError(f"cannot write {path}", why=error.strerror or str(error), fix="add --to FILE") from error
+        raise MeshError(
+            f"cannot write {path}",
+            why=error.strerror or str(error),
+            fix=f"mesh deal evidence {deal.deal_id[:10]} --to FILE",
+        ) from error
     told = {"deal_id": deal.deal_id, "file": str(path), "bytes": len(data)}
     emit(told, output, lambda: f"{path}   ({len(data)} bytes; mesh deal verify {path})")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mesh.base.config import LoadedConfig, ensure_home
 from mesh.base.errors import ConfigError
 from mesh.base.keys import NodeKey, Passphrase, create_key, load_key, passphrase_in
-from mesh.cli.session import say
+from mesh.cli.session import say, typed_verb
 
 __all__ = ["ask_new_passphrase", "key_path", "node_key", "unlock"]
 
@@ -49,13 +49,15 @@ def ask_new_passphrase(file: Path | None) -> str:
     elif sys.stdin.isatty():
         chosen = getpass.getpass("new passphrase: ")
         if chosen != getpass.getpass("again: "):
-            raise ConfigError("the two passphrases differ", fix="try again")
+            raise ConfigError("the two passphrases differ", fix=f"{typed_verb()}   (the same twice)")
     else:
         raise ConfigError(
             "a passphrase is needed",
             why="there is no terminal to ask on",
-            fix="add --passphrase-file FILE   (mode 0600)",
+            fix=f"{typed_verb()} --passphrase-file FILE   (mode 0600)",
         )
     if not chosen:
-        raise ConfigError("the passphrase is empty", why="it would protect nothing", fix="choose a longer one")
+        raise ConfigError(
+            "the passphrase is empty", why="it would protect nothing", fix=f"{typed_verb()}   (with a longer one)"
+        )
     return chosen

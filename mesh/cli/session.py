@@ -31,6 +31,7 @@ __all__ = [
     "say",
     "socket_of",
     "token_symbols",
+    "typed_verb",
     "when_interrupted",
 ]
 
@@ -82,7 +83,7 @@ def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
         raise UsageError("this folder no longer exists", why="it was removed under the shell", fix="cd") from error
     own = mesh_home() / "mesh.toml"
     file = own if own.exists() and not here.exists() else None
-    help_ = f"{_verb()} --help"
+    help_ = f"{typed_verb()} --help"
     try:
         loaded = load_config(flags=flags, preset=preset_of, file=file, flag_names=FLAG_NAMES)
     except UsageError as error:
@@ -93,7 +94,7 @@ def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
     return loaded
 
 
-def _verb() -> str:
+def typed_verb() -> str:
     """What was typed, up to its verb: ``mesh chain deploy``."""
     from typer._click.globals import get_current_context
 
@@ -236,7 +237,7 @@ async def _reach(stack: AsyncExitStack, loaded: LoadedConfig, may_start: bool, n
         raise ConfigError(
             "no peer is known",
             why="network.bootstrap is empty and network.mdns is off",
-            fix="add --bootstrap MULTIADDR, or: mesh config set network.bootstrap MULTIADDR",
+            fix="mesh config set network.bootstrap MULTIADDR   (or add --bootstrap MULTIADDR)",
         )
     from mesh.cli.daemon import open_client
     from mesh.store.errors import StoreLocked

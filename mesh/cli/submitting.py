@@ -77,10 +77,12 @@ async def _resolve(api: NodeApi, base: Path, source: Source, what: str) -> Added
             raise ConfigError(
                 f"{what}: content named by CID must be held by this node first",
                 why=f"{cid_text(cid)} was not imported",
-                fix="name a local path; fetching by CID from third parties comes with milestone C",
+                fix="mesh job schema   (name a local path: nothing is fetched by CID from third parties in this version)",
             )
         case _:
-            raise ConfigError(f"{what}: this source is not supported by this version", fix="name a local path")
+            raise ConfigError(
+                f"{what}: this source is not supported by this version", fix="mesh job schema   (name a local path)"
+            )
 
 
 def submission_of(

@@ -19,6 +19,7 @@ from mesh.cli.diagnosis import Check, Patient, bad, good
 from mesh.cli.doctor import _text, check_node, check_pins, check_python, check_signatures
 from mesh.cli.doctor_chain import check_chain
 from mesh.cli.doctor_home import check_disk, check_home, check_key, check_ports, check_socket
+from mesh.cli.session import load
 
 
 def patient(*, repair: bool = False, node=None, **flags: object) -> Patient:
@@ -163,7 +164,7 @@ async def test_deploying_heals_the_patient(mesh, home, nursery, monkeypatch) -> 
     assert mesh("key", "import", str(secret)).code == 0
     asked = await run("chain", "deploy", "--network", "arbitrum-sepolia", "--rpc", chain.rpc_url)
     assert asked.returncode == 2
-    assert "add --yes" in asked.stderr
+    assert "--yes" in asked.stderr
     monkeypatch.setenv("MESH_CHAIN_RPC", chain.rpc_url)
     monkeypatch.setenv("MESH_CHAIN_PUBLIC_RPC", chain.rpc_url)
     made = await run("chain", "deploy", "--network", "arbitrum-sepolia", "--yes", "-o", "json")
@@ -175,12 +176,12 @@ async def test_deploying_heals_the_patient(mesh, home, nursery, monkeypatch) -> 
     for line in made.stderr.splitlines():
         if line.startswith("  mesh "):
             assert mesh(*line.split()[1:]).code == 0
-    found = await check_chain(patient())
+    found = await check_chain(Patient(load(), False, None))
     states = told(found)
     assert states["contracts"] == "ok"
     assert (states["gas"], states["free"], states["stake"]) == ("ok", "fail", "ok")
     monkeypatch.setenv("MESH_CHAIN_ESCROW", record["token"])
-    assert told(await check_chain(patient()))["contracts"] == "fail"
+    assert told(await check_chain(Patient(load(), False, None)))["contracts"] == "fail"
 
 
 async def test_endpoints_that_tell_different_chains(home) -> None:

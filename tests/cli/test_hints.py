@@ -24,7 +24,7 @@ END = re.compile(r"\s{2,}|\s\(|[`;]|, (?:or|then|and|chain\.)|\n|$|: ")
 """Where a command ends inside a sentence."""
 STANDS_FOR = {
     "FILE": "file", "URL": "http://127.0.0.1:1", "MULTIADDR": "/ip4/127.0.0.1/tcp/1", "VALUE": "1", "PEER": "p",
-    "JOB.yaml": "job.yaml",
+    "JOB.yaml": "job.yaml", "NAME": "devnet",
 }  # fmt: skip
 """Words in capitals that the reader has to fill in: nobody else can know them."""
 
@@ -111,3 +111,30 @@ def test_a_hint_is_a_command_that_parses(place: str, command: str) -> None:
     name = context.params.get("name")
     if context.command_path.startswith("mesh config") and isinstance(name, str) and name != "abcd1234":
         assert name in settings()
+
+
+SHELL = frozenset(
+    ["cd", "chmod", "date", "df", "export", "fuser", "kill", "less", "ls", "make", "timedatectl", "ulimit", "unset"]
+)
+EDITS = (
+    "set abcd1234 = abcd1234 under",
+    "remove abcd1234 by hand",
+    "abcd1234: abcd1234",
+    "did you mean",
+    "correct abcd1234",
+)
+"""Where only the reader's own hand helps: a line that this program does not dare to change."""
+OURS = ("mesh/cli/", "mesh/chain/", "mesh/base/config/load", "mesh/base/config/home")
+NO_COMMAND = ("mesh/cli/doctor.py", "mesh/cli/doctor_home.py", "mesh/cli/dossiers.py")
+"""A machine's faults: more disk, a newer kernel; and the other party's file, which it must be asked for."""
+
+
+def test_what_is_to_be_tried_begins_with_a_command() -> None:
+    """A bare --yes and "write 2.5" are none: the reader has to guess where."""
+    wrong = [
+        (place, text)
+        for place, text in hints()
+        if place.startswith(OURS) and not place.startswith(NO_COMMAND) and not text.startswith(EDITS)
+        if text and text.split()[0] not in SHELL | {"mesh", "abcd1234"}
+    ]
+    assert not wrong

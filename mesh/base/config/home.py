@@ -81,7 +81,7 @@ def ensure_home(home: Path) -> Paths:
         raise ConfigError(
             f"cannot create the node's folder {home}",
             why=error.strerror or str(error),
-            fix="set MESH_HOME to a folder that you may write to",
+            fix="export MESH_HOME=DIR   (a folder that you may write to)",
         ) from error
     return Paths(home)
 

@@ -139,7 +139,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, object]]:
         RecursionError,
     ) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise ConfigError(
-            f"{path} is not TOML", why=str(error), fix=f"correct {path}, then: mesh config view"
+            f"{path} is not TOML", why=str(error), fix=f"mesh config view   (after correcting {path})"
         ) from error
 
 
@@ -198,7 +198,9 @@ def _env(env: Mapping[str, str]) -> _Layer:
             layer[setting.name] = (_leaf(setting, env[variable], variable, fix, text=True), Origin("env", variable))
         elif near := difflib.get_close_matches(variable, known, n=1, cutoff=_SIMILAR):
             raise ConfigError(
-                f"there is no variable {variable}", why="nothing reads it", fix=f"did you mean {near[0]}?"
+                f"there is no variable {variable}",
+                why="nothing reads it",
+                fix=f"unset {variable}   (did you mean {near[0]}?)",
             )
     return layer
 
@@ -221,13 +223,16 @@ def _sections(content: Mapping[str, object], origin: Callable[..., Origin]) -> _
         if section not in tables:
             raise ConfigError(f"{where}: there is no section [{section}]", fix=_suggest(section))
         if not isinstance(fields, Mapping):
-            raise ConfigError(f"{where}: {section} is a section, not a value", fix=f"write [{section}] on its own line")
+            raise ConfigError(
+                f"{where}: {section} is a section, not a value",
+                fix=f"mesh config view   (after writing [{section}] on its own line)",
+            )
         for field, value in fields.items():
             at = origin(section, field)
             name = f"{section}.{field}"
             if name not in settings():
                 raise ConfigError(f"{at}: there is no setting {name}", fix=_suggest(name))
-            fix = f"correct {at.where.split(':')[0]}, then: mesh config get {name}"
+            fix = f"mesh config get {name}   (after correcting {at.where.split(':')[0]})"
             layer[name] = (_leaf(settings()[name], value, str(at), fix, text=False), at)
     return layer
 
