@@ -83,6 +83,8 @@ class Follower(AsyncIterator[FeedItem]):
         newest block, and know this one soon."""
         self._head: Head | None = None
         self._levels_due = -math.inf
+        self._caught_up = False
+        """The window just read ended at the head that was asked for a moment ago: asking again at once would tell nothing."""
         self._reorgs = self._retracted = self._failures = self._streak = 0
         self._last_error = ""
 
@@ -125,6 +127,10 @@ class Follower(AsyncIterator[FeedItem]):
         at = self._at
         if at is None:
             await self._begin()
+            return
+        caught_up, self._caught_up = self._caught_up, False
+        if caught_up and trio.current_time() < self._levels_due:
+            await self._wait()
             return
         self._head = head = await self._eth.head()
         canonical = await self._still_there(at, head)
@@ -239,6 +245,7 @@ class Follower(AsyncIterator[FeedItem]):
             await trio.sleep(self._set.poll_s * self._jitter())
             return
         self._window = min(self._set.window, self._window * 2)
+        self._caught_up = last == head.number
         self._accept(at, logs, end)
 
     def _accept(self, at: Cursor, logs: Iterable[Log], end: Head) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+import trio.testing
 
 from devnet.chain import ChainHandle
 from devnet.chain.hostile import hostile_endpoint
@@ -18,6 +19,7 @@ from mesh.chain.outcomes import Confirmed, SubmitterSettings
 from mesh.chain.reverts import Reverts
 from mesh.chain.rpc import Rpc, RpcSettings
 from mesh.chain.submitter import Submitter
+from mesh.chain.wire import Head
 from protocols.units import Address, Hash32
 
 # Runtime code: PUSH1 0 CALLDATALOAD PUSH1 0 PUSH1 0 LOG1 STOP: logs its first argument as a topic.
@@ -81,6 +83,12 @@ async def until_head(follower: Follower, hash_: Hash32) -> list[FeedItem]:
             if isinstance(item, HeadMoved) and item.hash == hash_:
                 return items
     raise AssertionError
+
+
+async def mined(world: World) -> Head:
+    """One more block."""
+    await world.mine()
+    return await world.eth.head()
 
 
 def numbers(items: list[FeedItem]) -> list[int]:
@@ -259,6 +267,35 @@ async def test_windows_halve_until_the_endpoint_answers(world: World, chain: Cha
     async with hostile_endpoint("narrow", upstream=chain.rpc_url) as endpoint:
         follower = world.follower(eth=Eth(open_rpc_to(endpoint.url)))
         assert numbers(await until_head(follower, (await world.eth.head()).hash)) == [1, 2]
+
+
+async def test_who_has_just_read_up_to_the_head_does_not_ask_for_it_again(
+    world: World, chain: ChainHandle, open_rpc_to: Opener
+) -> None:
+    hurry = [0.0]
+    async with hostile_endpoint(upstream=chain.rpc_url) as endpoint:
+        settings = FollowerSettings(poll_s=1.0, level_poll_s=1e9)
+        follower = world.follower(settings, Eth(open_rpc_to(endpoint.url)), pace=lambda: hurry[0])
+        await world.mine()
+        await until_head(follower, (await world.eth.head()).hash)
+        hurry[0] = 0.005
+        async with trio.open_nursery() as nursery:
+
+            async def read_on() -> None:
+                async for _ in follower:
+                    pass
+
+            nursery.start_soon(read_on)  # the levels are looked at once, and then not for long
+            await endpoint.until_asked("eth_getBlockByNumber", endpoint.asked["eth_getBlockByNumber"] + 8)
+            nursery.cancel_scope.cancel()
+        await until_head(follower, (await mined(world)).hash)
+        hurry[0] = 1e9
+        asked = dict(endpoint.asked)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(anext, follower)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            nursery.cancel_scope.cancel()
+        assert endpoint.asked == asked
 
 
 @pytest.mark.parametrize("fault", ["garbage", "cut", "overloaded", "null", "negative"])
