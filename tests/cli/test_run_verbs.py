@@ -169,7 +169,7 @@ def test_wait_follows_the_phases_and_sums_up(mesh, node, run_of, searching, deal
     said = mesh("wait", RUN)
     assert said.code == 0
     phases = said.talk.splitlines()
-    assert phases[0].startswith("1 quote >")
+    assert phases[0] == "1 quote"
     assert "committed 0x9b010101 > running" in said.talk
     assert phases[-1].endswith("settled 0xfefefefe")
     assert "paid        0.5 MESH" in said.out
