@@ -49,9 +49,8 @@ class SimNode:
 
     def __init__(self, world: "World", env: Env, disk: Disk) -> None:
         self.world = world
-        self.env = env
+        self.env, self.disk = env, disk
         self.me: PeerId = env.me
-        self.disk = disk
         self.state = NodeState(env.params.name)
         self._case_rates = Rates()
         self.outbox: dict[str, fx.DurableEffect] = {}
