@@ -15,7 +15,8 @@ def suite(root: Path, tmp_path: Path) -> Path:
     """Our settings and hooks over a suite of its own."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "pyproject.toml").write_bytes((root / "pyproject.toml").read_bytes())
-    (tmp_path / "tests" / "conftest.py").write_bytes((root / "tests" / "conftest.py").read_bytes())
+    for name in ("conftest.py", "clock.py"):
+        (tmp_path / "tests" / name).write_bytes((root / "tests" / name).read_bytes())
     return tmp_path
 
 
