@@ -94,8 +94,10 @@ class Samples(SampleDeal):
         return ChannelClose(last.channel_id, last.cumulative, last.count, last.deals_root)
 
     def post_channel_tx(self) -> PostChannelTx:
-        """The provider is paid."""
-        return post(self.book(), "redeem", self.book().paid)
+        """The provider is paid. The key is text that an outbox keeps: here as the first rows have it."""
+        call = post(self.book(), "redeem", self.book().paid)
+        key = f"channel:{call.pair.hex()}:redeem:{call.channel.generation}:{self.book().paid}"
+        return msgspec.structs.replace(call, key=key)
 
     def sealed_notice(self) -> SealedNotice:
         """The result as a stranger is told of it."""

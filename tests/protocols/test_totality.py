@@ -28,7 +28,7 @@ def leaves(kind: type) -> Iterator[type]:
 
 def test_every_event_has_a_handler() -> None:
     assert set(HANDLERS) == set(leaves(ev.Event))
-    assert {kind.__name__ for kind in leaves(ev.Event)} | {"Event"} == set(ev.__all__)
+    assert {kind.__name__ for kind in leaves(ev.Event)} | {"Event", "DealEnd"} == set(ev.__all__)
 
 
 def test_every_effect_is_performed_in_both_worlds() -> None:

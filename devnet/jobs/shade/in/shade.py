@@ -10,7 +10,7 @@ BALLS = (((-0.7, 0.1, 3.2), 0.9, (214, 92, 60)), ((0.85, -0.25, 2.6), 0.6, (70, 
 """Centre, radius, colour."""
 
 
-def light(ray: tuple) -> tuple[int, int, int]:
+def light(ray: tuple[float, ...]) -> tuple[int, ...]:
     """What the eye sees along a ray from the origin."""
     nearest, seen = math.inf, None
     for centre, radius, colour in BALLS:
