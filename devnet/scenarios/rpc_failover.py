@@ -115,7 +115,8 @@ async def _paid(world: ProcessWorld, client: str, run: RunInfo) -> tuple[float, 
     """Seconds until the run was paid, and the run."""
     began = world.now()
     done = await world.until(client, run.run_id, lambda one: settled(one) or one.status == "failed", LIMIT_S)
-    check(settled(done) and len(done.deals) == 1, f"the run {done.status}: {done.code}: {done.detail}")
+    deals = "; ".join(f"{one.phase} {one.final_how} {one.detail}" for one in done.deals)
+    check(settled(done) and len(done.deals) == 1, f"the run {done.status} {done.code}{done.detail}: {deals}")
     return world.now() - began, done
 
 
