@@ -58,7 +58,7 @@ async def test_a_claim_says_what_it_recorded_and_is_finalized(money: Money, even
             await eventually(lambda: client.ledger.posting.calls_retried > 0)
             await money.control(client, "evm_increaseTime", 100)
             await money.control(client, "evm_mine")
-        await eventually(lambda: client.moves()[-1] == "finalized")
+        await eventually(lambda: client.moves()[-1:] == ["finalized"])
         with pytest.raises(TxRejected):
             await client.ledger.post(money.tx("finalize", deal, attempt=":again"))
 
@@ -122,7 +122,7 @@ async def test_two_signed_results_take_the_collateral(money: Money, eventually: 
             claimed=claimed if claims == "a third" else ZERO_HASH,
         )
         await client.ledger.prove_fraud(proof)
-        await eventually(lambda: client.moves()[-1] == "slashed")
+        await eventually(lambda: client.moves()[-1:] == ["slashed"])
         bounty = client.loop.script.of(ev.DealMovedOnChain)[-1].refund
         assert bounty == min(2 * deal.price, deal.collateral // 2)
         assert await provider.ledger.account(provider.key.address) == (30_000, 20_000 - deal.collateral)
