@@ -10,9 +10,10 @@ import msgspec
 import trio
 
 from mesh.chain import wire
-from mesh.chain.agreement import agreed, receipt_question, value_question, window_question
+from mesh.chain.agreement import agreed
 from mesh.chain.endpoint import Endpoint
 from mesh.chain.errors import Unconfirmed
+from mesh.chain.questions import receipt_question, value_question, window_question
 from mesh.chain.rpc import Rpc
 from mesh.chain.wire import Head, Log, Receipt, SeenTx, hex_data, hex_quantity
 from protocols.units import Address, Hash32
