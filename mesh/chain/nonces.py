@@ -5,7 +5,7 @@ is refused by the chain, and one too high waits for ever behind a gap that nothi
 most endpoints say so: else a transaction would be signed anew, and its money sent twice.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -14,10 +14,11 @@ import trio
 from mesh.base.observe import get_log
 from mesh.chain.errors import NonceRefused
 from mesh.chain.eth import SURE_PAUSE_S, SURE_S, Eth
+from mesh.chain.journal import TxJournal
 from mesh.chain.polls import told_by_all, voted
-from protocols.units import Address
+from protocols.units import Address, Hash32
 
-__all__ = ["MAX_JUMP", "is_used", "lowest_told", "next_nonce"]
+__all__ = ["MAX_JUMP", "Nonces", "is_used", "lowest_told"]
 
 MAX_JUMP: Final = 1024
 """Transactions that another program may have sent with this key since our last one, as one endpoint alone tells it: as many as
@@ -26,7 +27,53 @@ this node itself may have in flight."""
 log = get_log("chain")
 
 
-async def next_nonce(eth: Eth, account: Address, known: int | None, stands: Callable[[], Awaitable[bool]]) -> int:
+class Nonces:
+    """Those of one account, whose transactions stand in ``journal``."""
+
+    def __init__(self, eth: Eth, account: Address, journal: TxJournal) -> None:
+        self._eth = eth
+        self._account = account
+        self._journal = journal
+        self._asked = False
+        self._floor = 0
+        self._known: int | None = None
+        """One more than the nonce of our newest transaction that has landed, while it is known."""
+        self._newest: tuple[Hash32, ...] = ()
+        """That transaction, or those of which one may be it."""
+
+    async def next(self, waiting: Collection[int]) -> int:
+        """The lowest nonce that neither the chain has nor one of ours that is ``waiting``; with none, the chain is asked.
+
+        Raises ``NonceRefused``, ``ChainUnreachable``.
+        """
+        if not waiting or not self._asked:
+            if not self._asked and (newest := await self._journal.newest()):
+                self._newest = tuple(Hash32(entry.hash) for entry in newest)
+                self._known = newest[-1].nonce + 1 if await self._stands() else None
+            self._floor = await _next_nonce(self._eth, self._account, self._known, self._stands)
+            self._asked = True
+        nonce = self._floor
+        while nonce in waiting:
+            nonce += 1
+        return nonce
+
+    def landed(self, nonce: int, tx_hash: Hash32) -> None:
+        """Our transaction of this nonce is in a block."""
+        self.taken(nonce)
+        if self._known is None or nonce >= self._known:
+            self._known, self._newest = nonce + 1, (tx_hash,)
+
+    def taken(self, nonce: int) -> None:
+        """Some transaction of this nonce is in a block."""
+        self._floor = max(self._floor, nonce + 1)
+
+    async def _stands(self) -> bool:
+        """Whether our newest transaction is in the chain."""
+        found = [await self._eth.agreed_receipt(tx_hash, anywhere=True) for tx_hash in self._newest]
+        return any(receipt is not None for receipt in found)
+
+
+async def _next_nonce(eth: Eth, account: Address, known: int | None, stands: Callable[[], Awaitable[bool]]) -> int:
     """The lowest nonce that no block has. ``known``: one more than that of our newest transaction known to have landed, None
     where there is none; ``stands`` asks whether that is still in the chain. Raises ``NonceRefused``, ``ChainUnreachable``.
     """

@@ -12,22 +12,15 @@ from typing import Final
 import trio
 
 from mesh.chain.agreement import check_agreement
+from mesh.chain.endings import ending, gas_or_reason
 from mesh.chain.errors import ChainError, ChainUnreachable, FeeAboveCap, InsufficientFunds, RpcError, TxRefused
 from mesh.chain.eth import Eth, TxCall
 from mesh.chain.journal import TxJournal
 from mesh.chain.needs import GAS_MARGIN, gas_limit, max_fee, told_base_fee
-from mesh.chain.nonces import is_used, lowest_told, next_nonce
-from mesh.chain.outcomes import (
-    Confirmed,
-    Dropped,
-    FeeQuote,
-    Outcome,
-    Reverted,
-    SubmitterSettings,
-    SubmitterStatistics,
-)
+from mesh.chain.nonces import Nonces, is_used, lowest_told
+from mesh.chain.outcomes import Dropped, FeeQuote, Outcome, Reverted, SubmitterSettings, SubmitterStatistics
 from mesh.chain.refusals import Refusal, classify
-from mesh.chain.reverts import NO_REASON, RevertReason, Reverts
+from mesh.chain.reverts import Reverts
 from mesh.chain.transactions import SignedTx, TxSigner, UnsignedTx, fees_of, sign
 from mesh.chain.wire import Receipt
 from protocols.units import Address, Hash32
@@ -83,12 +76,7 @@ class Submitter:
         self._turn = trio.Lock()
         self._flights: dict[str, _Flight] = {}
         self._loaded = False
-        self._asked = False
-        self._floor = 0
-        self._known: int | None = None
-        """One more than the nonce of our newest transaction that has landed, while it is known."""
-        self._newest: tuple[Hash32, ...] = ()
-        """That transaction, or those of which one may be it."""
+        self._nonces = Nonces(eth, signer.address, journal)
         self._counts = dict.fromkeys(("sent", "confirmed", "reverted", "replaced", "resent", "dropped", "gas_used"), 0)
 
     @property
@@ -119,7 +107,7 @@ class Submitter:
             try:
                 flight = self._flights.get(key)
                 if flight is None:
-                    gas = await self._gas_or_reason(call)
+                    gas = await gas_or_reason(self._eth, self._reverts, call, self.address)
                     if isinstance(gas, Reverted):
                         self._counts["reverted"] += 1
                         return gas
@@ -180,7 +168,9 @@ class Submitter:
         async with self._turn:
             if (other := self._flights.get(key)) is not None:
                 return other
-            nonce = await self._next_nonce()
+            nonce = await self._nonces.next(
+                {flight.nonce for flight in self._flights.values() if not flight.landed and not flight.refused}
+            )
             # Refused ones may share the nonce; equal calls would then share bytes and hash, and so their fate.
             gas += sum(flight.nonce == nonce for flight in self._flights.values())
             signed = await self._sign(nonce, call, gas, at_least=None)
@@ -189,25 +179,6 @@ class Submitter:
             self._counts["sent"] += 1
             await self._send(flight, call)
             return flight
-
-    async def _next_nonce(self) -> int:
-        """The lowest nonce that neither the chain nor a flight has; with nothing in flight the chain is asked."""
-        waiting = {flight.nonce for flight in self._flights.values() if not flight.landed and not flight.refused}
-        if not waiting or not self._asked:
-            if not self._asked and (newest := await self._journal.newest()):
-                self._newest = tuple(Hash32(entry.hash) for entry in newest)
-                self._known = newest[-1].nonce + 1 if await self._stands() else None
-            self._floor = await next_nonce(self._eth, self.address, self._known, self._stands)
-            self._asked = True
-        nonce = self._floor
-        while nonce in waiting:
-            nonce += 1
-        return nonce
-
-    async def _stands(self) -> bool:
-        """Whether our newest transaction is in the chain."""
-        found = [await self._eth.agreed_receipt(tx_hash, anywhere=True) for tx_hash in self._newest]
-        return any(receipt is not None for receipt in found)
 
     async def _sign(self, nonce: int, call: TxCall, gas: int, at_least: SignedTx | None) -> SignedTx:
         most, priority = max_fee(await told_base_fee(self._eth, self._set.fee_cap), self._set.fee_cap), 0
@@ -266,10 +237,10 @@ class Submitter:
             receipt = await self._receipt_if_reachable(flight, anywhere=stuck)
             if receipt is not None:
                 flight.landed = True
-                self._floor = max(self._floor, flight.nonce + 1)
-                if self._known is None or flight.nonce >= self._known:
-                    self._known, self._newest = flight.nonce + 1, (receipt.tx_hash,)
-                return await self._outcome(flight, call, receipt)
+                self._nonces.landed(flight.nonce, receipt.tx_hash)
+                self._counts["gas_used"] += receipt.gas_used
+                self._counts["confirmed" if receipt.status else "reverted"] += 1
+                return await ending(self._eth, self._reverts, call, self.address, receipt, flight.versions[-1].gas)
             if stuck:
                 async with self._turn:
                     await self._unstick(flight, call)
@@ -288,36 +259,6 @@ class Submitter:
             return await self._receipt(flight, anywhere=anywhere)
         except (ChainUnreachable, RpcError):
             return None
-
-    async def _outcome(self, flight: _Flight, call: TxCall, receipt: Receipt) -> Outcome:
-        self._counts["gas_used"] += receipt.gas_used
-        if receipt.status:
-            self._counts["confirmed"] += 1
-            return Confirmed(
-                receipt.tx_hash,
-                receipt.block_number,
-                receipt.block_hash,
-                receipt.gas_used,
-                receipt.created,
-                receipt.logs,
-            )
-        self._counts["reverted"] += 1
-        reason = await self._why(call, receipt.block_number)
-        if reason is NO_REASON and receipt.gas_used >= flight.versions[-1].gas:
-            reason = RevertReason("OutOfGas", {"limit": str(receipt.gas_used)})
-        return Reverted(reason, receipt.tx_hash, receipt.block_number, receipt.gas_used)
-
-    async def _why(self, call: TxCall, block: int) -> RevertReason:
-        """Ask the state after the block, then before it, what the call says; nodes keep no reasons in receipts."""
-        for tag in (block, block - 1):
-            try:
-                await self._eth.call(call, self.address, tag)
-            except RpcError as error:
-                if error.data:
-                    return self._reverts.read(error.data)
-            except ChainUnreachable:
-                break
-        return NO_REASON
 
     async def _unstick(self, flight: _Flight, call: TxCall) -> None:
         """No receipt for long: send what comes before it, then this again, at a better price if it waits for one."""
@@ -371,27 +312,8 @@ class Submitter:
                     return
             except (ChainUnreachable, RpcError):
                 return  # nobody can tell now, and what was signed may have left
-        self._floor = max(self._floor, flight.nonce + 1)
+        self._nonces.taken(flight.nonce)
         raise _NonceTaken(flight)
-
-    # gas and fees
-
-    async def _gas_or_reason(self, call: TxCall) -> int | Reverted:
-        try:
-            return await gas_limit(self._eth, call, self.address)
-        except RpcError as error:
-            if error.data or classify(error.why) is Refusal.REVERT:
-                return Reverted(self._reverts.read(error.data))
-            if classify(error.why) is Refusal.FUNDS:
-                raise InsufficientFunds(
-                    "the account cannot pay for the transaction",
-                    why=error.why,
-                    fix=f"mesh wallet show   (send ether to 0x{self.address.hex()})",
-                    endpoint=error.endpoint,
-                ) from error
-            raise TxRefused(
-                "the chain cannot estimate the transaction", why=error.why, endpoint=error.endpoint
-            ) from error
 
 
 def _bumped(fee: int) -> int:
