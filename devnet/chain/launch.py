@@ -5,8 +5,8 @@ not ask which one it got.
 """
 
 import json
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +34,10 @@ STATES_KEPT: Final = 256
 """States that anvil can still be asked about: with none kept, a call at a block that is one old fails."""
 _PROBE_S: Final = 0.02
 _TAIL_BYTES: Final = 4000
+_GREETING_BYTES: Final = 8192
+_ACCOUNT_BYTES: Final = 256
+"""What anvil prints before it listens: 1.6 KB, and 140 B for each account."""
+_LISTENING: Final = re.compile(rb"^Listening on (127\.0\.0\.1:\d+)$", re.MULTILINE)
 
 
 class ChainStartError(Exception):
@@ -129,7 +133,7 @@ async def run_chain(
             ready = Path(folder) / "ready.json"
             plan = _pyevm_plan(ready, chain_id, accounts, mnemonic, block_time_s, epoch_blocks)
         else:
-            plan = _anvil_plan(anvil, chain_id, accounts, mnemonic, epoch_blocks)
+            plan = _anvil_plan(anvil, output, chain_id, accounts, mnemonic, epoch_blocks)
         async with trio.open_nursery() as nursery:
             process: ChainProcess
             if fork is not None and plan.kind == "pyevm":
@@ -204,20 +208,27 @@ def _pyevm_plan(
     return _Plan("pyevm", [sys.executable, "-m", "devnet.chain.server", "--watch-stdin"], _flat(flags), ready)
 
 
-def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str, epoch_blocks: int) -> _Plan:
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}"
+def _anvil_plan(anvil: Path, output: Path, chain_id: int, accounts: int, mnemonic: str, epoch_blocks: int) -> _Plan:
+    """It takes a port itself and prints which; one that was found for it could be another program's by then."""
+    before = output.stat().st_size if output.exists() else 0
+    most = _GREETING_BYTES + accounts * _ACCOUNT_BYTES
 
     async def ready() -> str | None:
+        printed = await trio.to_thread.run_sync(_part, output, before, most)
+        found = _LISTENING.search(printed)
+        if found is None:
+            return None
+        url = f"http://{found[1].decode()}"
         try:
-            async with httpx.AsyncClient(trust_env=False) as client:
-                answer = await client.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
+            told = await _asked(url, "eth_chainId")
+            # From here on it would write down every call: only `--silent` keeps it from that, and from naming its port.
+            await _asked(url, "anvil_setLoggingEnabled", False)
         except httpx.TransportError:
             return None
-        return url if int(answer.json()["result"], 16) == chain_id else None
+        return url if int(told, 16) == chain_id else None
 
     flags = {
-        "--port": str(port),
+        "--port": "0",
         "--block-time": "0.25",
         "--slots-in-an-epoch": str(epoch_blocks),
         "--hardfork": "prague",
@@ -229,17 +240,23 @@ def _anvil_plan(anvil: Path, chain_id: int, accounts: int, mnemonic: str, epoch_
         "--mnemonic": mnemonic,
     }
     guard = [sys.executable, "-m", "devnet.chain.guard"]
-    return _Plan("anvil", [*guard, str(anvil), "--silent", "--host", "127.0.0.1"], _flat(flags), ready)
+    return _Plan("anvil", [*guard, str(anvil), "--host", "127.0.0.1"], _flat(flags), ready)
 
 
 def _flat(flags: dict[str, str]) -> list[str]:
     return [word for pair in flags.items() for word in pair]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _part(output: Path, start: int, length: int) -> bytes:
+    with output.open("rb") as source:
+        source.seek(start)
+        return source.read(length)
+
+
+async def _asked(url: str, method: str, *params: object) -> Any:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(url, json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    return answer.json()["result"]
 
 
 def _tail(output: Path) -> str:

@@ -1,15 +1,40 @@
-"""Is anvil found where it is installed, and is nothing left of it, whatever it started itself?"""
+"""Is anvil found where it is installed, is its port its own, and is nothing left of it, whatever it started itself?"""
 
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+import trio
 
-from devnet.chain import find_anvil
+from devnet.chain import ChainHandle, find_anvil, run_chain
 
 LIMIT_S = 90.0
+STANDS_IN = """
+    import sys
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Chain(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = self.rfile.read(int(self.headers["content-length"]))
+            print(asked.decode(), flush=True)
+            body = b'{"jsonrpc":"2.0","id":1,"result":"0x7a69"}'
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    if port:
+        sys.exit("Error: Address already in use (os error 98)")
+    server = HTTPServer(("127.0.0.1", 0), Chain)
+    print(f"Listening on 127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+"""
+"""Anvil on a machine where every port that somebody found a moment ago is another's by now."""
 
 
 def install(place: Path) -> Path:
@@ -62,3 +87,18 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_a_port_that_another_program_takes_meanwhile_is_no_harm(
+    nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "anvil"
+    program.write_text(f"#!{sys.executable}\n{dedent(STANDS_IN)}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    log = tmp_path / "log"
+    log.write_text("Listening on 127.0.0.1:9\n")  # said by the one before it
+    handle: ChainHandle = await nursery.start(partial(run_chain, kind="anvil", log=log))
+    listens = [line for line in log.read_text().splitlines() if line.startswith("Listening on ")]
+    assert listens[-1] == f"Listening on {handle.rpc_url.removeprefix('http://')}"
+    assert "anvil_setLoggingEnabled" in log.read_text()
