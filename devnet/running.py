@@ -23,7 +23,7 @@ from mesh.api.client import open_remote
 from mesh.base.errors import NodeUnreachable, UsageError
 from mesh.base.observe import log_to
 from mesh.cli.render import emit, short, table
-from mesh.cli.session import say
+from mesh.cli.session import say, stops_in_order
 
 __all__ = [
     "heal_all",
@@ -150,7 +150,8 @@ async def keep_up(plan: ClusterPlan) -> None:
         try:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
-                    return
+                    break
+            stops_in_order("mesh devnet up")
         finally:
             (home / "cluster.json").unlink(missing_ok=True)
 

@@ -25,7 +25,7 @@ from mesh.base.config import LoadedConfig, ensure_home
 from mesh.base.errors import Defect, as_mesh_error
 from mesh.base.observe import get_log, log_to
 from mesh.cli.node_key import node_key
-from mesh.cli.session import say, socket_of
+from mesh.cli.session import say, socket_of, stops_in_order
 from mesh.node import Node, open_node
 from mesh.seats import SeatWallet, mediator_info
 from protocols import views
@@ -230,6 +230,7 @@ async def run_daemon(loaded: LoadedConfig, ready_file: Path | None, quiet: bool)
             if ready_file is not None:
                 await trio.to_thread.run_sync(_write_ready, ready_file, status)
             await _until_stopped(running.stopped)
+            stops_in_order("mesh up")
             live = running.node.engine.statistics().live
             say(f"stopping; {live} deals go on after the next `mesh up`" if live else "stopping")
 

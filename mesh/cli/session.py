@@ -1,18 +1,18 @@
 """To which node does a verb talk? The running one over its socket, or one that is started for this command alone."""
 
+import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 from mesh.api.port import NodeApi
 from mesh.base.config import LoadedConfig, Paths, load_config, mesh_home
 from mesh.base.errors import ConfigError, Interrupted, NodeUnreachable, UsageError, as_mesh_error
-from mesh.base.tasks import Started
 
 if TYPE_CHECKING:
     import trio
@@ -24,12 +24,14 @@ __all__ = [
     "Session",
     "has_history",
     "load",
+    "on_interrupt",
     "open_reading",
     "open_session",
     "run_async",
     "running_node",
     "say",
     "socket_of",
+    "stops_in_order",
     "token_symbols",
     "typed_verb",
     "when_interrupted",
@@ -38,6 +40,8 @@ __all__ = [
 T = TypeVar("T")
 OTHER_S: Final = 15.0
 """A node starts in 3 s and stops in one; on a loaded machine five times that."""
+PATIENCE_S: Final = 1.0
+"""After a Ctrl-C, until the command says that it is still closing what it opened, and how to be done with it."""
 
 
 class Session(NamedTuple):
@@ -52,6 +56,7 @@ class _Interruption:
 
     def __init__(self) -> None:
         self.pressed = False
+        self.closing = False
         self.what = "interrupted"
         self.why = "nothing was cancelled"
         self.fix = "mesh ps   (what was submitted goes on)"
@@ -59,6 +64,14 @@ class _Interruption:
     def error(self) -> Interrupted:
         """How the command ends."""
         return Interrupted(self.what, why=self.why, fix=self.fix)
+
+    def leave(self) -> NoReturn:
+        """End this process now. What is in the store stands, and the kernel lets go of its locks; a child process dies with
+        its parent, as it would after SIGKILL."""
+        line = "\n" if sys.stderr.isatty() else ""
+        with suppress(OSError):
+            os.write(2, f"{line}mesh: {self.error()}\n".encode())
+        os._exit(Interrupted.exit_code)
 
 
 _INTERRUPTION: ContextVar[_Interruption | None] = ContextVar("interruption", default=None)
@@ -118,22 +131,35 @@ def socket_of(loaded: LoadedConfig) -> Path:
 def when_interrupted(run: str, session: Session | None = None) -> None:
     """From here on Ctrl-C leaves ``run`` to itself, and the command says what becomes of it: with ``session`` if the
     command's own node does what is left to do for it."""
-    meant = _INTERRUPTION.get()
-    if meant is None:
-        return
-    meant.what = f"interrupted: run {run[:10]} was not cancelled"
+    what, end = f"interrupted: run {run[:10]} was not cancelled", f"   (to end it: mesh cancel {run[:10]})"
     if session is not None and session.own:
-        meant.why = "it goes on when a node of this home runs again"
-        meant.fix = f"mesh wait {run[:10]}, or mesh up --detach   (to end it: mesh cancel {run[:10]})"
+        why = "it goes on when a node of this home runs again"
+        on_interrupt(what, why, f"mesh wait {run[:10]}, or mesh up --detach{end}")
     else:
-        meant.why = "it goes on in the running node"
-        meant.fix = f"mesh wait {run[:10]}   (to end it: mesh cancel {run[:10]})"
+        on_interrupt(what, "it goes on in the running node", f"mesh wait {run[:10]}{end}")
+
+
+def on_interrupt(what: str, why: str, fix: str) -> None:
+    """From here on Ctrl-C ends the command with these words."""
+    meant = _INTERRUPTION.get()
+    if meant is not None:
+        meant.what, meant.why, meant.fix = what, why, fix
+
+
+def stops_in_order(again: str) -> None:
+    """The command has heard its Ctrl-C and is closing what it opened: the next one no longer waits for that. ``again``
+    starts anew what it kept running."""
+    on_interrupt("ended before everything was closed", "what is under way goes on at the next start", again)
+    meant = _INTERRUPTION.get()
+    if meant is not None:
+        meant.closing = True
 
 
 def run_async(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Run a trio task to its end. Whatever goes wrong becomes the one ``MeshError`` that the command shows.
 
-    Ctrl-C cancels the task, so that everything it opened is closed; a second one no longer waits for that.
+    Ctrl-C cancels the task, so that everything it opened is closed; a second one ends the process at once, whatever that
+    is waiting for.
     """
     import trio
 
@@ -143,8 +169,10 @@ def run_async(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     async def main() -> None:
         _INTERRUPTION.set(meant)
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(_cancel_on_interrupt, nursery.cancel_scope, meant))
-            results.append(await task(*args))
+            pressed = trio.Event()
+            nursery.start_soon(_say_how_to_leave, pressed)
+            with trio.CancelScope() as scope, _interruptible(meant, scope, pressed):
+                results.append(await task(*args))
             nursery.cancel_scope.cancel()
 
     try:
@@ -159,6 +187,38 @@ def run_async(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     return results[0]
 
 
+@contextmanager
+def _interruptible(meant: _Interruption, scope: "trio.CancelScope", pressed: "trio.Event") -> Iterator[None]:
+    """SIGINT as ``run_async`` says. Heard by the signal's handler itself: no task has to get its turn for the second one."""
+    import trio
+
+    token = trio.lowlevel.current_trio_token()
+
+    def first() -> None:
+        scope.cancel()
+        pressed.set()
+
+    def heard(_signal: int, _frame: FrameType | None) -> None:
+        if meant.pressed or meant.closing:
+            meant.leave()
+        meant.pressed = True
+        token.run_sync_soon(first)
+
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+async def _say_how_to_leave(pressed: "trio.Event") -> None:
+    import trio
+
+    await pressed.wait()
+    await trio.sleep(PATIENCE_S)
+    say("closing what this command opened; Ctrl-C again ends it at once")
+
+
 def _closed_pipe(error: BaseException) -> BrokenPipeError | None:
     """Nobody reads our output any more: no fault of anybody's, even inside a nursery."""
     if isinstance(error, BrokenPipeError):
@@ -166,17 +226,6 @@ def _closed_pipe(error: BaseException) -> BrokenPipeError | None:
     if isinstance(error, BaseExceptionGroup):
         return next((found for one in error.exceptions if (found := _closed_pipe(one))), None)
     return None
-
-
-async def _cancel_on_interrupt(scope: "trio.CancelScope", meant: _Interruption, *, task_status: Started) -> None:
-    import trio
-
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        task_status.started()
-        async for _ in signals:
-            meant.pressed = True
-            scope.cancel()
-            return
 
 
 @asynccontextmanager

@@ -4,13 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+from typing import IO
 
 import pytest
 import trio
 
 from mesh.api.port import NodeApi
+from mesh.base.clock import SystemClock
 from mesh.base.errors import ConfigError, Defect, Interrupted
 from mesh.cli.session import Session, run_async, when_interrupted
+from mesh.store import Store
 
 RUN = "0x1f3acdcd"
 
@@ -98,18 +105,103 @@ def test_everything_is_closed_first() -> None:
     assert closed == [True]
 
 
-def test_a_second_one_does_not_wait() -> None:
-    async def work() -> None:
+SLOW = """
+    import sys
+    from pathlib import Path
+
+    import trio
+
+    from mesh.cli.session import run_async, say, {imported}
+    from mesh.store import Store
+    from mesh.base.clock import SystemClock
+    from mesh.exec.wasm.client import Zygote
+
+    async def closes_for_ever(task_status=trio.TASK_STATUS_IGNORED):
+        task_status.started()
         try:
-            press()
             await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
-                press()
-                await trio.sleep_forever()
+                say("closing")
+                await trio.to_thread.run_sync(sys.stdin.read)
 
-    with pytest.raises(Interrupted):
-        run_async(work)
+    async def work():
+        async with await Store.open(Path("node.db"), clock=SystemClock()), trio.open_nursery() as nursery:
+            zygote = await Zygote.start()
+            {first}
+            await nursery.start(closes_for_ever)
+            say(f"open {{zygote.pid}}")
+            {then}
+
+    run_async(work)
+"""
+"""A command that has a store's lock and a child process, and whose closing does not end: neither on the event loop nor in its
+thread."""
+PRESSED = {
+    "imported": "when_interrupted, Session",
+    "first": f"when_interrupted('{RUN}', Session(None, True))",
+    "then": "pass",
+}
+STOPPED = {
+    "imported": "stops_in_order",
+    "first": "stops_in_order('mesh up')",
+    "then": "nursery.cancel_scope.cancel()",
+}
+"""What the first one means is the daemon's own business; it has had it."""
+
+
+@contextmanager
+def slow(folder: Path, parts: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], IO[str], IO[str]]]:
+    """The command, what it hears and what it says."""
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(SLOW).format(**parts)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        try:
+            yield process, process.stdin, process.stderr
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"), [(PRESSED, "mesh wait 0x1f3acdcd"), (STOPPED, "try: mesh up")], ids=["command", "daemon"]
+)
+async def test_a_second_one_does_not_wait(tmp_path: Path, parts: dict[str, str], says: str) -> None:
+    """And leaves neither lock nor child behind."""
+    with slow(tmp_path, parts) as (process, _, told):
+        first = told.readline()
+        assert first.startswith("open "), first + told.read()
+        child = int(first.split()[1])
+        if parts is PRESSED:
+            process.send_signal(signal.SIGINT)
+        assert told.readline() == "closing\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        rest = told.read()
+    assert says in rest
+    assert "Traceback" not in rest
+    async with await Store.open(tmp_path / "node.db", clock=SystemClock()):
+        pass
+    with trio.fail_after(60):
+        while Path(f"/proc/{child}").exists():
+            await trio.sleep(0.01)
+
+
+def test_a_slow_end_says_how_not_to_wait_for_it(tmp_path: Path) -> None:
+    with slow(tmp_path, PRESSED) as (process, hears, told):
+        told.readline()
+        process.send_signal(signal.SIGINT)
+        assert told.readline() == "closing\n"
+        assert "Ctrl-C again ends it at once" in told.readline()
+        hears.close()  # what it waits for comes after all
+        rest = told.read()
+        assert process.wait() == 1  # a script that shows no errors as `mesh` does
+    assert "was not cancelled" in rest
 
 
 def test_afterwards_the_handler_is_the_old_one() -> None:
