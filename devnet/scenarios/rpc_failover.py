@@ -71,11 +71,13 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         second = await _committed(world, client, provider)
         six.swallowing.mode, six.frozen.mode, six.foreign.mode = "absurd", "frozen", "wrong-chain"
         await _freeze(six.frozen)
+        async with client.api() as api:
+            before_lag = (await api.status()).chain_time
         await world.pass_time(LAG_S)
         late_s, second = await _paid(world, client.name, second)
 
         for member in (client, provider):
-            await _serving(member, six.forging)
+            await _serving(member, six.forging, since=before_lag + LAG_S)
         third = await _committed(world, client, provider)
         six.forging.mode = "forging"
         forged_s, third = await _paid(world, client.name, third)
@@ -127,16 +129,16 @@ async def _freeze(endpoint: HostileEndpoint) -> None:
         (await asker.post(endpoint.url, json=asked)).raise_for_status()
 
 
-async def _serving(member: Member, endpoint: HostileEndpoint) -> None:
-    """Wait until a node asks this endpoint first: those before it have been found out."""
+async def _serving(member: Member, endpoint: HostileEndpoint, since: int) -> None:
+    """Wait until a node asks this endpoint first, those before it having been found out, and has heard of the time of day from
+    it: who still has the frozen endpoint's refuses a deal that another dates a minute ahead."""
     with trio.fail_after(QUARANTINE_S):
         while True:
             async with member.api() as api:
-                if any(
-                    one.serving and one.url == endpoint.url.removeprefix("http://")
-                    for one in (await api.status()).endpoints
-                ):
-                    return
+                status = await api.status()
+            url = endpoint.url.removeprefix("http://")
+            if status.chain_time >= since and any(one.serving and one.url == url for one in status.endpoints):
+                return
             await trio.sleep(POLL_S)
 
 
