@@ -7,21 +7,21 @@ import trio
 from devnet.books import Books, balance_figures, check_conserved, read_books
 from devnet.members import Member
 from devnet.process_world import ProcessWorld
-from devnet.scenario import Cluster, JobChoice, Scenario, check, settled
+from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
 from devnet.steps import LIMIT_S, real
 from mesh.api.types import DealInfo, RunInfo
 
 __all__ = ["SCENARIO"]
 
-SETS: Final = ("limits.wall=90s", "limits.fuel=100e9", "settlement=commit")
+SETS: Final = ("limits.wall=90s", "limits.fuel=200e9", "settlement=commit")
 COMMIT_S: Final = 40
 """Longer than the devnet leaves a signed deal to be committed."""
-LOOKS_S: Final = 3
-"""How long the client that is turned away goes on looking: less than the first one's job runs."""
-MILLIONS: Final = 800
+MILLIONS: Final = 1_500
+"""Points: ten seconds and more of computing, in which a provider that was not heard in time is asked again."""
 CLIENTS: Final = 3
 PLACES: Final = 2
 """One slot, and one job that may wait for it."""
+POLL_S: Final = 0.05
 
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
@@ -64,11 +64,15 @@ async def _one_promise(world: ProcessWorld, double: Member) -> dict[str, Any]:
 
 
 async def _one_slot(world: ProcessWorld, one: Member) -> dict[str, Any]:
-    """Three clients want one provider in the same moment: it has one slot, and one place to wait for it."""
+    """Three clients want one provider in the same moment: it has one slot, and one place to wait for it. The third is told so,
+    and gives up."""
     before = await read_books(world.cluster)
-    ended = await _all_want(world, one)
+    runs = await _all_want(world, one)
+    away, word = await _turned_away(world, runs)
+    async with world.cluster[away].api() as api:
+        gone = await api.cancel(runs[away])
+    ended = {client: await _over(world, client, run_id) for client, run_id in runs.items()}
     got = {client: run.deals[-1] for client, run in ended.items() if settled(run)}
-    away = [client for client in ended if client not in got]
     check(len(got) == PLACES, f"{len(got)} of {len(ended)} clients got it: {[_told(run) for run in ended.values()]}")
     for deal in got.values():
         await world.until_deal(one.name, deal.deal_id, lambda half: half.final_how == "settled", LIMIT_S)
@@ -79,23 +83,20 @@ async def _one_slot(world: ProcessWorld, one: Member) -> dict[str, Any]:
     prices = sum(int(deal.price) for deal in got.values())
     earned = after[one.name].free - before[one.name].free
     check(earned == prices - prices // 100, f"the provider earned {earned} wei of {prices}")
-    for client in away:
-        check(not ended[client].deals, f"{client} was turned away and had signed a deal")
-        check(before[client] == after[client], f"{client} was turned away and paid")
-    words = [seen.detail for client in away for seen in ended[client].candidates if seen.code == "busy"]
-    check(bool(words), f"nobody told it that the slot is taken: {[_told(ended[client]) for client in away]}")
+    check(not gone.deals, f"{away} was turned away and had signed a deal")
+    check(before[away] == after[away], f"{away} was turned away and paid")
     return {
         "deals": [deal.deal_id for deal in got.values()],
         "prices_wei": str(prices),
         "turned_away": away,
-        "it_was_told": words[-1],
+        "it_was_told": word,
     }
 
 
-async def _all_want(world: ProcessWorld, one: Member) -> dict[str, RunInfo]:
-    """Every client's run, once it is over."""
+async def _all_want(world: ProcessWorld, one: Member) -> dict[str, str]:
+    """Every client's run, handed in at once."""
     runs: dict[str, str] = {}
-    sets = (*SETS, f"market.target={one.peer_id}", f"deadline={LOOKS_S}s")
+    sets = (*SETS, f"market.target={one.peer_id}")
 
     async def want(client: str) -> None:
         runs[client] = await world.submit(client, JobChoice(millions=MILLIONS, sets=sets, audit="0"))
@@ -103,10 +104,30 @@ async def _all_want(world: ProcessWorld, one: Member) -> dict[str, RunInfo]:
     async with trio.open_nursery() as nursery:
         for client in (f"client-{number + 1}" for number in range(CLIENTS)):
             nursery.start_soon(want, client)
-    return {
-        client: await world.until(client, run_id, lambda run: settled(run) or run.status == "failed", LIMIT_S)
-        for client, run_id in runs.items()
-    }
+    return runs
+
+
+async def _turned_away(world: ProcessWorld, runs: dict[str, str]) -> tuple[str, str]:
+    """The client that has no deal once the others have theirs, and what it was told."""
+    seen: dict[str, RunInfo] = {}
+    with trio.move_on_after(LIMIT_S):
+        while True:
+            seen = {client: await world.run(client, run_id) for client, run_id in runs.items()}
+            away = [client for client, run in seen.items() if not run.deals]
+            if len(away) == CLIENTS - PLACES and (words := _busy(seen[away[0]])):
+                return away[0], words[-1]
+            if not away:
+                break
+            await trio.sleep(POLL_S)
+    raise Failed(f"nobody was told that the slot is taken: {[_told(run) for run in seen.values()]}")
+
+
+def _busy(run: RunInfo) -> list[str]:
+    return [seen.detail for seen in run.candidates if seen.code == "busy"]
+
+
+async def _over(world: ProcessWorld, client: str, run_id: str) -> RunInfo:
+    return await world.until(client, run_id, lambda run: settled(run) or run.status in ("failed", "cancelled"), LIMIT_S)
 
 
 async def _ended(world: ProcessWorld, deal: DealInfo) -> DealInfo:

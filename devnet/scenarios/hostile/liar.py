@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 import mesh.node
+from devnet.scenarios.hostile.altered import alter
 from mesh.cli.app import main as mesh_main
 from mesh.exec.executor import Outcome
 from mesh.runner import JobRunner
@@ -36,7 +37,7 @@ def _falsify(file: Path) -> None:
 
 def lie() -> None:
     """From now on nodes of this process are built with a runner that lies."""
-    vars(mesh.node)["JobRunner"] = LyingRunner
+    alter(mesh.node, "JobRunner", LyingRunner)
 
 
 def main() -> None:

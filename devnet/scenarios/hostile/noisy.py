@@ -20,6 +20,7 @@ import numpy.typing as npt
 import trio
 
 import mesh.node
+from devnet.scenarios.hostile.altered import alter
 from mesh.cli.app import main as mesh_main
 from mesh.exec.decoding import image_in
 from mesh.exec.executor import Outcome
@@ -149,10 +150,10 @@ _RUNNERS: Final = {"noisy": NoisyRunner, "near-seat": NearRunner}
 
 def stand_near() -> None:
     """From now on nodes of this process are built with the runner of a near machine."""
-    vars(mesh.node)["JobRunner"] = NearRunner
+    alter(mesh.node, "JobRunner", NearRunner)
 
 
 def main() -> None:
     """`mesh`, built with the runner that the program is called after."""
-    vars(mesh.node)["JobRunner"] = _RUNNERS[sys.argv[0]]
+    alter(mesh.node, "JobRunner", _RUNNERS[sys.argv[0]])
     mesh_main()
