@@ -12,7 +12,7 @@ from mesh.cli.dossiers import read_file
 from mesh.cli.node_key import node_key
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs, when
-from mesh.cli.session import say
+from mesh.cli.session import ask, say
 from mesh.ledger import network_params, open_ledger
 from mesh.ledger.funding import DisputeQuote, open_dispute, quote_dispute
 from mesh.store import Store
@@ -106,6 +106,5 @@ def _confirm(path: Path, yes: bool) -> None:
         raise UsageError(
             "nothing was disputed", why="there is no terminal to ask on", fix=f"mesh deal dispute {path} --yes"
         )
-    print("Dispute it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if ask("Dispute it? [y/N] ").strip().lower() not in ("y", "yes"):
         raise UsageError("nothing was disputed", why="you said no", fix=f"mesh deal verify {path}")

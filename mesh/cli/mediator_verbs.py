@@ -10,7 +10,7 @@ from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, table, when
-from mesh.cli.session import load, open_session, run_async, running_node, say
+from mesh.cli.session import ask, load, open_session, run_async, running_node, say
 
 __all__ = ["register", "work_text"]
 
@@ -67,8 +67,7 @@ def _ask(nothing: str, again: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(nothing, why="there is no terminal to ask on", fix=again)
-    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if ask("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise UsageError(nothing, why="you said no", fix="mesh mediator seats")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mesh.base.config import LoadedConfig, ensure_home
 from mesh.base.errors import ConfigError
 from mesh.base.keys import NodeKey, Passphrase, create_key, load_key, passphrase_in
-from mesh.cli.session import say, typed_verb
+from mesh.cli.session import at_the_prompt, say, typed_verb
 
 __all__ = ["ask_new_passphrase", "key_path", "node_key", "unlock"]
 
@@ -39,7 +39,12 @@ def unlock(loaded: LoadedConfig) -> Passphrase | None:
 
 def passphrase_of(prompt: str) -> Callable[[], str]:
     """Asks without showing what is typed."""
-    return lambda: getpass.getpass(prompt)
+    return lambda: _typed(prompt)
+
+
+def _typed(prompt: str) -> str:
+    with at_the_prompt():
+        return getpass.getpass(prompt)
 
 
 def ask_new_passphrase(file: Path | None) -> str:
@@ -47,8 +52,8 @@ def ask_new_passphrase(file: Path | None) -> str:
     if file is not None:
         chosen = passphrase_in(file)()
     elif sys.stdin.isatty():
-        chosen = getpass.getpass("new passphrase: ")
-        if chosen != getpass.getpass("again: "):
+        chosen = _typed("new passphrase: ")
+        if chosen != _typed("again: "):
             raise ConfigError("the two passphrases differ", fix=f"{typed_verb()}   (the same twice)")
     else:
         raise ConfigError(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Session",
+    "ask",
+    "at_the_prompt",
     "has_history",
     "load",
     "on_interrupt",
@@ -57,6 +59,7 @@ class _Interruption:
     def __init__(self) -> None:
         self.pressed = False
         self.closing = False
+        self.asking = False
         self.what = "interrupted"
         self.why = "nothing was cancelled"
         self.fix = "mesh ps   (what was submitted goes on)"
@@ -80,6 +83,24 @@ _INTERRUPTION: ContextVar[_Interruption | None] = ContextVar("interruption", def
 def say(text: str) -> None:
     """Talk: to stderr, never mixed with data."""
     print(text, file=sys.stderr, flush=True)
+
+
+def ask(question: str) -> str:
+    """A line from the person at the terminal, "" at the end of the input."""
+    with at_the_prompt():
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline()
+
+
+@contextmanager
+def at_the_prompt() -> Iterator[None]:
+    """While the block waits for what a person types, Ctrl-C ends that wait too."""
+    meant = _INTERRUPTION.get() or _Interruption()
+    meant.asking = True
+    try:
+        yield
+    finally:
+        meant.asking = False
 
 
 def load(flags: Mapping[str, object] | None = None) -> LoadedConfig:
@@ -202,6 +223,8 @@ def _interruptible(meant: _Interruption, scope: "trio.CancelScope", pressed: "tr
         if meant.pressed or meant.closing:
             meant.leave()
         meant.pressed = True
+        if meant.asking:  # the thread waits for a line, and would go on waiting
+            raise KeyboardInterrupt
         token.run_sync_soon(first)
 
     before = signal.signal(signal.SIGINT, heard)

@@ -13,7 +13,7 @@ from mesh.cli.at_stake import DisputeStakes, dispute_stakes, stakes_lines, with_
 from mesh.cli.options import Form
 from mesh.cli.render import amount, checked_words, emit, outcome_words, pairs, short, table
 from mesh.cli.searching import last_attempt
-from mesh.cli.session import Session, open_session, say, when_interrupted
+from mesh.cli.session import Session, ask, open_session, say, when_interrupted
 from mesh.cli.submitting import admit, exit_code_of, fetch_result, raise_if_failed, read_job, result_folder
 from mesh.cli.watching import await_offers, copy_logs, watch_run
 
@@ -81,9 +81,8 @@ def _confirm(options: SubmitOptions, submission: Submission, replicas: int, stak
         say(stakes_lines(stakes))
     if options.yes or not sys.stdin.isatty() or not sys.stderr.isatty():
         return
-    print(f"Spend up to {amount(max_price)} per attempt, {amount(budget)} in all? [Y/n] ", end="", file=sys.stderr)
-    sys.stderr.flush()
-    answer = sys.stdin.readline()  # Enter is a yes, the end of the input is not
+    # Enter is a yes, the end of the input is not
+    answer = ask(f"Spend up to {amount(max_price)} per attempt, {amount(budget)} in all? [Y/n] ")
     if not answer or answer.strip().lower() not in ("", "y", "yes"):
         raise UsageError("nothing was submitted", why="you said no", fix=f"mesh quote {options.file}")
 

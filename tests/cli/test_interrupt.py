@@ -192,6 +192,34 @@ async def test_a_second_one_does_not_wait(tmp_path: Path, parts: dict[str, str],
             await trio.sleep(0.01)
 
 
+def test_at_a_question_it_is_no_answer(tmp_path: Path) -> None:
+    """Neither a yes nor a wait for the line's end."""
+    code = """
+        from mesh.cli.session import ask, run_async, say
+
+        async def work():
+            say("answered " + repr(ask("Go on? [Y/n]\\n")))
+
+        run_async(work)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", dedent(code)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        try:
+            assert process.stderr.readline() == "Go on? [Y/n]\n"
+            stat = Path(f"/proc/{process.pid}/stat")
+            while stat.read_text().rpartition(")")[2].split()[0] != "S":  # it does not wait for the answer yet
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            rest = process.stderr.read()
+        finally:
+            process.kill()
+    assert "Interrupted: interrupted" in rest
+    assert "answered" not in rest
+
+
 def test_a_slow_end_says_how_not_to_wait_for_it(tmp_path: Path) -> None:
     with slow(tmp_path, PRESSED) as (process, hears, told):
         told.readline()
