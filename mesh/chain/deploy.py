@@ -7,6 +7,7 @@ Escrow and panel name each other for good. The escrow is told the address that t
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,8 +94,10 @@ async def quote_deploy(submitter: Submitter, plan: DeployPlan) -> FeeQuote:
     return await submitter.quote(TxCall(to=None, data=_token_code(plan)))
 
 
-async def deploy(eth: Eth, submitter: Submitter, plan: DeployPlan) -> Deployment:
-    """Deploy what the plan names and check it.
+async def deploy(
+    eth: Eth, submitter: Submitter, plan: DeployPlan, progress: Callable[[str], None] = lambda step: None
+) -> Deployment:
+    """Deploy what the plan names and check it. ``progress`` is told what is waited for next, in words.
 
     Raises ``ChainError``. With a durable journal an interrupted deployment goes on where it stopped when it is called
     again; its keys are released only at the end.
@@ -102,10 +105,12 @@ async def deploy(eth: Eth, submitter: Submitter, plan: DeployPlan) -> Deployment
     head = await eth.head()
     token, token_tx, gas = plan.token, "", 0
     if token is None:
+        progress("the token's contract to be in a block (1 of 3)")
         made = _confirmed("MeshToken", await submitter.submit("deploy token", TxCall(to=None, data=_token_code(plan))))
         token, token_tx, gas = _created(made), "0x" + made.tx_hash.hex(), made.gas_used
     expected = await _next_panel(eth, submitter, plan)
     code = _escrow_code(plan, token, expected)
+    progress("the escrow's contract to be in a block (2 of 3)")
     made = _confirmed("MeshEscrow", await submitter.submit("deploy escrow", TxCall(to=None, data=code)))
     escrow, gas = _created(made), gas + made.gas_used
     record = Deployment(
@@ -122,7 +127,9 @@ async def deploy(eth: Eth, submitter: Submitter, plan: DeployPlan) -> Deployment
     )
     contracts = Contracts(eth.rpc, escrow=escrow, token=token)
     if plan.panel is not None:
+        progress("the panel's contract to be in a block (3 of 3)")
         record = await _with_panel(eth, submitter, plan, contracts, record)
+    progress("the contracts to be read back")
     wrong = await check_deployment(eth, contracts, plan.bounds)
     if wrong:
         raise ChainError("the deployed contracts are not what was sent", why="; ".join(wrong), fix="mesh chain deploy")

@@ -3,26 +3,61 @@
 import random
 import sys
 from pathlib import Path
+from typing import Final
+
+import trio
 
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig, ensure_home
 from mesh.base.errors import ConfigError, UsageError
 from mesh.chain.deploy import Deployment, DeployPlan, deploy, quote_deploy, write_record
+from mesh.chain.errors import ChainUnreachable
 from mesh.chain.eth import Eth
 from mesh.chain.outcomes import FeeQuote, SubmitterSettings
 from mesh.chain.presets import ChainPreset, chain_preset
 from mesh.chain.reverts import Reverts
-from mesh.chain.rpc import open_rpc
+from mesh.chain.rpc import Rpc, open_rpc
 from mesh.chain.submitter import Submitter
 from mesh.cli.node_key import node_key
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs
-from mesh.cli.session import say
+from mesh.cli.session import ask, on_interrupt, say
 from mesh.store import Store
 from protocols.contracts import artifact
 from protocols.units import Address
 
-__all__ = ["deploy_contracts"]
+__all__ = ["Waiting", "deploy_contracts"]
+
+REMIND_S: Final = 5.0
+"""An endpoint answers in a second and a block comes in one: who waits longer wants to know for whom."""
+
+
+class Waiting:
+    """What a person waits for at the terminal: said at once, and again with every endpoint's record while it does not come."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self._what = ""
+        self._since = 0.0
+
+    def begin(self, what: str) -> None:
+        """From now on this."""
+        self._what, self._since = what, trio.current_time()
+        say(f"waiting for {what}")
+
+    async def remind(self) -> None:
+        """For ever. Cancelling leaves nothing."""
+        while True:
+            await trio.sleep(REMIND_S)
+            waited = trio.current_time() - self._since
+            if self._what and waited >= REMIND_S:
+                say(f"still waiting for {self._what}, {waited:.0f} s   (Ctrl-C ends it)")
+                for one in self._rpc.statistics().endpoints:
+                    say(f"  {one.name} {one.state}" + (f": {one.last_error}" if one.last_error else ""))
+
+    def pause(self) -> None:
+        """It came, or a person is asked: nothing is waited for."""
+        self._what = ""
 
 
 async def deploy_contracts(
@@ -60,14 +95,50 @@ async def deploy_contracts(
         reverts = Reverts(artifact(name).abi for name in ("MeshEscrow", "MeshToken", "MediatorPanel"))
         settings = SubmitterSettings(fee_cap=int(chain.max_fee_gwei * 10**9))
         submitter = Submitter(eth, key, store.journal, reverts, settings)
-        _confirm(preset, await quote_deploy(submitter, plan), yes)
-        made = await deploy(eth, submitter, plan)
+        async with trio.open_nursery() as nursery:
+            waiting = Waiting(rpc)
+            nursery.start_soon(waiting.remind)
+            made = await _deploy(preset, plan, eth, submitter, waiting, yes)
+            nursery.cancel_scope.cancel()
     path = record or paths.home / "deployments" / f"{preset.name}.json"
     write_record(path, made)
     emit(made, output, lambda: _text(made))
     say(f"record: {path}")
     for name, value in made.settings()["chain"].items():
         say(f"  mesh config set chain.{name} {value}")
+
+
+async def _deploy(
+    preset: ChainPreset, plan: DeployPlan, eth: Eth, submitter: Submitter, waiting: Waiting, yes: bool
+) -> Deployment:
+    again = f"mesh chain deploy --network {preset.name}"
+    on_interrupt("interrupted", "nothing was deployed", again)
+    await _reach(eth.rpc, waiting, again)
+    waiting.begin("the price of gas, and what the key holds")
+    quote = await quote_deploy(submitter, plan)
+    waiting.pause()
+    _confirm(preset, quote, yes)
+    on_interrupt(
+        "interrupted: the deployment is not finished", "what was sent is kept", f"{again}   (it goes on there)"
+    )
+    return await deploy(eth, submitter, plan, waiting.begin)
+
+
+async def _reach(rpc: Rpc, waiting: Waiting, again: str) -> None:
+    """Ask every endpoint once. Raises ``ChainUnreachable`` when none tells the chain's newest block: nothing is sent then."""
+    names = ", ".join(one.name for one in rpc.statistics().endpoints)
+    waiting.begin(f"chain {rpc.chain_id} from {names}")
+    await rpc.probe()
+    told = rpc.statistics().endpoints
+    dead = [one for one in told if one.head_number is None or one.state == "refused"]
+    if len(dead) == len(told):
+        raise ChainUnreachable(
+            f"nothing was deployed: no RPC endpoint of chain {rpc.chain_id} answers",
+            why="; ".join(one.last_error for one in told),
+            fix=f"{again} --rpc URL   (an endpoint that answers)",
+        )
+    for one in dead:
+        say(f"  without {one.name}: {one.last_error}")
 
 
 def _confirm(preset: ChainPreset, quote: FeeQuote, yes: bool) -> None:
@@ -82,8 +153,7 @@ def _confirm(preset: ChainPreset, quote: FeeQuote, yes: bool) -> None:
             why="there is no terminal to ask on",
             fix=f"mesh chain deploy --network {preset.name} --yes",
         )
-    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if ask("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
         raise UsageError("nothing was deployed", why="you said no", fix="mesh chain deploy --network devnet")
 
 

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import trio
 
 from mesh.base.errors import ChainOrFunds
 from mesh.base.keys import load_key
+from mesh.chain.rpc import Rpc
+from mesh.cli.deploying import REMIND_S, Waiting
 
 TOKEN = 10**18
 TX = "0x9b" + "01" * 31
@@ -235,6 +238,28 @@ def test_what_is_asked_of_a_channel_is_one_thing_and_an_amount(mesh) -> None:
 )
 def test_deploy_refuses(mesh, home, arguments, code, says) -> None:
     mesh("chain", "deploy", *arguments).failed(code, says)
+
+
+def test_deploy_says_whom_it_asks_and_who_does_not_answer(mesh, home) -> None:
+    said = mesh("chain", "deploy", "--network", "devnet", "--rpc", "http://127.0.0.1:9", "--rpc", "http://127.0.0.1:7")
+    said.failed(6, "waiting for chain 31337 from 127.0.0.1:9, 127.0.0.1:7", "nothing was deployed")
+    said.failed(6, "127.0.0.1:9 cannot be reached", "127.0.0.1:7 cannot be reached")
+    said.failed(6, "try: mesh chain deploy --network devnet --rpc URL")
+
+
+async def test_deploy_says_again_what_it_waits_for(autojump_clock, capsys) -> None:
+    waiting = Waiting(Rpc(["http://127.0.0.1:9"], 31337, jitter=lambda: 0.5))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waiting.remind)
+        waiting.begin("the token's contract")
+        await trio.sleep(2 * REMIND_S + 1)
+        waiting.pause()
+        await trio.sleep(2 * REMIND_S)
+        nursery.cancel_scope.cancel()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "waiting for the token's contract"
+    assert lines[1::2] == [f"still waiting for the token's contract, {s} s   (Ctrl-C ends it)" for s in (5, 10)]
+    assert lines[2::2] == ["  127.0.0.1:9 untried"] * 2
 
 
 def test_deploy_needs_a_network(mesh, home) -> None:
