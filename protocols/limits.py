@@ -128,6 +128,8 @@ class NetworkParams(msgspec.Struct, frozen=True, kw_only=True):
     """Never fewer than 2 % of results are re-executed."""
     audit_newcomer_ppm: int = 250_000
     """A provider without audited deals is re-checked one time in four (auditPpm = max(floor, newcomer / (1 + n/10)))."""
+    audit_doubted_ppm: int = 500_000
+    """A provider that has broken its word to this client, or was too slow for it, is re-checked every second time."""
 
     def audit_ppm(self, passed: int) -> int:
         """Audit rate for a provider with ``passed`` audited and passed deals (PROTOCOL.md 6)."""

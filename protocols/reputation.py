@@ -13,13 +13,15 @@ import msgspec
 
 from protocols.deals.in_channel import WRONG
 from protocols.deals.sealing import KEYLESS
-from protocols.deals.states import Abandoned, Claimed, DealState, Disputed, Expired, Rejected, Settled, Slashed
+from protocols.deals.states import Abandoned, Claimed, DealState, Disputed, Expired, Rejected, Settled, Slashed, Voided
+from protocols.deals.terms import OutcomeCode
 from protocols.hashing import keccak256
 from protocols.messages.deal import ResultNotice
 from protocols.offers.ranking import MIN_RELIABILITY_PPM
 from protocols.units import PPM, Address, Hash32, PeerId, UnixSeconds
+from protocols.verify.audits import CONTRADICTED
 from protocols.verify.levels import NEVER_GROUNDS
-from protocols.verify.replicas import UNDECIDED
+from protocols.verify.replicas import SLOW, UNDECIDED
 
 __all__ = [
     "HALF_LIFE_DAYS",
@@ -54,6 +56,12 @@ _ONE_COUNTERPARTY: Final = 10
 """One counterparty supplies at most a tenth of what is known: making up a reputation takes ten of them, and their fees."""
 _ENOUGH: Final = PPM // 4
 """Less than a quarter of a deal is no evidence: the provider counts as new."""
+_SLOW_DEALS: Final = 2
+"""So many that ended without a result for want of time, memory or disk count as one that was broken: three of them and nothing
+else are enough to be shunned, one among several that were kept moves little."""
+_DOUBT: Final = PPM // 4
+"""What is left of half a broken deal after a month."""
+_DOUBT_SHARE: Final = 10
 _Z: Final = 1_645
 """Thousandths: 5 % in one tail of the normal distribution."""
 
@@ -72,6 +80,13 @@ class Evidence(msgspec.Struct, frozen=True):
     kept: bool
     passed: Hash32 | None = None
     """The kind of work (`work_kind`) whose re-execution agreed."""
+    slow: bool = False
+    """Not kept, in a way that an honest machine may come to: counts half."""
+
+    @property
+    def sort(self) -> str:
+        """``kept``, ``broken`` or ``slow``."""
+        return "kept" if self.kept else "slow" if self.slow else "broken"
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -80,6 +95,7 @@ class Day(msgspec.Struct, frozen=True):
     day: int
     kept: int
     broken: int
+    slow: int = 0
 
 
 class Witnessed(msgspec.Struct, frozen=True):
@@ -117,14 +133,20 @@ class Record(msgspec.Struct, frozen=True):
         """Audits passed at this kind of work: what lowers the rate of further ones."""
         return dict(self.kinds).get(kind, 0)
 
+    def doubted(self, now: UnixSeconds) -> bool:
+        """Whether more of its results are to be looked at than of others': of this node's own deals more than one in eleven
+        is broken, and it is no month ago that the half of one was."""
+        kept, broken = _mass(msgspec.structs.replace(self, seen=()), now)
+        return broken >= _DOUBT and broken * _DOUBT_SHARE > kept
+
     def _changed(self, evidence: Evidence, by: int) -> "Record":
         day = evidence.at // _DAY_SECONDS
         found = {one.day: one for one in self.days}
         old = found.get(day, Day(day, 0, 0))
-        kept, broken = (by, 0) if evidence.kept else (0, by)
-        found[day] = Day(day, max(old.kept + kept, 0), max(old.broken + broken, 0))
+        kept, broken, slow = (by * (sort == evidence.sort) for sort in ("kept", "broken", "slow"))
+        found[day] = Day(day, max(old.kept + kept, 0), max(old.broken + broken, 0), max(old.slow + slow, 0))
         oldest = max(found) - MAX_DAYS
-        days = tuple(found[d] for d in sorted(found) if d >= oldest and (found[d].kept or found[d].broken))
+        days = tuple(one for d, one in sorted(found.items()) if d >= oldest and (one.kept or one.broken or one.slow))
         kinds = dict(self.kinds)
         if evidence.passed is not None:
             kinds[evidence.passed] = max(kinds.get(evidence.passed, 0) + by, 0)
@@ -145,17 +167,20 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     Broken: a result that was paid for and never opened, or claimed and never handed over, one that the client of a channel
     has found wrong, no claim in time, a result that the client refused (also when its claim was paid), a conviction, and a
     refund: a provider that asks for nothing back has given up. Kept: the client signed off, or a panel has acquitted it.
-    A job that ran out of time, memory or disk is paid and says nothing: nobody can tell a machine that was too small from
-    one that has not even begun, and whoever begins nothing must not come by a good name.
+    A result that can be said without having worked (`NEVER_GROUNDS`): `_said`.
     """
     if isinstance(deal, Disputed):
         return evidence_of(deal.was)
+    if isinstance(deal, Voided):
+        return _void(deal)
     if isinstance(deal, Settled) and deal.how == "acquitted":
         return Evidence(_when(deal), kept=True)
     claim = deal.claim if isinstance(deal, Settled) else deal if isinstance(deal, Claimed) else None
     refused = deal.detail if isinstance(deal, Rejected) else claim.rejected if claim is not None else ""
     if refused.startswith(UNDECIDED):
         return None
+    if deal is not None and refused.startswith(SLOW):
+        return Evidence(_when(deal), kept=False, slow=True)
     if isinstance(deal, Expired | Rejected | Slashed) or (deal is not None and claim is not None and claim.rejected):
         return Evidence(_when(deal), kept=False)
     if isinstance(deal, Settled) and deal.how == "finalized" and deal.result is None and deal.late is msgspec.UNSET:
@@ -167,12 +192,35 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
     if isinstance(deal, Settled) and deal.how == "cancelled":
         return Evidence(_when(deal), kept=False) if deal.paid == 0 else None
     if isinstance(deal, Settled) and (deal.sign_off is not None or deal.how == "voucher"):
-        if deal.result is not None and deal.result.commit.outcome in NEVER_GROUNDS:
-            return None
+        if deal.result is not None and deal.result.commit.outcome in NEVER_GROUNDS and deal.checked != "audited":
+            return _said(deal)
         terms = deal.terms.deal
         kind = work_kind(terms.image, terms.numeric_class) if deal.checked == "audited" else None
         return Evidence(_when(deal), kept=True, passed=kind)
     return None
+
+
+def _void(deal: Voided) -> Evidence | None:
+    """Nobody was to blame, but the panel had found otherwise than a provider that met a limit: it has paid for half of the seats.
+    Where the panel had found nothing, nothing is known."""
+    if deal.returned >= deal.terms.deal.collateral:
+        return None
+    slow = deal.result is None or deal.result.commit.outcome is OutcomeCode.TIMEOUT
+    return Evidence(_when(deal), kept=False, slow=slow)
+
+
+def _said(deal: Settled) -> Evidence | None:
+    """A job that ran out of time, memory or disk is paid, and never makes a good name: whoever begins nothing can say so.
+
+    Where the client ran it out of time itself it says nothing, where the limit was ample here the deal was broken. Between
+    the two, and where nobody looked, it counts half: to this client a machine that is too slow for its jobs is worth as
+    little as one that idles, and where all are, all are shunned alike, so all are asked.
+    """
+    match deal.checked:
+        case "too-long":
+            return None
+        case word:
+            return Evidence(_when(deal), kept=False, slow=word != CONTRADICTED)
 
 
 def _when(deal: DealState) -> UnixSeconds:
@@ -244,7 +292,8 @@ def _mass(record: Record, now: UnixSeconds) -> tuple[int, int]:
     """(kept, broken) in millionths of a deal, faded."""
     today = now // _DAY_SECONDS
     kept = sum(one.kept * _weight(today - one.day) for one in record.days)
-    broken = sum(one.broken * _weight(today - one.day) for one in record.days)
+    slow = sum(one.slow * _weight(today - one.day) for one in record.days)
+    broken = sum(one.broken * _weight(today - one.day) for one in record.days) + slow // _SLOW_DEALS
     by_party: dict[Address, tuple[int, int]] = {}
     for one in record.seen:
         weight = _weight(today - one.day) * _WITNESS_WEIGHT // PPM

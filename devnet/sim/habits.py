@@ -2,6 +2,8 @@
 
 import msgspec
 
+from protocols.deals.terms import OutcomeCode
+
 __all__ = ["Habits"]
 
 
@@ -23,7 +25,11 @@ class Habits(msgspec.Struct):
     vanishes: bool = False
     """A client that is never seen again once its first deal is committed."""
     idles: bool = False
-    """Begins no job, and says that each ran out of time."""
+    """Begins no job, and says of each that it met a limit."""
+    excuse: OutcomeCode = OutcomeCode.TIMEOUT
+    """Which one."""
+    takes_ms: int = 1
+    """How long a job runs on its machine; beyond the job's own limit its time is up, honestly."""
     infra_ppm: int = 0
     """Share of jobs its executor fails to run."""
     cheat_ppm: int = 0

@@ -200,6 +200,17 @@ def _on_this_machine(node: "SimNode", job: CanonicalJob, root: Cid) -> Cid:
     return Cid(root[:-1] + bytes([root[-1] ^ node.habits.noise])) if tolerant and node.habits.noise else root
 
 
+def _limited(node: "SimNode", job: CanonicalJob, result: LocalResult, *, audit: bool) -> LocalResult:
+    """The result, unless this machine is too slow for the job, or its owner says that it met a limit."""
+    idle = node.habits.idles and not audit
+    result = msgspec.structs.replace(result, wall_ms=node.habits.takes_ms)
+    if not idle and node.habits.takes_ms <= job.limits.wall_s * 1_000:
+        return result
+    outcome = node.habits.excuse if idle else eip712.OutcomeCode.TIMEOUT
+    nothing = Cid(FOLDER_SHA256 + bytes(32))
+    return msgspec.structs.replace(result, outcome=outcome, exit_code=-1, fuel=0, root=nothing)
+
+
 def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     rng = node.world.rng
     job = CanonicalJob.decode(effect.job)
@@ -208,9 +219,7 @@ def _run_job(node: "SimNode", effect: fx.RunJob) -> None:
     result = msgspec.structs.replace(result, root=_on_this_machine(node, job, result.root))
     if node.habits.noisy and not effect.audit:
         result = msgspec.structs.replace(result, root=Cid(result.root[:-1] + bytes([result.root[-1] ^ 1])))
-    if node.habits.idles and not effect.audit:
-        nothing = Cid(FOLDER_SHA256 + bytes(32))
-        result = msgspec.structs.replace(result, outcome=eip712.OutcomeCode.TIMEOUT, exit_code=-1, fuel=0, root=nothing)
+    result = _limited(node, job, result, audit=effect.audit)
     if rng.randrange(1_000_000) < node.habits.infra_ppm:
         outcome = eip712.OutcomeCode.INFRA_ERROR
         result = msgspec.structs.replace(result, outcome=outcome, detail="the executor broke down")

@@ -43,7 +43,7 @@ from protocols.limits import MAX_REASON_CHARS
 from protocols.messages.deal import ReceiptNotice, Rejection, ResultNotice, SignOff
 from protocols.units import Address, Tokens, UnixSeconds
 from protocols.verify import audits
-from protocols.verify.levels import NEVER_GROUNDS
+from protocols.verify.levels import NEVER_GROUNDS, depends_on_machine
 
 __all__ = [
     "accept",
@@ -116,8 +116,9 @@ def begin_drawn(state: Checking, event: CheckWanted, ctx: Ctx) -> Step:
         latest=OWN_DRAW - audits.BEACON_LEAD,
         budget=event.budget,
     )
-    waiting, _ = audits.start(subject, deal, state.result.commit.outcome)
-    at, requests = audits.advance(waiting, audits.RoundArrived(OWN_DRAW, in_channel.ticket(terms, ctx)))
+    at, requests = audits.start(subject, deal, state.result.commit.outcome)
+    if isinstance(at, audits.Waiting):
+        at, requests = audits.advance(at, audits.RoundArrived(OWN_DRAW, in_channel.ticket(terms, ctx)))
     return _follow(state, at, requests, None, ctx)
 
 
@@ -131,17 +132,25 @@ def round_known(state: Checking, event: RoundKnown, ctx: Ctx) -> Step:
 
 def ran_here(state: Checking, event: AuditFinished, ctx: Ctx) -> Step:
     """This node's own executor is done."""
-    result, mine = event.result, state.terms.deal.client
-    if result.outcome in NEVER_GROUNDS:
-        reason = f"the re-execution here ended {outcome_name(result.outcome)}: {result.detail}"[:MAX_REASON_CHARS]
+    result, mine, subject = event.result, state.terms.deal.client, _subject(state)
+    if subject is None:
+        return state, ()
+    outcome = eip712.OutcomeCode(result.outcome)
+    if subject.timed_out and outcome is eip712.OutcomeCode.TIMEOUT:
+        return _advance(state, audits.Timed(None, event.limit_ms), None, ctx)
+    if depends_on_machine(outcome, subject.executor):
+        reason = f"the re-execution here ended {outcome_name(outcome)}: {result.detail}"[:MAX_REASON_CHARS]
         return _advance(state, audits.Unusable(mine, reason), None, ctx)
+    if subject.timed_out:
+        return _advance(state, audits.Timed(result.wall_ms, event.limit_ms), None, ctx)
     return _compared(state, Ran(mine, result.outcome, result.exit_code, result.fuel, result.root), Tokens(0), ctx)
 
 
 def ran_elsewhere(state: Checking, event: Rerun, ctx: Ctx) -> Step:
-    """Another provider has run it, or nobody would."""
+    """Another provider has run it, or nobody would. What can be said without working bears out nothing and contradicts nothing,
+    in no executor: two who have not begun would agree."""
     if event.ran is None or event.ran.outcome in NEVER_GROUNDS:
-        reason = event.reason or "a re-execution ended in a way that depends on the machine"
+        reason = event.reason or "a re-execution ended in a way that depends on the machine, or on no work at all"
         owner = event.owner if event.ran is None else event.ran.owner
         return _advance(state, audits.Unusable(owner, reason, event.cost), None, ctx)
     return _compared(state, event.ran, event.cost, ctx)
@@ -162,8 +171,16 @@ def time_up(state: Checking, event: TimePassed, ctx: Ctx) -> Step:
     return msgspec.structs.replace(state, overtime=True), (say(state.terms, "deal.check_goes_on"),)
 
 
+def _subject(state: Checking) -> audits.Subject | None:
+    return state.audit.at.subject if state.audit is not None else None
+
+
 def _under_way(state: Checking) -> bool:
-    return state.audit is not None and isinstance(state.audit.at, audits.First | audits.Second)
+    """Not so where the provider's time was up: it is paid whatever is found."""
+    subject = _subject(state)
+    return isinstance(state.audit and state.audit.at, audits.First | audits.Second) and not (
+        subject and subject.timed_out
+    )
 
 
 def _compared(state: Checking, ran: Ran, cost: Tokens, ctx: Ctx) -> Step:

@@ -26,7 +26,7 @@ from protocols.limits import MAX_REASON_CHARS, NetworkParams
 from protocols.messages.deal import Rejection, ResultNotice
 from protocols.units import ZERO_HASH, Hash32, Seconds, UnixSeconds
 from protocols.verify import audits
-from protocols.verify.levels import auditable
+from protocols.verify.levels import BY_RULE, auditable, looked_at_always
 
 __all__ = [
     "HOW",
@@ -122,11 +122,12 @@ def ticket(terms: DealTerms, ctx: Ctx) -> Hash32:
 
 
 def drawn(terms: DealTerms, outcome: OutcomeCode, ctx: Ctx) -> bool:
-    """Whether the client runs this deal's job again before it counts the result as right."""
+    """Whether the client runs this deal's job again before it counts the result as right. What it runs in, and so whether it
+    can, `Checking` is told (`CheckWanted`)."""
     deal = terms.deal
-    if deal.audit_ppm == 0 or not auditable(deal.level, outcome):
+    if deal.audit_ppm == 0 or not any(auditable(deal.level, outcome, executor) for executor in BY_RULE):
         return False
-    return audits.drawn(ticket(terms, ctx), terms.deal_id, deal.audit_ppm)
+    return looked_at_always(outcome) or audits.drawn(ticket(terms, ctx), terms.deal_id, deal.audit_ppm)
 
 
 def patience(terms: DealTerms, params: NetworkParams) -> Seconds:

@@ -114,9 +114,10 @@ class JobFinished(DealInput, frozen=True):
 
 
 class AuditFinished(DealInput, frozen=True):
-    """Client: the re-execution in its own executor is done."""
+    """Client: the re-execution in its own executor is done. ``limit_ms``: of the job's wall clock."""
 
     result: LocalResult
+    limit_ms: int
 
 
 class RoundKnown(DealInput, frozen=True):

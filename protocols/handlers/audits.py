@@ -40,7 +40,7 @@ from protocols.state import NodeState
 from protocols.units import DealId, RunId, Tokens, UnixSeconds
 from protocols.verify.audits import BEACON_LEAD, AwaitRound, RunElsewhere, RunHere
 
-__all__ = ["ask", "begin", "rerun_ended", "search_for", "started", "stop", "sub_search", "wanted"]
+__all__ = ["ask", "begin", "rerun_ended", "search_for", "started", "stop", "sub_search", "wall_ms", "wanted"]
 
 TIMER: Final = "recheck:"
 
@@ -65,6 +65,11 @@ def _means(state: NodeState, terms: DealTerms) -> tuple[str, Tokens]:
     run = state.durable.runs[terms.run_id]
     job = CanonicalJob.decode(state.durable.jobs[terms.deal.job_id])
     return job.executor, Tokens(max(run.market.budget - runs.outstanding(state, run), 0))
+
+
+def wall_ms(state: NodeState, terms: DealTerms) -> int:
+    """How long a deal's job may run, in milliseconds: what its owner wrote, without what a provider is given besides."""
+    return CanonicalJob.decode(state.durable.jobs[terms.deal.job_id]).limits.wall_s * 1_000
 
 
 def ask(state: NodeState, deal: Checking, env: Env) -> tuple[DealInput | None, list[Effect]]:

@@ -327,7 +327,10 @@ def job_ended(state: NodeState, event: ev.JobEnded, env: Env) -> list[Effect]:
 
 def audit_completed(state: NodeState, event: ev.AuditCompleted, env: Env) -> list[Effect]:
     """Our executor is done, as the client."""
-    return step(state, event.deal_id, AuditFinished(event.result), env)
+    half = state.durable.deals.get(event.deal_id)
+    if half is None:
+        return []
+    return step(state, event.deal_id, AuditFinished(event.result, audits.wall_ms(state, half.state.terms)), env)
 
 
 def outputs_compared(state: NodeState, event: ev.OutputsCompared, env: Env) -> list[Effect]:

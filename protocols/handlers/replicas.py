@@ -35,8 +35,8 @@ from protocols.messages.deal import ResultNotice
 from protocols.runs import Cancelled, Dealing, Done, Failed, Run, is_final
 from protocols.state import NodeState
 from protocols.units import ZERO_HASH, DealId, RunId
-from protocols.verify.levels import NEVER_GROUNDS
-from protocols.verify.replicas import UNDECIDED, Agreement, decision, pairs_that_match
+from protocols.verify.levels import NEVER_GROUNDS, depends_on_machine
+from protocols.verify.replicas import SLOW, UNDECIDED, Agreement, decision, pairs_that_match
 
 __all__ = ["Weighed", "follow", "is_one", "nobody", "search_for", "started", "sub_search", "weigh"]
 
@@ -83,7 +83,7 @@ def weigh(state: NodeState, run: Run, env: Env, *, over: bool = False) -> Weighe
         return [], []
     status = _status(run, verify, held, found)
     heard = [
-        (deal.terms.deal_id, _verdict(position in found.agreed, status, len(held)))
+        (deal.terms.deal_id, _verdict(position in found.agreed, status, len(held), slow=_slow(state, deal)))
         for position, deal in enumerate(held)
     ]
     if isinstance(status, Failed):  # whatever the others find, it decides nothing any more
@@ -179,7 +179,18 @@ def _status(run: Run, verify: CanonicalVerify, held: list[Checking], found: Agre
     return Failed("rejected", detail, held[0].terms.deal_id)
 
 
-def _verdict(agrees: bool, status: Done | Failed, count: int) -> DealInput:
+def _slow(state: NodeState, deal: Checking) -> bool:
+    """Whether it has ended as a slower machine might: no result, and no other result either."""
+    job = CanonicalJob.decode(state.durable.jobs[deal.terms.deal.job_id])
+    return depends_on_machine(deal.result.commit.outcome, job.executor)
+
+
+def _verdict(agrees: bool, status: Done | Failed, count: int, *, slow: bool) -> DealInput:
+    if slow and not agrees:
+        words = (
+            "the time was up" if isinstance(status, Failed) else "the majority's machines were done within the limits"
+        )
+        return ReplicasCompared(False, "bytes", f"{SLOW}: of {count} results, {words}")
     if isinstance(status, Failed):
         return ReplicasCompared(False, "bytes", status.detail)
     words = "is the result of the majority" if agrees else "is another result than the majority's"
@@ -191,10 +202,14 @@ def _late(state: NodeState, run: Run, deal: Checking) -> DealInput:
     if isinstance(run.status, Done):
         winner = getattr(state.durable.deals[run.status.deal_id].state, "result", None)
         agrees = winner is not None and _same(winner, deal.result)
+        if not agrees and _slow(state, deal):
+            return ReplicasCompared(False, "replicated", f"{SLOW}: it came later than the majority's, without a result")
         words = "is the result of the majority" if agrees else "is another result than the majority's"
         return ReplicasCompared(agrees, "replicated", f"it came later and {words}")
     if isinstance(run.status, Cancelled):
         return ReplicasCompared(True, "bytes", "it was ready when its run was cancelled")
+    if _slow(state, deal):
+        return ReplicasCompared(False, "bytes", f"{SLOW}: it came when its run had failed")
     return ReplicasCompared(False, "bytes", f"{UNDECIDED}: it came when its run had failed")
 
 

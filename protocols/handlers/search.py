@@ -155,6 +155,8 @@ def _record_ppm(state: NodeState, search: Search, provider: PeerId, numeric_clas
     """How often a provider with this record is checked at this kind of work."""
     record = state.records.get(provider)
     kind = work_kind(Hash32(search.job.module[-32:]), numeric_class)
+    if record is not None and record.doubted(state.chain_now):
+        return env.params.audit_doubted_ppm
     return env.params.audit_ppm(record.audited(kind) if record else 0)
 
 

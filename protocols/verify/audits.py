@@ -8,6 +8,7 @@ stateDiagram-v2
     [*] --> Concluded: nothing to compare
     [*] --> Waiting: receipt names a round
     Waiting --> Concluded: not drawn
+    [*] --> First: ended at a limit that is the same everywhere
     Waiting --> First: drawn
     First --> Concluded: matches
     First --> Second: differs
@@ -21,6 +22,10 @@ stateDiagram-v2
 
 Whoever drives it performs the requests, compares outputs with the level's comparator (``protocols.verify.comparators``),
 and hands the answers back as events. One mismatch accuses nobody: the first re-execution may be the wrong one.
+
+A provider whose time was up may have a slower machine, or may not have begun: which of the two, nobody can prove. So such a
+check never mismatches; it says how much of the limit the job takes here (`Timed`), which the client's record of that
+provider is made of (docs/adr/0008-results-without-work.md).
 """
 
 from typing import Final, Literal, assert_never
@@ -31,10 +36,13 @@ from protocols.canonical import tagged_digest
 from protocols.deals.eip712 import Deal
 from protocols.deals.terms import OutcomeCode
 from protocols.units import PPM, Address, DealId, Hash32, Tokens
-from protocols.verify.levels import auditable
+from protocols.verify.levels import auditable, looked_at_always
 
 __all__ = [
+    "AMPLE_FACTOR",
+    "AMPLE_MS",
     "BEACON_LEAD",
+    "CONTRADICTED",
     "MAX_REEXECUTIONS",
     "AuditEvent",
     "AuditRequest",
@@ -52,6 +60,7 @@ __all__ = [
     "Second",
     "Subject",
     "TimeUp",
+    "Timed",
     "Unusable",
     "Waiting",
     "advance",
@@ -64,9 +73,17 @@ BEACON_LEAD: Final = 3
 MAX_REEXECUTIONS: Final = 4
 """Tries of one audit, usable or not: two that count and two that failed. Then what is known decides."""
 
-Checked = Literal["bytes", "unfinished", "audited", "replicated", "disputed"]
+AMPLE_FACTOR: Final = 4
+"""A limit that is so many times what a job takes here was ample: the machines that sell computing differ in speed by two or
+three, and a provider's offer says how many jobs it runs at once."""
+AMPLE_MS: Final = 2_000
+"""And so much of it must have been left: a second is lost by any machine now and then."""
+
+CONTRADICTED: Final = "contradicted"
+"""The time was up, said the provider, and it was ample (`Checked`)."""
+Checked = Literal["bytes", "unfinished", "audited", "replicated", "disputed", "too-long", "slow", "contradicted"]
 """What was done to a result before it was accepted: all bytes verified; the same, and an audit that was drawn came to no end;
-re-executed; run by several; fought over."""
+re-executed; run by several; fought over. Of one whose time was up: here it was up too; here it was not; here it was ample."""
 
 
 def drawn(round_value: Hash32, deal_id: DealId, audit_ppm: int) -> bool:
@@ -92,6 +109,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Of the ResultReceipt: latest verified + BEACON_LEAD."""
     budget: Tokens
     """What is left of the run's budget for re-executions by others, in wei."""
+    timed_out: bool | msgspec.UnsetType = msgspec.UNSET
+    """Its provider's time was up. Unset in rows of before there was the field: no."""
 
     @classmethod
     def of(cls, deal_id: DealId, deal: Deal, *, executor: str, owners: tuple[Address, Address], latest: int,
@@ -138,6 +157,13 @@ class Reexecuted(AuditEvent, frozen=True):
     matches: bool
     matches_first: bool | None = None
     cost: Tokens = Tokens(0)
+
+
+class Timed(AuditEvent, frozen=True):
+    """How long a job whose provider's time was up took here, of how much; ``took_ms`` is None when it was up here too."""
+
+    took_ms: int | None
+    limit_ms: int
 
 
 class Unusable(AuditEvent, frozen=True):
@@ -222,10 +248,19 @@ AuditStep = tuple[AuditState, tuple[AuditRequest, ...]]
 
 def start(subject: Subject, deal: Deal, outcome: OutcomeCode) -> AuditStep:
     """The client has signed its receipt."""
-    if subject.audit_ppm == 0 or not auditable(deal.level, outcome):
+    if subject.audit_ppm == 0 or not auditable(deal.level, outcome, subject.executor):
         reason = "nothing to compare at this level" if subject.audit_ppm else "the deal has no audit"
         return Concluded("bytes", reason), ()
+    if looked_at_always(outcome):
+        return _begun(subject)
+    if outcome is OutcomeCode.TIMEOUT:
+        subject = msgspec.structs.replace(subject, timed_out=True)
     return Waiting(subject), (AwaitRound(subject.beacon_round),)
+
+
+def _begun(subject: Subject) -> AuditStep:
+    first = First(subject, subject.budget)
+    return (first, (RunHere(),)) if subject.executor == "wasm" else _elsewhere(first)
 
 
 def advance(state: AuditState, event: AuditEvent) -> AuditStep:
@@ -249,10 +284,7 @@ def _waiting(state: Waiting, event: AuditEvent) -> AuditStep:
         case RoundArrived() if event.round == subject.beacon_round:
             if not drawn(event.value, subject.deal_id, subject.audit_ppm):
                 return Concluded("bytes", "not drawn"), ()
-            begun = First(subject, subject.budget)
-            if subject.executor == "wasm":
-                return begun, (RunHere(),)
-            return _elsewhere(begun)
+            return _begun(subject)
         case TimeUp():
             return Concluded("bytes", "the beacon was silent"), ()
         case _:
@@ -260,6 +292,8 @@ def _waiting(state: Waiting, event: AuditEvent) -> AuditStep:
 
 
 def _first(state: First, event: AuditEvent) -> AuditStep:
+    if state.subject.timed_out:
+        return _timed(state, event)
     match event:
         case Reexecuted() if event.owner == state.subject.provider_owner:
             return state, ()  # its own word again
@@ -270,6 +304,23 @@ def _first(state: First, event: AuditEvent) -> AuditStep:
             return _elsewhere(Second(state.subject, _less(state.left, event.cost), first, state.tries + 1, state.unfit))
         case Unusable():
             return _again(state, event)
+        case TimeUp():
+            return Concluded("unfinished", "no re-execution ended in time"), ()
+        case _:
+            return state, ()
+
+
+def _timed(state: First, event: AuditEvent) -> AuditStep:
+    """One run here is enough, and only here: nothing follows that another would have to confirm, and it costs no money."""
+    match event:
+        case Timed(took_ms=None):
+            return Concluded("too-long", "it runs out of time here too"), ()
+        case Timed(took_ms=int(took), limit_ms=limit):
+            ample = took * AMPLE_FACTOR <= limit and limit - took >= AMPLE_MS
+            words = f"run again here, it ended after {took} of {limit} ms"
+            return Concluded(CONTRADICTED if ample else "slow", words), ()
+        case Unusable():
+            return Concluded("unfinished", event.reason), ()
         case TimeUp():
             return Concluded("unfinished", "no re-execution ended in time"), ()
         case _:

@@ -12,7 +12,17 @@ import msgspec
 from protocols.deals.terms import Level, OutcomeCode
 from protocols.units import PPM
 
-__all__ = ["LEVELS", "NEVER_GROUNDS", "Consequence", "LevelRule", "auditable", "panel_problem"]
+__all__ = [
+    "BY_RULE",
+    "LEVELS",
+    "NEVER_GROUNDS",
+    "Consequence",
+    "LevelRule",
+    "auditable",
+    "depends_on_machine",
+    "looked_at_always",
+    "panel_problem",
+]
 
 
 class Consequence(Enum):
@@ -72,12 +82,29 @@ LEVELS: Final[dict[Level, LevelRule]] = {
 NEVER_GROUNDS: Final = frozenset(
     {OutcomeCode.TIMEOUT, OutcomeCode.OOM, OutcomeCode.DISK_LIMIT, OutcomeCode.CANCELLED, OutcomeCode.INFRA_ERROR}
 )
-"""Outcomes that depend on the machine: never compared, never grounds for a conviction."""
+"""Outcomes that can be said without having worked, and that depend on the machine in most executors: no panel takes
+collateral for one."""
+BY_RULE: Final[dict[str, frozenset[OutcomeCode]]] = {"wasm": frozenset({OutcomeCode.OOM, OutcomeCode.DISK_LIMIT})}
+"""Those of them that, in an executor, follow from the job and its limits alone: its own accounts refuse a page of memory or a
+byte of output, at the same instruction on every machine (docs/adr/0003-wasm-executor.md), so they are compared like any other."""
 
 
-def auditable(level: Level, outcome: OutcomeCode) -> bool:
-    """Whether a re-execution can say anything about a result."""
-    return LEVELS[level].consequence is not Consequence.NOTHING and outcome not in NEVER_GROUNDS
+def depends_on_machine(outcome: OutcomeCode, executor: str) -> bool:
+    """Whether two honest machines may end the same job so and otherwise."""
+    return outcome in NEVER_GROUNDS and outcome not in BY_RULE.get(executor, ())
+
+
+def looked_at_always(outcome: OutcomeCode) -> bool:
+    """Whether a check that was agreed on waits for no draw: what costs nothing to say and can be compared is always compared.
+    It is rare among honest results, and computing it again takes no longer than it did."""
+    return any(outcome in of_it for of_it in BY_RULE.values())
+
+
+def auditable(level: Level, outcome: OutcomeCode, executor: str) -> bool:
+    """Whether a re-execution can say anything about a result. Of a time that was up it can say so in wasm, where it costs
+    nobody money; that is never a mismatch (`protocols.verify.audits.Timed`)."""
+    said = not depends_on_machine(outcome, executor) or (outcome is OutcomeCode.TIMEOUT and executor in BY_RULE)
+    return LEVELS[level].consequence is not Consequence.NOTHING and said
 
 
 def panel_problem(level: Level, executor: str, *, vetted: bool = False, open_ended: bool = False) -> str:

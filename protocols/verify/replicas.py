@@ -14,6 +14,7 @@ from protocols.errors import LocalProtocolError
 
 __all__ = [
     "MAX_REPLICAS",
+    "SLOW",
     "UNDECIDED",
     "Agreement",
     "agreement",
@@ -30,6 +31,10 @@ MAX_REPLICAS: Final = 9
 
 UNDECIDED: Final = "no agreement"
 """How the reason begins for which a result is not signed off although nobody knows that it is wrong."""
+
+
+SLOW: Final = "no result in time"
+"""How it begins for one that a slower machine may have ended so as well: no proof of a lie."""
 
 
 class Agreement(msgspec.Struct, frozen=True):

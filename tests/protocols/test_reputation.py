@@ -45,6 +45,7 @@ DAY = 86_400
 
 KEPT, BROKEN = Evidence(AT, kept=True), Evidence(AT, kept=False)
 AUDITED = Evidence(AT, kept=True, passed=KIND)
+SLOW_ONE = Evidence(AT, kept=False, slow=True)
 
 
 def record_of(kept: int, broken: int = 0, at: int = AT) -> Record:
@@ -108,15 +109,64 @@ def test_a_deal_paid_without_a_word_of_its_client_says_nothing() -> None:
     assert record_after(settled(how="finalized", sign_off=None, claim=SAMPLES.claim())) == Record()
 
 
-@pytest.mark.parametrize("outcome", sorted(NEVER_GROUNDS))
-@pytest.mark.parametrize("how", ["settled", "voucher"])
-def test_an_outcome_that_anybody_can_claim_without_working_makes_no_good_name(outcome: OutcomeCode, how: str) -> None:
-    sample = settled(how=how, checked="bytes")
+def limited(outcome: OutcomeCode, how: str, checked: str) -> states.DealState:
+    sample = settled(how=how, checked=checked)
     assert isinstance(sample, states.Settled)
     assert sample.result is not None
     commit = msgspec.structs.replace(sample.result.commit, outcome=outcome)
     result = msgspec.structs.replace(sample.result, commit=commit)
-    assert record_after(msgspec.structs.replace(sample, result=result)) == Record()
+    return msgspec.structs.replace(sample, result=result)
+
+
+@pytest.mark.parametrize("outcome", sorted(NEVER_GROUNDS))
+@pytest.mark.parametrize("how", ["settled", "voucher"])
+def test_an_outcome_that_anybody_can_claim_without_working_makes_no_good_name(outcome: OutcomeCode, how: str) -> None:
+    """Half of a broken deal while nobody has looked, or the job ends here, but not by far."""
+    for checked in ("bytes", "unfinished", "slow", "replicated"):
+        assert record_after(limited(outcome, how, checked)) == Record().plus(SLOW_ONE), checked
+
+
+@pytest.mark.parametrize("how", ["settled", "voucher"])
+def test_what_this_client_has_found_out_about_a_time_that_was_up_counts(how: str) -> None:
+    timeout = OutcomeCode.TIMEOUT
+    assert record_after(limited(timeout, how, "too-long")) == Record()
+    assert record_after(limited(timeout, how, "contradicted")) == Record().plus(BROKEN)
+    for outcome in (OutcomeCode.OOM, OutcomeCode.DISK_LIMIT):
+        assert record_after(limited(outcome, how, "audited")) == Record().plus(AUDITED), "it was computed again"
+
+
+def test_a_replica_whose_time_was_up_is_slow_and_no_liar() -> None:
+    found = SAMPLES.states()
+    refused = replace(found["Rejected"], detail="no result in time: of 3 results, the majority's machines were done")
+    assert record_after(found["Committed"], refused) == Record().plus(SLOW_ONE)
+    claim = replace(SAMPLES.claim(), rejected="no result in time: of 3 results, the time was up")
+    assert record_after(refused, claim, settled(how="finalized", sign_off=None, claim=claim)) == Record().plus(SLOW_ONE)
+
+
+def test_three_slow_deals_and_nothing_else_are_enough_and_two_are_not() -> None:
+    records = [Record()]
+    for _ in range(3):
+        records.append(records[-1].plus(SLOW_ONE))
+    assert [shunned(one, AT) for one in records] == [False, False, False, True]
+    mixed = record_of(9)
+    for _ in range(3):
+        mixed = mixed.plus(SLOW_ONE)
+    assert not shunned(mixed, AT)
+    ends = next(day for day in range(200) if not shunned(records[3], UnixSeconds(AT + day * DAY)))
+    assert ends <= 14
+
+
+def test_who_has_failed_here_is_looked_at_more_often_until_it_has_made_up_for_it() -> None:
+    assert not Record().doubted(AT)
+    assert Record().plus(SLOW_ONE).doubted(AT)
+    assert record_of(4).plus(SLOW_ONE).doubted(AT)
+    assert not record_of(5).plus(SLOW_ONE).doubted(AT)
+    assert not record_of(200, 10).doubted(AT)
+    assert not record_of(0, 1).doubted(UnixSeconds(AT + 100 * DAY)), "it ends by itself"
+    hearsay = Record()
+    for number in range(MAX_WITNESSED):
+        hearsay = hearsay.witness(AT, owner(number), kept=False)
+    assert not hearsay.doubted(AT), "what others have lived through sets no rate: it could be made up"
 
 
 def test_only_a_client_keeps_records() -> None:
@@ -164,6 +214,7 @@ pieces = st.builds(
     st.integers(0, 100 * DAY).map(lambda s: UnixSeconds(AT - s)),
     st.booleans(),
     st.none() | st.sampled_from([Hash32(bytes([i]) * 32) for i in range(4)]),
+    st.booleans(),
 )
 
 

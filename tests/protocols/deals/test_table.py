@@ -122,9 +122,9 @@ def inputs(state: st.DealState) -> Iterator[tuple[str, ins.DealInput]]:
     yield "job finished", ins.JobFinished(local_result())
     yield "job failed", ins.JobFinished(local_result(outcome=eip712.OutcomeCode.INFRA_ERROR))
     yield "job failed", ins.JobFinished(local_result(outcome=eip712.OutcomeCode.CANCELLED))
-    yield "audit agrees", ins.AuditFinished(local_result())
-    yield "audit differs", ins.AuditFinished(local_result(fuel=1))
-    yield "audit useless", ins.AuditFinished(local_result(outcome=eip712.OutcomeCode.OOM))
+    yield "audit agrees", ins.AuditFinished(local_result(), 30_000)
+    yield "audit differs", ins.AuditFinished(local_result(fuel=1), 30_000)
+    yield "audit useless", ins.AuditFinished(local_result(outcome=eip712.OutcomeCode.TIMEOUT), 30_000)
     yield "round", ins.RoundKnown(7, ZERO_HASH)
     for same in ((), (True,), (False,), (True, False), (False, True), (False, False)):
         yield "compared", ins.Compared(THIRD, same, "why")

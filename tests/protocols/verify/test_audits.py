@@ -12,6 +12,8 @@ from protocols.hashing import sha256
 from protocols.units import PPM, Address, DealId, Hash32, Tokens
 from protocols.verify import audits
 from protocols.verify.audits import (
+    AMPLE_FACTOR,
+    AMPLE_MS,
     MAX_REEXECUTIONS,
     AuditEvent,
     AuditState,
@@ -24,6 +26,7 @@ from protocols.verify.audits import (
     RunHere,
     Second,
     Subject,
+    Timed,
     TimeUp,
     Unusable,
     Waiting,
@@ -100,6 +103,55 @@ def test_what_cannot_be_compared_is_not_drawn() -> None:
         state, requests = audits.start(subject(audit_ppm=rate), deal, outcome)
         assert isinstance(state, Concluded)
         assert (state.checked, state.mismatch, requests) == ("bytes", False, ())
+
+
+@pytest.mark.parametrize("outcome", [OutcomeCode.OOM, OutcomeCode.DISK_LIMIT])
+def test_a_limit_that_is_the_same_everywhere_is_compared_without_a_draw(outcome: OutcomeCode) -> None:
+    """Nothing is easier to say, and hardly any honest result says it."""
+    state, requests = audits.start(subject("wasm", audit_ppm=1), DEAL, outcome)
+    assert isinstance(state, First)
+    assert requests == (RunHere(),)
+    again, asked = advance(state, Reexecuted(CLIENT, matches=False))
+    assert isinstance(again, Second), "one mismatch accuses nobody"
+    assert isinstance(asked[0], RunElsewhere)
+    end = through(again, Reexecuted(A, matches=False, matches_first=True))
+    assert isinstance(end, Concluded)
+    assert end.confirmed
+
+
+LIMIT_MS = 30_000
+
+
+@pytest.mark.parametrize(
+    ("took", "limit", "checked"),
+    [
+        (None, LIMIT_MS, "too-long"),
+        (1, LIMIT_MS, "contradicted"),
+        (LIMIT_MS // AMPLE_FACTOR, LIMIT_MS, "contradicted"),
+        (LIMIT_MS // AMPLE_FACTOR + 1, LIMIT_MS, "slow"),
+        (LIMIT_MS - 1, LIMIT_MS, "slow"),
+        (1, AMPLE_MS, "slow"),
+        (1, AMPLE_MS + 1, "contradicted"),
+        (0, 0, "slow"),
+    ],
+)
+def test_a_time_that_was_up_is_measured_and_never_a_mismatch(took: int | None, limit: int, checked: str) -> None:
+    waiting, (asked,) = audits.start(subject("wasm"), DEAL, OutcomeCode.TIMEOUT)
+    assert isinstance(asked, AwaitRound), "it is drawn like any other"
+    drawn_one, (asked,) = advance(waiting, RoundArrived(10, Hash32(bytes(32))))
+    assert asked == RunHere()
+    assert advance(drawn_one, Reexecuted(CLIENT, matches=False)) == (drawn_one, ()), "nothing is compared"
+    end, requests = advance(drawn_one, Timed(took, limit))
+    assert isinstance(end, Concluded)
+    assert (end.checked, end.mismatch, end.confirmed, requests) == (checked, False, False, ())
+
+
+@pytest.mark.parametrize("event", [Unusable(CLIENT, "broken"), TimeUp()])
+def test_a_time_that_nobody_could_measure_costs_no_money(event: AuditEvent) -> None:
+    waiting, _ = audits.start(subject("wasm"), DEAL, OutcomeCode.TIMEOUT)
+    end, requests = advance(through(waiting, RoundArrived(10, Hash32(bytes(32)))), event)
+    assert isinstance(end, Concluded)
+    assert (end.checked, requests) == ("unfinished", ())
 
 
 def test_only_the_named_round_decides() -> None:

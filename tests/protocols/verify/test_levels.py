@@ -6,7 +6,15 @@ import pytest
 
 from protocols.deals.terms import Level, OutcomeCode
 from protocols.job.keys_run import LEVELS as LEVEL_NAMES
-from protocols.verify.levels import LEVELS, NEVER_GROUNDS, Consequence, auditable, panel_problem
+from protocols.verify.levels import (
+    LEVELS,
+    NEVER_GROUNDS,
+    Consequence,
+    auditable,
+    depends_on_machine,
+    looked_at_always,
+    panel_problem,
+)
 
 EXECUTORS = ("wasm", "oci", "process")
 
@@ -40,11 +48,25 @@ def test_who_may_use_a_level_under_a_panel(level: Level, executor: str, vetted: 
         assert "write" in problem, "a refusal says what to type"
 
 
-def test_what_depends_on_the_machine_is_never_compared() -> None:
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_what_depends_on_the_machine_is_never_compared(executor: str) -> None:
     machine = {OutcomeCode.TIMEOUT, OutcomeCode.OOM, OutcomeCode.DISK_LIMIT, OutcomeCode.CANCELLED}
     assert machine < NEVER_GROUNDS
     for outcome in OutcomeCode:
-        assert auditable(Level.EXACT, outcome) == (outcome not in NEVER_GROUNDS)
-        assert not auditable(Level.NONE, outcome)
-        assert not auditable(Level.REPLICATE, outcome)
-    assert auditable(Level.EXACT, OutcomeCode.FAILED), "a failed job is a result like any other"
+        assert depends_on_machine(outcome, executor) <= (outcome in NEVER_GROUNDS)
+        assert auditable(Level.EXACT, outcome, executor) >= (not depends_on_machine(outcome, executor))
+        assert not auditable(Level.NONE, outcome, executor)
+        assert not auditable(Level.REPLICATE, outcome, executor)
+    assert auditable(Level.EXACT, OutcomeCode.FAILED, executor), "a failed job is a result like any other"
+
+
+def test_in_wasm_memory_and_disk_end_a_job_by_rule_and_time_can_be_measured() -> None:
+    for outcome in (OutcomeCode.OOM, OutcomeCode.DISK_LIMIT):
+        assert not depends_on_machine(outcome, "wasm")
+        assert looked_at_always(outcome)
+        assert [auditable(Level.EXACT, outcome, one) for one in EXECUTORS] == [True, False, False]
+    assert depends_on_machine(OutcomeCode.TIMEOUT, "wasm")
+    assert not looked_at_always(OutcomeCode.TIMEOUT)
+    assert [auditable(Level.EXACT, OutcomeCode.TIMEOUT, one) for one in EXECUTORS] == [True, False, False]
+    for outcome in (OutcomeCode.CANCELLED, OutcomeCode.INFRA_ERROR):
+        assert not auditable(Level.EXACT, outcome, "wasm")
