@@ -123,9 +123,17 @@ def outcome_words(outcome: str | None, exit_code: int | None) -> str:
     return _ENDED.get(outcome or "") or (f"{outcome}, exit code {exit_code}" if exit_code != -1 else f"{outcome}")
 
 
+_CHECKED: Final = {
+    "unfinished": "bytes, an audit did not finish",
+    "too-long": "run again, the time was up here too",
+    "slow": "run again, here it ended in time",
+    "contradicted": "run again, here it ended long before",
+}
+
+
 def checked_words(checked: str) -> str:
     """What was done to a result before it was accepted."""
-    return "bytes, an audit did not finish" if checked == "unfinished" else checked or "no"
+    return _CHECKED.get(checked) or checked or "no"
 
 
 def _deal_steps(deal: DealInfo, now_s: int | None) -> list[str]:

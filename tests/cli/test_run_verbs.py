@@ -242,7 +242,14 @@ def test_a_form_that_does_not_exist(mesh, node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("checked", "shown"), [("audited", "audited"), ("unfinished", "bytes, an audit did not finish")]
+    ("checked", "shown"),
+    [
+        ("audited", "audited"),
+        ("unfinished", "bytes, an audit did not finish"),
+        ("too-long", "run again, the time was up here too"),
+        ("slow", "run again, here it ended in time"),
+        ("contradicted", "run again, here it ended long before"),
+    ],
 )
 def test_describe_says_what_was_done_to_a_result(mesh, node, run_of, deal_of, checked, shown) -> None:
     node.story = [run_of(checked=checked, deals=(deal_of(checked=checked),))]

@@ -12,19 +12,21 @@ from devnet.sim.world import World
 from protocols import events as ev
 from protocols import views
 from protocols.deals.states import Checking, Claimed, DealState, Rejected, Settled
-from protocols.deals.terms import Level
+from protocols.deals.terms import Level, OutcomeCode
 from protocols.job.canonical import CanonicalVerify
 from protocols.messages.negotiation import InputRoot
-from protocols.reputation import evidence_of
+from protocols.reputation import evidence_of, shunned
 from protocols.runs import Cancelled, Done, Failed, MarketTerms, Run
 from protocols.units import Hash32, Tokens
+from protocols.verify.replicas import SLOW
 
 PRICE = Tokens(75 * 10**15)
 """What a provider of the simulator asks is about a third of it."""
 
 
 class Scene:
-    """One client that wants ``n`` replicas, and a provider for each letter: h(onest), l(iar), w(ithholds), b(roken), i(dle)."""
+    """One client that wants ``n`` replicas, and a provider for each letter: h(onest), l(iar), w(ithholds), b(roken), i(dle),
+    s(low), o(ut of memory, it says)."""
 
     def __init__(self, providers: str, n: int = 3, agree: int = 2, *, budget: int = 3, retries: int = 3) -> None:
         self.job = msgspec.structs.replace(toy_job(1), verify=CanonicalVerify("replicate", n=n, agree=agree))
@@ -35,7 +37,9 @@ class Scene:
             node.offer = offer_of(self.world, node)
             node.habits.honest = letter != "l"
             node.habits.withholds = letter == "w"
-            node.habits.idles = letter == "i"
+            node.habits.idles = letter in "io"
+            node.habits.excuse = OutcomeCode.OOM if letter == "o" else OutcomeCode.TIMEOUT
+            node.habits.takes_ms = 40_000 if letter == "s" else 1
             node.habits.infra_ppm = 1_000_000 if letter == "b" else 0
         for node in (self.client, *self.providers):
             node.start()
@@ -126,6 +130,11 @@ def test_those_who_say_that_the_time_was_up_are_no_majority_against_one_that_has
     scene.until(lambda: isinstance(scene.run.status, Done | Failed))
     assert isinstance(scene.run.status, Failed)
     assert scene.run.status.detail.startswith("no agreement")
+    for idle in scene.by("ihi", "i"):
+        assert refused(idle).startswith(SLOW)
+        evidence = evidence_of(idle)
+        assert evidence is not None, "whoever brings nothing may spoil a comparison, and is asked less often"
+        assert (evidence.kept, evidence.slow) == (False, True)
     (worked,) = scene.by("ihi", "h")
     assert evidence_of(worked) is None, "nobody is blamed for being alone among them"
     assert not any(isinstance(deal, Settled) and deal.sign_off for deal in scene.by("ihi", "i"))
@@ -137,6 +146,33 @@ def test_two_that_have_worked_outvote_one_whose_time_was_up() -> None:
     assert isinstance(scene.run.status, Done)
     winner = scene.client.state.durable.deals[scene.run.status.deal_id].state
     assert winner in scene.by("ihh", "h")
+    (slow,) = scene.by("ihh", "i")
+    assert refused(slow).startswith(SLOW)
+    evidence = evidence_of(slow)
+    assert evidence is not None
+    assert (evidence.kept, evidence.slow) == (False, True), "an honest machine may be slower: no lie, and no result"
+
+
+def test_an_honest_machine_that_is_too_slow_is_shunned_after_three_replicas_and_not_after_two() -> None:
+    """Found once: it counted as a liar, and two were enough."""
+    scene = Scene("shh")
+    scene.until_over()
+    (slow,) = scene.by("shh", "s")
+    record = scene.client.state.records[slow.terms.provider]
+    at = scene.client.state.chain_now
+    assert (record.days[0].broken, record.days[0].slow) == (0, 1)
+    twice = record.plus(evidence_of(slow))
+    assert not shunned(twice, at)
+    assert shunned(twice.plus(evidence_of(slow)), at)
+
+
+def test_a_replica_that_says_its_memory_was_full_beside_two_that_have_worked_is_a_liar() -> None:
+    scene = Scene("ohh")
+    scene.until_over()
+    (liar,) = scene.by("ohh", "o")
+    evidence = evidence_of(liar)
+    assert evidence is not None
+    assert (evidence.kept, evidence.slow) == (False, False)
 
 
 def test_without_a_majority_nothing_is_signed_and_nobody_is_blamed() -> None:
