@@ -97,14 +97,14 @@ DEVNET_PANEL: Final = PanelBounds(
     work=Seconds(20),
     open=Seconds(20),
     reveal=Seconds(20),
-    match=Seconds(40),
-    appeal=Seconds(6),
+    match=Seconds(90),
+    appeal=Seconds(12),
     seat_age=Seconds(1),
     resign=Seconds(4),
     seat_bond=Tokens(1_000 * 10**18),
 )
 """A devnet waits seconds. What honest nodes do at once has time to spare, most of it where they compare each other's outputs;
-the appeal, which all wait for, is short."""
+the appeal, which all wait for, has what a verdict, its deposit and two blocks take on a busy machine."""
 
 
 def fee_of(seat_fee: int, price: int, collateral: int) -> Tokens:

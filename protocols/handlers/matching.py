@@ -17,8 +17,20 @@ from protocols.messages.deal import ResultNotice
 from protocols.state import Half, NodeState
 from protocols.units import Hash32
 
-__all__ = ["has_looked", "provider_looks", "provider_match", "seat_looks", "seat_mark", "seat_match"]
+__all__ = [
+    "MATCH_MARGINS",
+    "has_looked",
+    "late",
+    "provider_looks",
+    "provider_match",
+    "seat_looks",
+    "seat_mark",
+    "seat_match",
+]
 
+MATCH_MARGINS: Final = 3
+"""A phase of matching is over for who still looks so many of its margins before its end: all who have waited in vain for the
+same bytes write at once, seven seats and the provider."""
 _OPENED: Final = frozenset({Phase.REVEALING, Phase.MATCHING})
 _SPEAKS: Final = frozenset(
     {
@@ -49,19 +61,26 @@ def seat_looks(state: NodeState, record: Record, case: Case, env: Env) -> list[E
     return [*effects, outputs.compare_with(record.deal_id, mine, theirs)]
 
 
+def late(state: NodeState, record: Record, env: Env) -> bool:
+    """Whether a phase is so near to its end that what is known must be said."""
+    margins = MATCH_MARGINS if record.phase is Phase.MATCHING else 1
+    return state.chain_now >= record.until - margins * env.params.deadline_margin
+
+
 def seat_mark(state: NodeState, record: Record, seat: int) -> Hash32 | None:
     """The fingerprint of this node's output for one of its places in the panel that sits; None until it is made."""
     place = next(one for one in record.places if one.seat == seat)
     return outputs.look_of(state, record.deal_id).marks.get(key_of(record, record.round, place))
 
 
-def seat_match(state: NodeState, record: Record, case: Case, *, late: bool) -> int | None:
-    """Whom a seat says that it matches. ``late``: with what is known it must be said now."""
-    if record.phase is not Phase.MATCHING or case.ran is None or (case.result is None and not late):
+def seat_match(state: NodeState, record: Record, case: Case, env: Env) -> int | None:
+    """Whom a seat says that it matches; None while it may still find out more."""
+    at_once = late(state, record, env)
+    if record.phase is not Phase.MATCHING or case.ran is None or (case.result is None and not at_once):
         return None
     known, level = outputs.look_of(state, record.deal_id), case.deal.level
     provider = _provider_same(record, case, known)
-    if (provider is None or wanted(record, known, level, firsts=True)) and not late:
+    if (provider is None or wanted(record, known, level, firsts=True)) and not at_once:
         return None
     return seat_mask(record, ending_of(case.ran), whole(record, known, level), provider=bool(provider))
 
@@ -106,8 +125,7 @@ def provider_match(state: NodeState, half: Half, record: Record, env: Env) -> in
     if found is None or record.phase is not Phase.MATCHING:
         return None
     known = outputs.look_of(state, record.deal_id)
-    late = state.chain_now >= record.until - env.params.deadline_margin
-    if wanted(record, known, found.level, firsts=False) and not late:
+    if wanted(record, known, found.level, firsts=False) and not late(state, record, env):
         return None
     return provider_mask(record, whole(record, known, found.level))
 

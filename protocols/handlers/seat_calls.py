@@ -95,7 +95,7 @@ def _missing(state: NodeState, record: Record, case: Case | None, env: Env) -> b
 
 
 def _has(state: NodeState, record: Record, place: Place, case: Case | None, env: Env) -> SeatHas:
-    late = state.chain_now >= record.until - env.params.deadline_margin
+    late = matching.late(state, record, env)
     if case is None or case.ran is None:
         return SeatHas(missing=late and _missing(state, record, case, env))
     deal_id, mark = record.deal_id, matching.seat_mark(state, record, place.seat)
@@ -107,5 +107,5 @@ def _has(state: NodeState, record: Record, place: Place, case: Case | None, env:
         fingerprint=mark,
         salt=salt,
         served=True if case.bytes_here else not in_vain(state, deal_id, OPENED) if late else None,
-        mask=matching.seat_match(state, record, case, late=late),
+        mask=matching.seat_match(state, record, case, env),
     )
