@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from mesh.store.blobs.disk import BlobDisk, disk_bytes
-from mesh.store.blobs.pins import Pins
 from mesh.store.blobs.reach import Reach, reach_steps
 
 __all__ = ["Collected", "collect_steps"]
@@ -20,14 +19,14 @@ class Collected(Struct):
     removed_bytes: int = 0
 
 
-def collect_steps(disk: BlobDisk, pins: Pins, target_bytes: int, result: Collected) -> Iterator[None]:
+def collect_steps(disk: BlobDisk, target_bytes: int, result: Collected) -> Iterator[None]:
     """Removes until the store takes at most ``target_bytes``, or nothing removable is left.
 
-    Each step reads 32 nodes or one of 256 directories. A block that appears or gets a lease meanwhile stays; one whose
-    pin is added meanwhile may go, so pin a root before the work that relies on it, and let a lease cover the work.
+    Each step reads 32 nodes, 1,024 rows or one of 256 directories. A block that appears or gets a lease meanwhile stays;
+    one whose pin is added meanwhile may go, so pin a root before the work that relies on it, and let a lease cover the work.
     """
     reach = Reach()
-    yield from reach_steps(disk.read, pins.roots(), reach)
+    yield from reach_steps(disk.read, disk.rows.roots(), reach)
     pinned = reach.freeze()
     ages, sizes = array("q"), array("q")
     for shard in disk.scan():
@@ -45,6 +44,7 @@ def collect_steps(disk: BlobDisk, pins: Pins, target_bytes: int, result: Collect
             else:
                 result.kept_blocks += 1
         yield
+    disk.rows.shrink()
 
 
 def _youngest_to_go(ages: "array[int]", sizes: "array[int]", need_bytes: int) -> int:

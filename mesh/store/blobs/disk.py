@@ -1,23 +1,23 @@
 """How do blocks lie on a disk?
 
-``blobs/<aa>/<cid text>``, ``aa`` the first byte of the digest in hex. A block appears under its name only when it is
-whole and durable: written to ``tmp``, synced in groups, renamed. The name itself is durable after ``settle``: a crash
-before it may lose the block, never damage it. Everything here blocks and is called in threads; every method may be
-called from several at once.
+Small ones in the rows of one file (``rows``), durable when they are written. Others as ``blobs/<aa>/<cid text>``, ``aa``
+the first byte of the digest in hex. Such a block appears under its name only when it is whole and durable: written to
+``tmp``, synced in groups, renamed. The name itself is durable after ``settle``: a crash before it may lose the block,
+never damage it. Everything here blocks and is called in threads; every method may be called from several at once.
 """
 
-import concurrent.futures
 import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
 from mesh.store.blobs.recent import Recent
+from mesh.store.blobs.rows import SMALL_BYTES, BlobRows
+from mesh.store.blobs.syncing import Syncers
 from protocols.errors import RemoteProtocolError
 from protocols.transfer.cid import cid_text, digest_of, parse_cid, verify_cid
 from protocols.transfer.dagpb import MAX_BLOCK_BYTES
@@ -29,12 +29,6 @@ __all__ = ["BlobDisk", "Lease", "StoredBlock", "disk_bytes"]
 _PAGE_BYTES: Final = 4096
 """What a file takes at least: a million one-byte leaves fill 4 GiB, and count as that."""
 _SHARDS: Final = 256
-_SYNCERS: Final = 8
-"""Threads that wait for the disk at once: a journal commits what they wait for together."""
-_IN_TURN: Final = 8
-"""So few are synced one after the other: the first commit of the journal has most of what the others ask for, and waking a
-thread for each costs half as much again (4 files and 5 directories on ext4: 1.3 ms of CPU in turn, 2.0 side by side, and no
-longer)."""
 
 StoredBlock = tuple[Cid, int, int]
 """Name, bytes, time of writing in ns."""
@@ -70,16 +64,16 @@ class BlobDisk:
         self._path = path
         self._blobs, self._tmp = str(path / "blobs"), str(path / "tmp")  # a Path costs more than the call it is for
         self._quota_bytes = quota_bytes
-        self._sync = sync
         self._lock = threading.Lock()
         self._leases: set[Lease] = set()
         self._used: int | None = None
         self._counter = 0
+        self.rows = BlobRows(path / "small.sqlite3", sync=sync)
         self._recent = Recent()
         self._lock_fd = -1
         self._unsettled: set[str] = set()
         self._settling = threading.Lock()
-        self._syncers = ThreadPoolExecutor(_SYNCERS, thread_name_prefix="blob-sync")
+        self._syncers = Syncers(sync=sync)
         self.damaged = 0
         """Blocks found with another hash than their name's, and removed."""
 
@@ -90,7 +84,7 @@ class BlobDisk:
 
     def open(self) -> None:
         """Makes the directories, takes the lock, forgets what a crash left in ``tmp``. Raises ``BlobStoreFailed``."""
-        for name in ("blobs", "tmp", "pins"):
+        for name in ("blobs", "tmp"):
             (self._path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -102,6 +96,12 @@ class BlobDisk:
                 why="another mesh process holds its lock",
                 fix="mesh status   (or `mesh down` first)",
             ) from None
+        try:
+            self.rows.open()
+            self.rows.adopt(self._path / "pins")
+        except BaseException:
+            self.close()
+            raise
         for left in os.scandir(self._tmp):
             os.unlink(left.path)
         if self._mark.exists():  # an earlier process was killed before it settled
@@ -110,7 +110,8 @@ class BlobDisk:
 
     def close(self) -> None:
         """Gives the lock back; no thread of ours is left."""
-        self._syncers.shutdown()
+        self._syncers.close()
+        self.rows.close()
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -125,18 +126,13 @@ class BlobDisk:
         """Whether all names are durable. Does not block; looks twice, since a settling that fails puts them back."""
         return not self._unsettled and not self._settling.locked() and not self._unsettled
 
-    def sync_directories(self, paths: list[str]) -> None:
-        """Makes the names in these durable, together."""
-        self._sync_all(_sync_directory, paths)
-
-    def settle(self, also: Sequence[str] = ()) -> None:
-        """Makes the names of all blocks durable that were placed before the call, by whomever; those in other directories
-        with them: what is waited for together costs little more than one."""
+    def settle(self) -> None:
+        """Makes the names of all blocks durable that were placed before the call, by whomever."""
         with self._settling:  # whoever comes second waits for the first, which may hold names of both
             with self._lock:
                 directories, self._unsettled = self._unsettled, set()
             try:
-                self._sync_all(_sync_directory, [*directories, *also])
+                self._syncers.sync_directories(list(directories))
             except BaseException:
                 with self._lock:
                     self._unsettled |= directories
@@ -148,13 +144,15 @@ class BlobDisk:
     def size(self, cid: Cid, lease: Lease | None = None) -> int:
         """Bytes of a held block, or -1. With a lease the block stays until the lease ends."""
         with self._lock:
-            return self._size(cid, lease)
+            return self._size(cid, lease, self.rows.size(cid))
 
-    def _size(self, cid: Cid, lease: Lease | None) -> int:
-        try:
-            size = os.stat(self._file(cid)).st_size
-        except FileNotFoundError:
-            return -1
+    def _size(self, cid: Cid, lease: Lease | None, size: int) -> int:
+        """``size``: of its row, or -1."""
+        if size < 0:
+            try:
+                size = os.stat(self._file(cid)).st_size
+            except FileNotFoundError:
+                return -1
         if lease is not None:
             lease.touch(cid)
         return size
@@ -164,20 +162,24 @@ class BlobDisk:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            return self._size(cid, lease)
+            row = self.rows.size_at_once(cid)
+            return None if row is None else self._size(cid, lease, row)
         finally:
             self._lock.release()
 
     def read_at_once(self, cid: Cid) -> bytes | None:
         """A held block that was verified a short while ago; None if that cannot be told without reading."""
-        return self._recent.get(cid, self._file(cid))
+        return self._recent.get(cid, self._file)
 
     def read(self, cid: Cid, lease: Lease | None = None) -> bytes | None:
         """A held block, verified; None if it is absent. One that is damaged is removed and then absent."""
         if self.size(cid, lease) < 0:
             return None
+        found: os.stat_result | None = None
         try:
-            block, found = _read_file(self._file(cid))
+            block = self.rows.read(cid)
+            if block is None:
+                block, found = _read_file(self._file(cid))
             verify_cid(cid, block)
         except FileNotFoundError:
             return None
@@ -188,25 +190,49 @@ class BlobDisk:
         self._recent.keep(cid, block, found)
         return block
 
-    def write(self, blocks: Sequence[Block], lease: Lease | None = None) -> None:
-        """Makes blocks durable, and their names, too, unless a lease says that ``settle`` follows at the end of its work.
+    def write(self, blocks: Sequence[Block], lease: Lease | None = None, pin: tuple[bytes, Cid] | None = None) -> None:
+        """Makes blocks durable, and their names, too, unless a lease says that ``settle`` follows at the end of its work;
+        and at last that a key keeps a tree.
 
         Held ones are left as they are. The names are trusted: verify before. Raises ``QuotaExceeded`` before anything
         is written. After an error none, some or all of the blocks are held, each of them whole.
         """
         fresh = {cid: block for cid, block in blocks if self.size(cid, lease) != len(block)}
-        if fresh:
-            self._write_fresh(fresh, lease)
+        if fresh or pin is not None:
+            self._write_fresh(fresh, lease, pin)
         if lease is None:
             self.settle()
 
-    def _write_fresh(self, fresh: dict[Cid, bytes], lease: Lease | None) -> None:
+    def _write_fresh(self, fresh: dict[Cid, bytes], lease: Lease | None, pin: tuple[bytes, Cid] | None) -> None:
         self._reserve(sum(disk_bytes(len(block)) for block in fresh.values()))
+        try:
+            large = {cid: block for cid, block in fresh.items() if len(block) > SMALL_BYTES}
+            if large:
+                self._write_files(large, lease)
+            if len(fresh) > len(large) or pin is not None:
+                self._write_rows({cid: block for cid, block in fresh.items() if cid not in large}, lease, pin)
+        except BaseException:
+            self._forget_usage()
+            raise
+
+    def _write_rows(self, small: dict[Cid, bytes], lease: Lease | None, pin: tuple[bytes, Cid] | None) -> None:
+        if lease is not None:
+            with self._lock:
+                for cid in small:
+                    lease.touch(cid)
+        held = self.rows.write(small.items(), pin)
+        with self._lock:
+            if self._used is not None:
+                self._used -= held * _PAGE_BYTES  # another thread was quicker
+        for cid, block in small.items():
+            self._recent.keep(cid, block, None)
+
+    def _write_files(self, fresh: dict[Cid, bytes], lease: Lease | None) -> None:
         pending: dict[Cid, str] = {}
         try:
             for cid, block in fresh.items():
                 pending[cid] = self._stage(block)
-            self._sync_all(_sync_file, list(pending.values()))
+            self._syncers.sync_files(list(pending.values()))
             for cid, staged in pending.items():
                 self._place(cid, staged, lease)
                 with contextlib.suppress(FileNotFoundError):  # collected already
@@ -215,40 +241,31 @@ class BlobDisk:
             for staged in pending.values():
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(staged)
-            self._forget_usage()
             raise
-
-    def _sync_all(self, sync: Callable[[str], None], paths: list[str]) -> None:
-        """Syncs; many in a few threads at once, this one among them: a journal commits together what waits together."""
-        if self._sync and len(paths) <= _IN_TURN:
-            _each(sync, paths)
-        elif self._sync:
-            mine, *others = [paths[first::_SYNCERS] for first in range(min(_SYNCERS, len(paths)))]
-            waiting = [self._syncers.submit(_each, sync, one) for one in others]
-            try:
-                _each(sync, mine)
-            finally:
-                concurrent.futures.wait(waiting)
-            for one in waiting:
-                one.result()
 
     def remove(self, cid: Cid, *, unless_leased: bool = False) -> bool:
         """Deletes a block; False if it was absent, or leased and ``unless_leased``."""
         with self._lock:
             if unless_leased and any(lease.covers(cid) for lease in self._leases):
                 return False
-            path = self._file(cid)
-            try:
-                size = os.stat(path).st_size
-                os.unlink(path)
-            except FileNotFoundError:
-                return False
+            size = self.rows.size(cid)
+            if size >= 0:
+                self.rows.remove(cid)
+                self._recent.forget(cid)
+            else:
+                path = self._file(cid)
+                try:
+                    size = os.stat(path).st_size
+                    os.unlink(path)
+                except FileNotFoundError:
+                    return False
             if self._used is not None:
                 self._used -= disk_bytes(size)
             return True
 
     def scan(self) -> Iterator[list[StoredBlock]]:
-        """Every block held, one list per shard; files with other names are left alone."""
+        """Every block held, in some steps; files with other names are left alone."""
+        yield from self.rows.scan()
         for shard in range(_SHARDS):
             found: list[StoredBlock] = []
             directory = self._path / "blobs" / f"{shard:02x}"
@@ -347,26 +364,5 @@ def _read_file(path: str) -> tuple[bytes, os.stat_result]:
     try:
         found = os.fstat(fd)
         return os.read(fd, min(found.st_size, MAX_BLOCK_BYTES) + 1), found
-    finally:
-        os.close(fd)
-
-
-def _each(sync: Callable[[str], None], paths: list[str]) -> None:
-    for path in paths:
-        sync(path)
-
-
-def _sync_file(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)

@@ -6,6 +6,7 @@ for a thread that reads and hashes the same five blocks. May be called from seve
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from protocols.units import Cid
@@ -27,28 +28,29 @@ class Recent:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._blocks: dict[Cid, tuple[bytes, _Mark]] = {}
+        self._blocks: dict[Cid, tuple[bytes, _Mark | None]] = {}
         self._bytes = 0
 
-    def keep(self, cid: Cid, block: bytes, found: os.stat_result) -> None:
-        """A block that was written to, or read from, the file of which this is the status."""
+    def keep(self, cid: Cid, block: bytes, found: os.stat_result | None) -> None:
+        """A block that was written to, or read from, the file of which this is the status; None for a row."""
         if len(block) > RECENT_BLOCK_BYTES:
             return
         with self._lock:
             self._drop(cid)
-            self._blocks[cid] = (block, _mark(found))
+            self._blocks[cid] = (block, None if found is None else _mark(found))
             self._bytes += len(block) + _ENTRY_BYTES
             while self._bytes > RECENT_BYTES:
                 self._drop(next(iter(self._blocks)))
 
-    def get(self, cid: Cid, path: str) -> bytes | None:
-        """The block, if its file is the one it was in, unchanged; None if that is not so or not known."""
+    def get(self, cid: Cid, file: Callable[[Cid], str]) -> bytes | None:
+        """The block, if its file is the one it was in, unchanged; None if that is not so or not known. A row changes only
+        with ``forget``."""
         with self._lock:
             held = self._blocks.get(cid)
         if held is None:
             return None
         try:
-            same = _mark(os.stat(path)) == held[1]
+            same = held[1] is None or _mark(os.stat(file(cid))) == held[1]
         except FileNotFoundError:
             same = False
         with self._lock:
@@ -59,6 +61,11 @@ class Recent:
                 else:
                     self._bytes -= len(held[0]) + _ENTRY_BYTES
         return held[0] if same else None
+
+    def forget(self, cid: Cid) -> None:
+        """It was removed."""
+        with self._lock:
+            self._drop(cid)
 
     def _drop(self, cid: Cid) -> None:
         held = self._blocks.pop(cid, None)

@@ -4,6 +4,7 @@
 10 ms, and may be cancelled between two; only a few names are looked for, and a few recent blocks had, without one.
 """
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +21,6 @@ from mesh.store.blobs.errors import BlobStoreFailed, QuotaExceeded
 from mesh.store.blobs.glance import below_at_once, look_up, look_up_at_once, reach_at_once, read_at_once, read_some
 from mesh.store.blobs.importing import ImportRules, import_steps, is_last
 from mesh.store.blobs.materialise import Materialised, file_leaves, materialise_steps
-from mesh.store.blobs.pins import Pins
 from mesh.store.blobs.reach import DigestSet, Reach, reach_steps
 from protocols.transfer.steps import LookedUp, Want
 from protocols.transfer.unixfs import Block, Importer, Root
@@ -60,7 +60,7 @@ async def open_blobs(path: Path, *, quota_bytes: int, sync: bool = True) -> Asyn
     with _disk_errors():
         await trio.to_thread.run_sync(disk.open)
     try:
-        yield BlobStore(disk, Pins(path / "pins"))
+        yield BlobStore(disk)
     finally:
         disk.close()
 
@@ -71,10 +71,9 @@ class BlobStore:
     Disk errors surface as ``BlobStoreFailed``.
     """
 
-    def __init__(self, disk: BlobDisk, pins: Pins) -> None:
+    def __init__(self, disk: BlobDisk) -> None:
         self._disk = disk
         self._roomy_bytes = disk.quota_bytes * _ROOM_PERCENT // 100
-        self._pins = pins
         self._threads = trio.CapacityLimiter(_THREADS)
         self._collecting = trio.Lock()
         self._counts = {"blocks_written": 0, "bytes_written": 0, "blocks_read": 0, "collections": 0, "collected": 0}
@@ -129,12 +128,9 @@ class BlobStore:
         self._count(blocks)
 
     def _write(self, blocks: Sequence[Block], lease: Lease | None, settle: bool, pin: tuple[bytes, Cid] | None) -> None:
-        self._disk.write(blocks, lease)
-        also = self._pins.place(*pin) if pin is not None else []
+        self._disk.write(blocks, lease, pin)
         if settle:
-            self._disk.settle(also)
-        else:
-            self._disk.sync_directories(also)
+            self._disk.settle()
 
     def _count(self, written: Sequence[Block]) -> None:
         self._counts["blocks_written"] += len(written)
@@ -204,11 +200,11 @@ class BlobStore:
         batch = next(steps)
         root = _root_after(steps) if is_last(batch) else None
         try:
-            self._disk.write(batch, lease)
+            self._disk.write(batch, lease, (key, root.cid) if key is not None and root is not None else None)
         except QuotaExceeded:
             return _Imported(batch, root, stored=False)
         if root is not None:
-            self._disk.settle(self._pins.place(key, root.cid) if key is not None else ())
+            self._disk.settle()
         return _Imported(batch, root, stored=True)
 
     async def read_file(self, cid: Cid, *, max_bytes: int) -> bytes:
@@ -245,20 +241,18 @@ class BlobStore:
 
     async def pin(self, key: bytes, root: Cid) -> None:
         """Keeps a tree, held already or not, until ``unpin(key)``; survives restarts."""
-        await self._run(lambda: self._disk.sync_directories(self._pins.place(key, root)))
+        await self._run(lambda: self._disk.rows.write((), (key, root)))
 
     async def unpin(self, key: bytes) -> None:
         """Ends every pin of a key. Its blocks go when room is needed."""
-        with _disk_errors():
-            done = self._pins.drop_at_once(key)
-        if not done:
-            await self._run(lambda: self._pins.drop(key))
-        else:
+        if self._disk.rows.unpin_at_once(key):
             await trio.lowlevel.checkpoint()
+        else:
+            await self._run(lambda: self._disk.rows.unpin(key))
 
     async def pinned(self, key: bytes) -> tuple[Cid, ...]:
         """What a key pins."""
-        return await self._run(lambda: self._pins.of(key))
+        return await self._run(lambda: self._disk.rows.pinned(key))
 
     async def collect(self, target_bytes: int | None = None) -> Collected:
         """Removes blocks nobody needs, oldest first, until at most ``target_bytes`` (90 % of the quota) are in use."""
@@ -266,7 +260,7 @@ class BlobStore:
             target_bytes = self._roomy_bytes
         async with self._collecting:
             result = Collected()
-            await self._drain(collect_steps(self._disk, self._pins, target_bytes, result))
+            await self._drain(collect_steps(self._disk, target_bytes, result))
             self._counts["collections"] += 1
             self._counts["collected"] += result.removed_blocks
         return result
@@ -321,11 +315,17 @@ def _some_steps(steps: Iterator[None]) -> bool:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    with map_exceptions({OSError: _failed}):
+    with map_exceptions({OSError: _failed, sqlite3.Error: _failed}):
         yield
 
 
 def _failed(error: Exception) -> BlobStoreFailed:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return BlobStoreFailed(
+            "the small blocks and pins of the blob store are damaged",
+            why=str(error),
+            fix="mesh down; then move small.sqlite3* out of the blobs folder   (what is needed is fetched again)",
+        )
     return BlobStoreFailed("the disk under the blob store failed", why=str(error), fix="df -h   (and `mesh doctor`)")
 
 
