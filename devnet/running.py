@@ -190,7 +190,7 @@ def list_nodes(output: str) -> None:
         [one.name, one.role, "up" if alive(one.pid) else "down", str(one.pid), short(one.peer_id), one.home]
         for one in cluster.nodes
     ]
-    emit(cluster, output, lambda: table(["NAME", "ROLE", "STATE", "PID", "PEER", "HOME"], rows))
+    emit(cluster, output, lambda: table(["NAME", "ROLE", "STATE", "PID", "PEER", "HOME"], rows, least=("PEER",)))
 
 
 def _node(name: str, cluster: ClusterFile | None = None) -> tuple[ClusterFile, NodeEntry]:

@@ -39,7 +39,7 @@ def view(
     shown = [{"name": name, "value": text, "origin": origin} for name, text, origin in rows]
     head = ["SETTING", "VALUE", "FROM"] if origins else ["SETTING", "VALUE"]
     people = [list(row if origins else row[:2]) for row in rows]
-    emit(shown, output, lambda: table(head, people))
+    emit(shown, output, lambda: table(head, people, folds=True))
 
 
 def get(name: Name, output: Output = "table") -> None:

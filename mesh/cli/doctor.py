@@ -14,8 +14,9 @@ from mesh.cli.diagnosis import Check, Patient, bad, good, weak
 from mesh.cli.doctor_beacon import check_beacon
 from mesh.cli.doctor_chain import check_chain
 from mesh.cli.doctor_home import check_disk, check_home, check_key, check_ports, check_socket
+from mesh.cli.fitting import columns, folded
 from mesh.cli.options import Form
-from mesh.cli.render import emit, plain, table
+from mesh.cli.render import emit, plain
 from mesh.cli.session import open_session, socket_of
 
 __all__ = ["run_doctor"]
@@ -43,10 +44,14 @@ async def run_doctor(loaded: LoadedConfig, fix: bool, output: Form) -> None:
 
 
 def _text(found: list[Check]) -> str:
-    rows = [[{"ok": "ok", "warn": "weak", "fail": "FAIL"}[one.state], one.name, one.seen] for one in found]
-    head, *lines = table(["", "CHECK", "FOUND"], rows).splitlines()
-    hints = [f"\n        try: {plain(one.fix)}" if one.fix else "" for one in found]
-    return "\n".join([head, *(f"{line}{hint}" for line, hint in zip(lines, hints, strict=True))])
+    width = max(len("CHECK"), *(len(one.name) for one in found))
+    lines = [f"      {'CHECK':<{width}}  FOUND"]
+    for one in found:
+        state = {"ok": "ok", "warn": "weak", "fail": "FAIL"}[one.state]
+        first, *more = folded(plain(one.seen), columns() - width - 8)
+        lines += [f"{state:<4}  {one.name:<{width}}  {first}", *[f"{'':<{width + 8}}{line}" for line in more]]
+        lines += [f"        try: {plain(one.fix)}"] if one.fix else []
+    return "\n".join(lines)
 
 
 async def _running(loaded: LoadedConfig) -> NodeStatus | None:

@@ -63,7 +63,11 @@ def verify_dossier(path: Path, output: Form) -> None:
     }
     rows = [[one.name, "ok" if one.ok else "WRONG", one.proves] for one in findings]
     facts = pairs([fact for fact in _facts(dossier).items() if fact[1]])
-    emit(told, output, lambda: f"{facts}\n\n{table(['CHECK', 'HOLDS', 'PROVES'], rows)}\n{_rest(left, possible)}")
+    emit(
+        told,
+        output,
+        lambda: f"{facts}\n\n{table(['CHECK', 'HOLDS', 'PROVES'], rows, folds=True)}\n{_rest(left, possible)}",
+    )
     wrong = [one.name for one in findings if not one.ok]
     if wrong:
         raise ResultRejected(
@@ -75,8 +79,10 @@ def _rest(left: tuple[Gap, ...], possible: tuple[Action, ...]) -> str:
     """What the file does not tell, and what can be sent with it."""
     missing = [[one.name, one.open] for one in left]
     sendable = [[one.call, one.sender, one.when, f"{len(one.data)} bytes"] for one in possible]
-    parts = [("", table(["MISSING", "STAYS OPEN"], missing))] if missing else []
-    parts.append(("calldata: -o json", table(["CALL", "SENT BY", "WHEN", "DATA"], sendable)))
+    parts = [("", table(["MISSING", "STAYS OPEN"], missing, folds=True))] if missing else []
+    parts.append(
+        ("calldata: -o json", table(["CALL", "SENT BY", "WHEN", "DATA"], sendable, least=("DATA",), folds=True))
+    )
     return "\n".join(f"\n{shown}{f'   ({note})' if note else ''}" for note, shown in parts)
 
 

@@ -76,7 +76,7 @@ def _offers_table(found: tuple[OfferInfo, ...]) -> str:
         "REGION",
         "HEARD",
     ]
-    return table(head, rows)
+    return table(head, rows, least=("GPUS", "REGION", "LEAST", "MEMORY", "CPUS", "RELIABILITY"))
 
 
 def _hourly(wei_per_second: str) -> str:
@@ -115,7 +115,7 @@ def _peers_table(found: tuple[PeerInfo, ...]) -> str:
         ]
         for one in found
     ]
-    return table(["PEER", "ADDRESS", "WAY", "SINCE", "SCORE", "PING"], rows)
+    return table(["PEER", "ADDRESS", "WAY", "SINCE", "SCORE", "PING"], rows, least=("ADDRESS", "WAY", "SINCE"))
 
 
 def deals(output: Output = "table") -> None:
@@ -144,7 +144,7 @@ def _deals_table(found: tuple[DealInfo, ...]) -> str:
         ]
         for one in found
     ]
-    return table(["DEAL", "AS", "WITH", "PHASE", "OUTCOME", "PRICE", "PAID"], rows)
+    return table(["DEAL", "AS", "WITH", "PHASE", "OUTCOME", "PRICE", "PAID"], rows, least=("OUTCOME", "PRICE"))
 
 
 def show(deal: DealName, output: Output = "table") -> None:

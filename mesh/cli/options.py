@@ -4,6 +4,8 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from mesh.cli.fitting import show_all
+
 __all__ = [
     "FLAG_NAMES",
     "Bootstrap",
@@ -30,8 +32,21 @@ FLAG_NAMES: Final = {
 }
 """How the flags are typed that are not called like the field of the setting they mean."""
 
-Form = Literal["table", "json", "jsonl"]
-Output = Annotated[Form, typer.Option("-o", "--output", help="For people, or as JSON for programs.")]
+Form = Literal["table", "wide", "json", "jsonl"]
+
+
+def _form(chosen: Form) -> Form:
+    """``wide`` is a table that does not mind the screen's width."""
+    show_all(chosen == "wide")
+    return "table" if chosen == "wide" else chosen
+
+
+Output = Annotated[
+    Form,
+    typer.Option(
+        "-o", "--output", callback=_form, help="For people, as wide as the screen or with all; or JSON for programs."
+    ),
+]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the job file: limits.wall=10m.")
 ]

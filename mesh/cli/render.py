@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from mesh.api.types import DealInfo, RunInfo
 from mesh.base.clock import Clock
+from mesh.cli.fitting import columns, fitted, folded, left_out
 
 __all__ = [
     "PhaseLine",
     "ago",
     "amount",
     "checked_words",
-    "columns",
     "emit",
     "newest",
     "outcome_words",
@@ -75,6 +75,8 @@ def emit(value: Any, form: str, people: Callable[[], str]) -> None:
         text = people()
         if text:
             print(text)
+        if missed := left_out():
+            print(f"not all of it fits: {', '.join(missed)}   (-o wide)", file=sys.stderr)
 
 
 def plain(text: str) -> str:
@@ -83,9 +85,13 @@ def plain(text: str) -> str:
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> str:
-    """Names and values, one pair a line."""
+    """Names and values, one pair a line; a value that is longer goes on below itself."""
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {plain(value)}".rstrip() for name, value in rows)
+    lines = []
+    for name, value in rows:
+        first, *more = folded(plain(value), columns() - width - 2)
+        lines += [f"{name:<{width}}  {first}".rstrip(), *[f"{'':<{width}}  {line}" for line in more]]
+    return "\n".join(lines)
 
 
 def share(ppm: int | None) -> str:
@@ -93,9 +99,21 @@ def share(ppm: int | None) -> str:
     return "-" if ppm is None else f"{ppm / 10_000:.1f} %"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns, two spaces apart; the head alone when there is nothing."""
-    cells = [list(head), *[[plain(cell) for cell in row] for row in rows]]
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    least: Sequence[str] = (),
+    folds: bool = False,
+    room: int | None = None,
+) -> str:
+    """Left-aligned columns, two spaces apart; the head alone when there is nothing.
+
+    As wide as the screen at most, or ``room`` characters: ``least`` and ``folds`` say what gives way (`fitting.fitted`).
+    """
+    shown = [[plain(cell) for cell in row] for row in rows]
+    cells = fitted(head, shown, least, folds, columns() if room is None else room)
+    head = cells[0]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join(lines)
@@ -184,11 +202,6 @@ def newest(phases: str, width: int) -> str:
         steps = steps[1:]
         phases = " > ".join(["...", *steps])
     return phases if len(phases) <= width else f"{phases[: width - 3]}..."
-
-
-def columns() -> int:
-    """How wide the screen is; a file or a pipe has no end."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
 class PhaseLine:

@@ -14,12 +14,12 @@ from mesh.api.types import DealInfo, RunInfo, TraceInfo
 from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
+from mesh.cli.fitting import columns, folded
 from mesh.cli.options import Form
 from mesh.cli.render import (
     ago,
     amount,
     checked_words,
-    columns,
     emit,
     newest,
     outcome_words,
@@ -50,8 +50,8 @@ __all__ = [
 LAST_WORDS_S: Final = 10.0
 """A message to a provider takes milliseconds, a transaction a few blocks."""
 ENDS: Final = ("run.done", "run.settled", "run.failed", "run.cancelled")
-DETAIL_CHARS: Final = 60
-"""A table's last column; `mesh describe` has all of it."""
+EVENT_INDENT: Final = 8
+"""Of what an event's line has no room for: below its time."""
 LEAST_PHASE_CHARS: Final = 24
 """Of it on the narrowest screen: `... > settled 0x1f3a5c7e` whole."""
 
@@ -91,9 +91,12 @@ def _runs_table(runs: tuple[RunInfo, ...]) -> str:
         for run in runs
     ]
     names = ["RUN", "NAME", "STATUS", "OUTCOME", "AGE", "PAID", "PHASE"]
-    head, *lines = table(names, [[*row, ""] for row in rows]).splitlines()
+    width = columns() - LEAST_PHASE_CHARS
+    head, *lines = table(
+        names, [[*row, ""] for row in rows], least=("OUTCOME", "AGE"), room=width + len("PHASE")
+    ).splitlines()
     before = head.index("PHASE")
-    room = min(max(columns() - before, LEAST_PHASE_CHARS), DETAIL_CHARS)
+    room = max(columns() - before, LEAST_PHASE_CHARS)
     shown = [f"{line:<{before}}{newest(phase_line(run), room)}" for line, run in zip(lines, runs, strict=True)]
     return "\n".join([head, *shown])
 
@@ -141,7 +144,7 @@ def _deals_table(deals: tuple[DealInfo, ...]) -> str:
         [short(one.deal_id), short(one.provider), one.phase, amount(one.price), amount(one.paid), one.detail or "-"]
         for one in deals
     ]
-    return table(["DEAL", "PROVIDER", "PHASE", "PRICE", "PAID", "DETAIL"], rows)
+    return table(["DEAL", "PROVIDER", "PHASE", "PRICE", "PAID", "DETAIL"], rows, least=("PRICE",), folds=True)
 
 
 async def show_events(loaded: LoadedConfig, name: str, follow: bool, since: int, output: Form) -> None:
@@ -160,7 +163,10 @@ async def show_events(loaded: LoadedConfig, name: str, follow: bool, since: int,
 
 def _event_line(one: TraceInfo) -> str:
     fields = " ".join(f"{name}={value}" for name, value in one.fields.items())
-    return plain(f"{one.seq:>6}  {when(one.at)}  {short(one.subject)}  {one.name:<20}  {fields}").rstrip()
+    text = plain(f"{one.seq:>6}  {when(one.at)}  {short(one.subject)}  {one.name:<20}  {fields}").rstrip()
+    first, *more = folded(text, columns())
+    rest = folded(" ".join(more), columns() - EVENT_INDENT) if more else []
+    return "\n".join([first, *[f"{'':<{EVENT_INDENT}}{line}" for line in rest]])
 
 
 class LogOptions(msgspec.Struct, frozen=True, kw_only=True):

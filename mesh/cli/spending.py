@@ -275,7 +275,8 @@ def _runs_table(runs: Sequence[RunSpend], symbol: str) -> str:
         ]
         for one in runs
     ]
-    return table(head, rows)
+    least = ("PENALTIES", "LOCKED", "CAME BACK", "DEALS", "FEES IN IT", "GAS")
+    return table(head, rows, least=least)
 
 
 def _gas_text(gas: GasInfo) -> str:

@@ -23,7 +23,7 @@ DOMAIN = Domain(31337, Address(b"\x0e" * 20))
 
 
 def test_offers(mesh, node) -> None:
-    said = mesh("offers", "cpus >= 1")
+    said = mesh("offers", "cpus >= 1", "-o", "wide")
     assert node.arguments("offers") == {"expression": "cpus >= 1"}
     for word in ("wasm D3", "1.5", "512 MiB", "0.036 MESH", "98.8 %", "eu"):
         assert word in said.out

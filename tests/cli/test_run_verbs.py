@@ -253,7 +253,7 @@ def test_a_form_that_does_not_exist(mesh, node) -> None:
 )
 def test_describe_says_what_was_done_to_a_result(mesh, node, run_of, deal_of, checked, shown) -> None:
     node.story = [run_of(checked=checked, deals=(deal_of(checked=checked),))]
-    said = mesh("describe", RUN)
+    said = mesh("describe", RUN, "-o", "wide")
     assert said.out.count(f"checked: {shown}") == 2, said.out
     node.story = [run_of(checked=checked, deals=(deal_of(checked=checked),))]
     assert mesh("describe", RUN, "-o", "json").json["checked"] == checked
