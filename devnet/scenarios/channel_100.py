@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
+from devnet.books import balance_figures, check_conserved, read_books
 from devnet.scenario import Cluster, JobChoice, Scenario, check, settled
+from devnet.steps import real
 
 __all__ = ["DEALS", "SCENARIO"]
 
@@ -16,9 +18,10 @@ SAMPLES: Final = 1_000
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """Fund a channel, run a hundred deals in it, redeem once, close together; then count transactions and tokens."""
+    network = real(cluster).cluster
     client, provider = cluster.clients[0], cluster.providers[0]
     peer = await cluster.peer_id(provider)
-    before = {name: int((await cluster.balance(name)).free) for name in (client, provider)}
+    before = await read_books(network)
     sent = await cluster.transactions()
     await cluster.channel(client, "fund", provider, DEPOSIT)
     job = JobChoice(
@@ -40,10 +43,11 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     await cluster.channel(client, "close", provider)
     await cluster.until_channel(client, lambda one: one.phase == "closed", LIMIT_S)
     transactions = await cluster.transactions() - sent
-    after = {name: int((await cluster.balance(name)).free) for name in before}
-    spent, earned = before[client] - after[client], after[provider] - before[provider]
+    after = await read_books(network)
+    spent, earned = before[client].free - after[client].free, after[provider].free - before[provider].free
     check(spent == paid, f"the client spent {spent} wei for {paid}")
     check(earned == paid - paid // 100, f"the provider earned {earned} wei of {paid}, one percent is burned")
+    check_conserved(before, after)
     check(transactions == 3, f"{transactions} transactions were sent, not one to fund, one to redeem, one to close")
     return {
         "deals": DEALS,
@@ -53,8 +57,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         "client_spent_wei": str(spent),
         "provider_earned_wei": str(earned),
         "burned_wei": str(spent - earned),
-        "client_free_wei": str(after[client]),
-        "provider_free_wei": str(after[provider]),
+        "balances": balance_figures(before, after),
         "deals_s": round(seconds, 3),
         "deals_per_s": round(DEALS / seconds, 3),
     }

@@ -3,26 +3,38 @@
 Wealth is all that a member owns of the token, wherever it stands: free, staked, at the panel, bound in its seats.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from devnet.chain.control import view
+from devnet.books import Books, balance_figures, check_conserved, read_books
 from devnet.cluster import SEATS_IN_ALL
+from devnet.members import Member
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, check
-from mesh.api.types import DealInfo
-from protocols.contracts.calls import selector
-from protocols.deals.panel_terms import PANEL_CLASS
+from devnet.steps import provider_of
+from mesh.api.types import DealInfo, RunInfo
 from protocols.disputes.params import LOCK_PRICES
 
-__all__ = ["LIMIT_S", "MEDIATORS", "Books", "convicted", "court_of", "judged_job", "row_of", "seat"]
+__all__ = [
+    "LIMIT_S",
+    "MEDIATORS",
+    "Court",
+    "convicted",
+    "court_of",
+    "executed_blind",
+    "judged_job",
+    "row_of",
+    "seat",
+    "told_by",
+]
 
 LIMIT_S: Final = 300.0
 """A dispute of a devnet is over in half a minute, with a seat to replace in two; this machine may be busy."""
 MEDIATORS: Final = 4
 """Each has a quarter of the seats: panels of three and of seven find others to call."""
-_WORD: Final = 32
-_SEAT_WORDS: Final = 6
+_SUBJECT_CHARS: Final = 12
+"""Of a deal's id, in a node's log."""
 
 
 def court_of(cluster: Cluster) -> ProcessWorld:
@@ -38,65 +50,72 @@ def judged_job(*sets: str, millions: int = 3) -> JobChoice:
     return JobChoice(millions=millions, sets=(*fixed, *sets))
 
 
-class Books:
-    """What each member owned when this was written down, and what it has won or lost since."""
+class Court:
+    """A network with mediators, and what everybody owned when a dispute in it began."""
 
-    def __init__(self, world: ProcessWorld, before: Mapping[str, int]) -> None:
-        self._world = world
+    def __init__(self, world: ProcessWorld, before: Books) -> None:
+        self.world = world
         self._before = before
 
     @classmethod
-    async def of(cls, world: ProcessWorld, names: Sequence[str]) -> "Books":
-        """The wealth of these members now."""
-        return cls(world, await _wealth(world, names))
+    async def opened(cls, world: ProcessWorld) -> "Court":
+        """The books of all who are members now."""
+        return cls(world, await read_books(world.cluster))
 
-    async def changes(self) -> dict[str, int]:
-        """Wei won (or lost) since, by member."""
-        now = await _wealth(self._world, list(self._before))
-        return {name: amount - self._before[name] for name, amount in now.items()}
+    async def require(self, wanted: Mapping[str, int], *, seats: int) -> dict[str, Any]:
+        """What everybody has won or lost, and has in the end, for the report.
 
-    async def require(self, wanted: Mapping[str, int], *, seats: int) -> dict[str, str]:
-        """What everybody has won or lost, for the report. ``wanted``: by member; ``seats``: what all mediators have together.
-
-        Raises ``Failed`` where the chain's books say something else.
+        ``wanted``: wei by member; ``seats``: what all mediators have together; everybody else has what they had. Raises
+        ``Failed`` where the chain's books say something else, or where what is missing was not burned.
         """
-        found = await self.changes()
-        mediators = sum(found.get(one.name, 0) for one in self._world.cluster.mediators)
+        after = await read_books(self.world.cluster)
+        found = after.won_since(self._before)
+        paid = [one.name for one in self.world.cluster.mediators]
+        mediators = sum(found[name] for name in paid)
         check(mediators == seats, f"the mediators have {mediators} wei more, not {seats}: {found}")
-        for name, amount in wanted.items():
+        for name in [one for one in found if one not in paid]:
+            amount = wanted.get(name, 0)
             check(found[name] == amount, f"{name} has {found[name]} wei more, not {amount}: {found}")
-        return {name: str(amount) for name, amount in sorted(found.items())}
+        check_conserved(self._before, after)
+        won = {name: str(amount) for name, amount in found.items()}
+        burned = after.burnable - self._before.burnable
+        return {"won_wei": won, "burned_wei": str(burned), "balances": balance_figures(self._before, after)}
+
+    def earned_again(self, rechecks: Iterable[DealInfo]) -> dict[str, int]:
+        """Wei that the providers of these re-executions have for them, by name: the price less one percent."""
+        earned: dict[str, int] = {}
+        for one in rechecks:
+            name = provider_of(self.world, one).name
+            earned[name] = earned.get(name, 0) + int(one.price) - int(one.price) // 100
+        return earned
 
 
-async def _wealth(world: ProcessWorld, names: Sequence[str]) -> dict[str, int]:
-    bonds = await _bonds(world)
-    found = {}
+def told_by(member: Member, deal_id: str) -> list[dict[str, Any]]:
+    """What a node's log says of a deal, in its order: a party's lines are of the run and name the deal, a seat's are of it."""
+    subject = deal_id.removeprefix("0x")[:_SUBJECT_CHARS]
+    lines = [line for line in member.log.read_text().splitlines() if line.startswith("{") and subject in line]
+    return [
+        told
+        for told in map(json.loads, lines)
+        if subject in (told.get("subject"), told.get("deal", "")[:_SUBJECT_CHARS])
+    ]
+
+
+def executed_blind(court: Court, deal_id: str, won: Mapping[str, str]) -> list[str]:
+    """The mediators that have executed a deal's job themselves, before anybody's result was shown.
+
+    Raises ``Failed`` unless all who were paid have.
+    """
+    names = [one.name for one in court.world.cluster.mediators]
+    worked = []
     for name in names:
-        balance = await world.balance(name)
-        owner = bytes.fromhex(balance.owner.removeprefix("0x"))
-        panel = await _number(world, "accountOf(address)", owner)
-        found[name] = int(balance.free) + int(balance.stake) + panel + bonds.get(owner, 0)
-    return found
-
-
-async def _bonds(world: ProcessWorld) -> dict[bytes, int]:
-    """What the seats of each owner hold."""
-    held: dict[bytes, int] = {}
-    for number in range(await _number(world, "seatCount(uint32)", PANEL_CLASS)):
-        seat = await _ask(world, "seatOf(uint32,uint256)", PANEL_CLASS, number)
-        words = [seat[at : at + _WORD] for at in range(0, _SEAT_WORDS * _WORD, _WORD)]
-        owner = words[0][12:]
-        held[owner] = held.get(owner, 0) + int.from_bytes(words[4])
-    return held
-
-
-async def _number(world: ProcessWorld, signature: str, *words: bytes | int) -> int:
-    return int.from_bytes(await _ask(world, signature, *words))
-
-
-async def _ask(world: ProcessWorld, signature: str, *words: bytes | int) -> bytes:
-    given = [one.to_bytes(_WORD) if isinstance(one, int) else one.rjust(_WORD, bytes(1)) for one in words]
-    return await view(world.cluster.chain, world.cluster.panel, selector(signature) + b"".join(given))
+        events = [one["event"] for one in told_by(court.world.cluster[name], deal_id)]
+        shown = events.index("seat.opening") if "seat.opening" in events else len(events)
+        if "seat.executed" in events[:shown]:
+            worked.append(name)
+    idle = [name for name in names if int(won[name]) > 0 and name not in worked]
+    check(not idle, f"{idle} were paid and have not executed the job before the results were shown")
+    return worked
 
 
 async def row_of(world: ProcessWorld, client: str, run_id: str) -> dict[str, Any]:
@@ -136,8 +155,7 @@ async def convicted(
         "rogue", ("provider",), program=program, free=10**18 if appealed else 0, provider={"price_floor": floor}
     )
     await world.cluster.meet(len(world.providers))
-    mediators = [one.name for one in world.cluster.mediators]
-    books = await Books.of(world, [client.name, liar.name, *mediators])
+    court = await Court.opened(world)
 
     began = world.now()
     run_id = await world.submit(client.name, judged_job())
@@ -150,7 +168,6 @@ async def convicted(
     await world.until_deal(liar.name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
     ended = await world.until_deal(client.name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
     check(len(refused.rechecks) == checked_again, f"{len(refused.rechecks)} re-executions by others")
-    again = sum([int(one.price) for one in refused.rechecks])
     for one in refused.rechecks:
         await world.until_deal(client.name, one.deal_id, lambda it: it.final_how == "settled", LIMIT_S)
     fields = {
@@ -160,24 +177,29 @@ async def convicted(
         "caught_s": round(caught_s, 2),
         "slashed_s": round(world.now() - began, 2),
     }
-    appeal = 7 * int(deal.seat_fee) if appealed else 0
     names = (client.name, liar.name)
-    return fields | await _divided(books, names, deal, again, appeal, seats_paid=seats_paid, locks_lost=locks_lost)
+    fields |= await _divided(court, names, refused, seats_paid=seats_paid, locks_lost=locks_lost, appealed=appealed)
+    if not appealed:
+        fields["executed_blind"] = executed_blind(court, deal.deal_id, fields["won_wei"])
+    return fields
 
 
 async def _divided(
-    books: Books, names: tuple[str, str], deal: DealInfo, again: int, appeal: int, *, seats_paid: int, locks_lost: int
+    court: Court, names: tuple[str, str], run: RunInfo, *, seats_paid: int, locks_lost: int, appealed: bool
 ) -> dict[str, Any]:
     """The collateral: two prices to the client, fees to the seats, the rest burned; for the report."""
+    deal = run.deals[0]
     price, fee, collateral = int(deal.price), int(deal.seat_fee), int(deal.collateral)
+    check(collateral > 2 * price + seats_paid * fee, f"nothing of {collateral} wei is left to burn")
+    again, appeal = sum(int(one.price) for one in run.rechecks), 7 * fee if appealed else 0
     lost = locks_lost * LOCK_PRICES * price
     wanted = {names[0]: 2 * price - again, names[1]: -collateral - appeal}
+    found = await court.require(wanted | court.earned_again(run.rechecks), seats=seats_paid * fee + appeal - lost)
     return {
-        "won_wei": await books.require(wanted, seats=seats_paid * fee + appeal - lost),
+        **found,
         "price_wei": deal.price,
         "re_execution_wei": str(again),
         "collateral_wei": deal.collateral,
         "seat_fee_wei": deal.seat_fee,
         "locks_lost_wei": str(lost),
-        "burned_wei": str(collateral - 2 * price - seats_paid * fee + lost),
     }

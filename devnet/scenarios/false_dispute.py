@@ -5,7 +5,7 @@ has its collateral back and half a price on top, and the client has paid for eve
 from typing import Any
 
 from devnet.scenario import Cluster, JobChoice, Scenario, check
-from devnet.scenarios.court import LIMIT_S, MEDIATORS, Books, court_of, judged_job, row_of
+from devnet.scenarios.court import LIMIT_S, MEDIATORS, Court, court_of, executed_blind, judged_job, row_of
 
 __all__ = ["SCENARIO", "acquitted"]
 
@@ -20,8 +20,7 @@ async def acquitted(cluster: Cluster, program: str, job: JobChoice | None = None
     world = court_of(cluster)
     client = await world.cluster.add("slanderer", ("client",), program=program, client={"audit_ppm": 1_000_000})
     await world.cluster.meet(len(world.providers))
-    mediators = [one.name for one in world.cluster.mediators]
-    books = await Books.of(world, [client.name, *world.providers, *mediators])
+    court = await Court.opened(world)
 
     began = world.now()
     run_id = await world.submit(client.name, job or judged_job())
@@ -34,15 +33,14 @@ async def acquitted(cluster: Cluster, program: str, job: JobChoice | None = None
 
     price, fee = int(deal.price), int(deal.seat_fee)
     bond = 3 * fee + price // 2
-    others = {one: 0 for one in world.providers if one != provider.name}
-    won = await books.require(
-        {client.name: -price - bond, provider.name: price - price // 100 + price // 2, **others}, seats=3 * fee
-    )
+    earned = price - price // 100 + price // 2
+    found = await court.require({client.name: -price - bond, provider.name: earned}, seats=3 * fee)
     return {
         "deal_id": deal.deal_id,
         **await row_of(world, client.name, run_id),
         "ended_s": round(world.now() - began, 2),
-        "won_wei": won,
+        **found,
+        "executed_blind": executed_blind(court, deal.deal_id, found["won_wei"]),
         "price_wei": deal.price,
         "bond_wei": str(bond),
         "seat_fee_wei": deal.seat_fee,

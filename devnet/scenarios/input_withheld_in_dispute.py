@@ -4,8 +4,8 @@ work, and the dispute ends as if nothing had been withheld.
 
 from typing import Any
 
-from devnet.scenario import Cluster, Scenario
-from devnet.scenarios.court import MEDIATORS
+from devnet.scenario import Cluster, Scenario, check
+from devnet.scenarios.court import MEDIATORS, court_of, told_by
 from devnet.scenarios.false_dispute import acquitted
 
 __all__ = ["SCENARIO"]
@@ -13,7 +13,10 @@ __all__ = ["SCENARIO"]
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """A client that disputes a right result, and tells the seats neither the job nor its inputs."""
-    return await acquitted(cluster, "withholding-slanderer")
+    figures = await acquitted(cluster, "withholding-slanderer")
+    told = [one["event"] for one in told_by(court_of(cluster).cluster["slanderer"], figures["deal_id"])]
+    check("case.withheld" in told, f"no seat has asked the disputer in vain: {told}")
+    return figures
 
 
 SCENARIO = Scenario(

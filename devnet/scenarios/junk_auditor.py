@@ -5,7 +5,7 @@ and nothing is disputed.
 from typing import Any
 
 from devnet.scenario import Cluster, Scenario, check, settled
-from devnet.scenarios.court import LIMIT_S, MEDIATORS, Books, court_of, judged_job
+from devnet.scenarios.court import LIMIT_S, MEDIATORS, Court, court_of, judged_job
 
 __all__ = ["SCENARIO"]
 
@@ -15,8 +15,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     world = court_of(cluster)
     client = await world.cluster.add("careful", ("client",), program="liar", client={"audit_ppm": 1_000_000})
     await world.cluster.meet(len(world.providers))
-    mediators = [one.name for one in world.cluster.mediators]
-    books = await Books.of(world, [client.name, *world.providers, *mediators])
+    court = await Court.opened(world)
 
     run_id = await world.submit(client.name, judged_job())
     done = await world.until(client.name, run_id, lambda one: settled(one) or one.status == "failed", LIMIT_S)
@@ -26,16 +25,14 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     trace = [one.name for one in await world.trace(client.name, run_id)]
     check("deal.audit_outvoted" in trace, f"nobody was outvoted: {trace}")
     check("deal.disputed" not in trace, "an honest provider was disputed")
+    check(deal.provider != again.provider, "the provider was asked about its own result")
     paid = int(deal.price) + int(again.price)
-    won = await books.require({client.name: -paid}, seats=0)
-    earned = sum(int(won[one]) for one in world.providers)
-    fees = int(deal.price) // 100 + int(again.price) // 100
-    check(earned == paid - fees, f"the providers have {earned} wei more, not {paid - fees}")
+    found = await court.require({client.name: -paid} | court.earned_again((deal, again)), seats=0)
     return {
         "deal_id": deal.deal_id,
         "re_executed_by": again.provider,
         "checked": done.checked,
-        "won_wei": won,
+        **found,
         "price_wei": deal.price,
         "re_execution_wei": again.price,
     }

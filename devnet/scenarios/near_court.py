@@ -5,7 +5,6 @@ Every mediator is another machine, and so is the provider: JSON keys in another 
 little brighter or darker. No root is another's, so all that decides is what the job's level calls the same.
 """
 
-import json
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from devnet.members import Member
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, JobChoice, check, settled
-from devnet.scenarios.court import LIMIT_S, Books, court_of, row_of, seat
+from devnet.scenarios.court import LIMIT_S, Court, court_of, row_of, seat, told_by
 from devnet.scenarios.false_dispute import acquitted
 from mesh.api.types import DealInfo, RunInfo
 from protocols.disputes.params import APPEAL_SEATS, FIRST_SEATS, LOCK_PRICES, SPRT_FAILURE, SPRT_LIMIT
@@ -26,8 +25,6 @@ FAILURES: Final = -(-SPRT_LIMIT // SPRT_FAILURE)
 """In a row, until a failure at a level with a tolerance takes all of the collateral."""
 JUNK_SEATS: Final = 2
 """Of the first panel's three, where there is an appeal."""
-_SUBJECT_CHARS: Final = 12
-"""Of a deal's id, in a node's log."""
 
 
 class Matter(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +87,7 @@ async def _parties(cluster: Cluster, seats: str, free: int = 0) -> tuple[Process
 
 async def _paid(world: ProcessWorld, client: str, rogue: str, job: JobChoice) -> dict[str, Any]:
     """Other bytes, the same result: the audit says so, and nobody is asked for a second opinion."""
-    books = await Books.of(world, (client, rogue))
+    court = await Court.opened(world)
     run_id = await world.submit(client, job)
     done = await world.until(client, run_id, lambda one: settled(one) or one.status == "failed", LIMIT_S)
     check(settled(done) and done.checked == "audited", f"it {done.status}, checked: {done.checked}: {done.detail}")
@@ -100,8 +97,8 @@ async def _paid(world: ProcessWorld, client: str, rogue: str, job: JobChoice) ->
     check([one["found"] for one in said] == ["the same"], f"the comparisons found {said}")
     check(not done.rechecks, f"{len(done.rechecks)} re-executions by others")
     price = int(deal.price)
-    won = await books.require({client: -price, rogue: price - price // 100}, seats=0)
-    return {"deal_id": deal.deal_id, "compared": said[0]["detail"], "price_wei": deal.price, "won_wei": won}
+    found = await court.require({client: -price, rogue: price - price // 100}, seats=0)
+    return {"deal_id": deal.deal_id, "compared": said[0]["detail"], "price_wei": deal.price, **found}
 
 
 async def _judged(
@@ -109,7 +106,7 @@ async def _judged(
 ) -> dict[str, Any]:
     """A wrong result, and what it has cost. ``appealed``: one seat of the first panel stands with the seven of the second."""
     client, rogue = names
-    books = await Books.of(world, [*names, *(one.name for one in world.cluster.mediators)])
+    court = await Court.opened(world)
     began = world.now()
     run_id = await world.submit(client, job)
     refused = await world.until(client, run_id, lambda one: one.status in ("failed", "done"), LIMIT_S)
@@ -118,22 +115,21 @@ async def _judged(
         await world.until_deal(name, deal.deal_id, lambda one: one.final_how == "slashed", LIMIT_S)
     found = await row_of(world, client, run_id)
     check(found["row"] == row, f"the row is {found['row']}, not {row}")
-    again = 0
+    again = sum(int(one.price) for one in refused.rechecks)
     for one in refused.rechecks:
-        again += int(one.price)
         await world.until_deal(client, one.deal_id, lambda it: it.final_how == "settled", LIMIT_S)
     cost = _Cost.of(deal, row, appealed)
+    wanted = {client: cost.client - again, rogue: cost.provider} | court.earned_again(refused.rechecks)
     return {
         "deal_id": deal.deal_id,
         **found,
         **_compared(world, deal.deal_id, same=False),
         "ended_s": round(world.now() - began, 2),
-        "won_wei": await books.require({client: cost.client - again, rogue: cost.provider}, seats=cost.seats),
+        **await court.require(wanted, seats=cost.seats),
         "re_execution_wei": str(again),
         "price_wei": deal.price,
         "collateral_wei": deal.collateral,
         "seat_fee_wei": deal.seat_fee,
-        "burned_wei": str(-cost.client - cost.provider - cost.seats),
     }
 
 
@@ -151,10 +147,8 @@ def _compared(world: ProcessWorld, deal_id: str, *, same: bool) -> dict[str, int
 
     Raises ``Failed`` unless ``same`` was found by one of them, or, where it is false, another result.
     """
-    subject = deal_id.removeprefix("0x")[:_SUBJECT_CHARS]
-    lines = [line for member in world.cluster.mediators for line in member.log.read_text().splitlines()]
-    told = [json.loads(line) for line in lines if '"output.compared"' in line]
-    found = [one["same"] for one in told if one["subject"] == subject]
+    told = [one for member in world.cluster.mediators for one in told_by(member, deal_id)]
+    found = [one["same"] for one in told if one["event"] == "output.compared"]
     check(str(same) in found, f"no seat has found the bytes {'the same' if same else 'another result'}: {found}")
     check(not same or "False" not in found, f"a seat has found another result: {found}")
     return {"seats_found_the_same": found.count("True"), "seats_found_another": found.count("False")}

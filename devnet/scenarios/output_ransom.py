@@ -7,7 +7,7 @@ pays half of their work, which is more than its price. Whoever has nothing that 
 from typing import Any
 
 from devnet.scenario import Cluster, Scenario, check
-from devnet.scenarios.court import LIMIT_S, MEDIATORS, Books, convicted, court_of, judged_job, row_of
+from devnet.scenarios.court import LIMIT_S, MEDIATORS, Court, convicted, court_of, executed_blind, judged_job, row_of
 
 __all__ = ["SCENARIO"]
 
@@ -25,8 +25,7 @@ async def _kept(cluster: Cluster) -> dict[str, Any]:
         "ransomer", ("provider",), program="ransomer", provider={"price_floor": "0.0005"}
     )  # fmt: skip
     await world.cluster.meet(len(world.providers))
-    mediators = [one.name for one in world.cluster.mediators]
-    books = await Books.of(world, [client.name, provider.name, *mediators])
+    court = await Court.opened(world)
 
     run_id = await world.submit(client.name, judged_job())
     refused = await world.until(client.name, run_id, lambda one: one.status == "failed" or one.settled, LIMIT_S)
@@ -41,14 +40,14 @@ async def _kept(cluster: Cluster) -> dict[str, Any]:
 
     price, fee = int(deal.price), int(deal.seat_fee)
     half = 3 * fee - 3 * fee // 2
-    won = await books.require(
-        {client.name: -price - 3 * fee // 2, provider.name: price - price // 100 - half}, seats=3 * fee
-    )
-    check(int(won[provider.name]) < 0, "keeping the bytes has paid")
+    kept = price - price // 100 - half
+    check(kept < 0, "keeping the bytes has paid")
+    found = await court.require({client.name: -price - 3 * fee // 2, provider.name: kept}, seats=3 * fee)
     return {
         "deal_id": deal.deal_id,
         **await row_of(world, client.name, run_id),
-        "won_wei": won,
+        **found,
+        "executed_blind": executed_blind(court, deal.deal_id, found["won_wei"]),
         "price_wei": deal.price,
     }
 

@@ -4,7 +4,7 @@ and nobody has worked.
 
 from typing import Any
 
-from devnet.scenario import Cluster, Scenario
+from devnet.scenario import Cluster, Scenario, check
 from devnet.scenarios.court import MEDIATORS, convicted
 
 __all__ = ["SCENARIO"]
@@ -12,7 +12,10 @@ __all__ = ["SCENARIO"]
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """A provider that lies, and keeps its secret."""
-    return await convicted(cluster, "mute-liar", seats_paid=0)
+    figures = await convicted(cluster, "mute-liar", seats_paid=0)
+    check(not figures["executed_blind"], f"seats have worked: {figures['executed_blind']}")
+    check("drawn" not in figures["phases"], f"seats were drawn: {figures['phases']}")
+    return figures
 
 
 SCENARIO = Scenario(

@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
+from devnet.books import balance_figures, check_conserved, read_books
 from devnet.scenario import Cluster, JobChoice, Scenario, check, settled
+from devnet.steps import real
 
 __all__ = ["SCENARIO"]
 
@@ -16,9 +18,10 @@ SOON_S: Final = 24 * 3600
 
 async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     """One deal, redeemed; two more; the client asks for its money while the provider is dead; who has what in the end?"""
+    network = real(cluster).cluster
     client, provider = cluster.clients[0], cluster.providers[0]
     peer = await cluster.peer_id(provider)
-    before = {name: int((await cluster.balance(name)).free) for name in (client, provider)}
+    before = await read_books(network)
     await cluster.channel(client, "fund", provider, DEPOSIT)
     first = await _deal(cluster, client, peer)
     await cluster.channel(provider, "redeem", client)
@@ -30,16 +33,18 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     await cluster.until_channel(client, lambda one: one.phase == "closing", LIMIT_S)
     await cluster.pass_time(PATIENCE_S)
     leaving = await cluster.until_channel(client, lambda one: one.until < stale.until - SOON_S, LIMIT_S)
+    check(int(leaving.redeemed) == first < paid, f"it left with {leaving.redeemed} wei redeemed, not {first}")
     # The exit delay of a devnet is two seconds, which is no time to start a node in: the client is held back meanwhile.
     await cluster.kill(client)
     await cluster.start(provider)
     rescued = await cluster.until_channel(provider, lambda one: int(one.redeemed) == paid, LIMIT_S)
     await cluster.start(client)
     await cluster.until_channel(client, lambda one: one.phase == "closed", LIMIT_S)
-    after = {name: int((await cluster.balance(name)).free) for name in before}
-    spent, earned = before[client] - after[client], after[provider] - before[provider]
+    after = await read_books(network)
+    spent, earned = before[client].free - after[client].free, after[provider].free - before[provider].free
     check(spent == paid, f"the client spent {spent} wei, it owed {paid}")
     check(earned == paid - paid // 100, f"the provider earned {earned} wei of {paid}, one percent is burned")
+    check_conserved(before, after)
     return {
         "redeemed_when_it_left_wei": leaving.redeemed,
         "owed_wei": str(paid),
@@ -48,6 +53,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         "provider_earned_wei": str(earned),
         "burned_wei": str(spent - earned),
         "returned_wei": str(DEPOSIT - spent),
+        "balances": balance_figures(before, after),
     }
 
 

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from devnet.scenarios.hostile import noisy
+from devnet.scenarios.hostile.altered import alter
 from mesh.cli.app import main as mesh_main
 from protocols.disputes.draw import commitment_of
 from protocols.disputes.duties import Duty, SeatHas
@@ -50,14 +49,12 @@ def _junk_at(*positions: int) -> Callable[..., SeatHas]:
     claims = _ALL & ~sum(1 << position for position in positions)
 
     def has(state: NodeState, record: Record, place: Place, case: Case | None, env: Any) -> SeatHas:
-        real = _HAS(state, record, place, case, env)
-        guilty = record.round == 0 and record.places.index(place) in positions
-        if not guilty or real.fingerprint is None or real.salt is None:
-            return real
-        mark = keccak256(b"junk", real.fingerprint)
-        commitment = commitment_of(record.deal_id, record.round, place.seat, mark, real.salt)
-        mask = None if real.mask is None else claims
-        return replace(real, fingerprint=mark, commitment=commitment, mask=mask)
+        if record.round != 0 or record.places.index(place) not in positions:
+            return _HAS(state, record, place, case, env)
+        deal_id, number = record.deal_id, place.seat.to_bytes(8)
+        mark, salt = keccak256(b"junk", deal_id, number), keccak256(b"salt", deal_id, number)
+        commitment = commitment_of(deal_id, record.round, place.seat, mark, salt)
+        return SeatHas(commitment=commitment, fingerprint=mark, salt=salt, served=True, mask=claims)
 
     return has
 
@@ -75,7 +72,7 @@ _HABITS: Final[dict[str, tuple[str, Callable[..., Any]]]] = {
 def main() -> None:
     """`mesh` with the habit that the program is called after."""
     name, habit = _HABITS[sys.argv[0]]
-    vars(seat_calls)[name] = habit
+    alter(seat_calls, name, habit)
     if "near" in sys.argv[0]:
         noisy.stand_near()
     mesh_main()

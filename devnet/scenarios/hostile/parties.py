@@ -10,6 +10,8 @@ from typing import Any, Final
 import mesh.cases
 import mesh.effects
 from devnet.scenarios.hostile import liar
+from devnet.scenarios.hostile.altered import alter
+from mesh.base.observe import get_log
 from mesh.cli.app import main as mesh_main
 from protocols import effects as fx
 from protocols.deals import channel_provider, checking, provider
@@ -17,11 +19,15 @@ from protocols.deals.inputs import Ctx, Step, say
 from protocols.deals.states import Accepted, Checking, Delivered, Rejected, Resulted
 from protocols.disputes.duties import Duty, ProviderHas
 from protocols.disputes.record import Record
+from protocols.env import Env
 from protocols.handlers import cases, disputes, vouchers
+from protocols.state import NodeState
 from protocols.units import Hash32
 from protocols.verify.audits import Concluded
 
 __all__ = ["main"]
+
+log = get_log("hostile")
 
 
 def _slanderer() -> None:
@@ -30,14 +36,18 @@ def _slanderer() -> None:
     def refuse(state: Checking, end: Concluded, ctx: Ctx) -> Step:
         return checking.reject(state, "wrong-result", "it is not what this client likes to see", ctx, confirmed=True)
 
-    vars(checking)["_concluded"] = refuse
+    alter(checking, "_concluded", refuse)
 
 
 def _withholding_slanderer() -> None:
     """And it tells and serves the seats nothing, so that they should find the inputs unavailable."""
     _slanderer()
-    vars(cases)["_file"] = lambda *_: None
-    vars(mesh.cases)["roots_for"] = lambda *_: ()
+    alter(cases, "_file", _withheld)
+    alter(mesh.cases, "roots_for", lambda *_: ())
+
+
+def _withheld(state: NodeState, record: Record, env: Env) -> None:
+    log.info("case.withheld", subject=record.deal_id.hex()[:12])
 
 
 def _ransomer() -> None:
@@ -53,14 +63,14 @@ def _empty_ransomer() -> None:
 
 def _serve_nothing() -> None:
     mesh.effects.AT_ONCE[fx.ServeBlobs] = lambda *_: None
-    vars(mesh.cases)["roots_for"] = lambda *_: ()
+    alter(mesh.cases, "roots_for", lambda *_: ())
 
 
 def _mute_liar() -> None:
     """A provider that lies, and does not show its secret when that is disputed."""
     liar.lie()
     duties: Callable[[Record, ProviderHas], tuple[Duty, ...]] = vars(disputes)["provider_duties"]
-    vars(disputes)["provider_duties"] = lambda *given: tuple(one for one in duties(*given) if one.name != "secret")
+    alter(disputes, "provider_duties", lambda *given: tuple(one for one in duties(*given) if one.name != "secret"))
 
 
 def _silent_liar() -> None:
@@ -72,17 +82,17 @@ def _silent_liar() -> None:
     ) -> fx.Effect:
         return say(state.terms, "deal.not_claimed")
 
-    vars(provider)["claim_now"] = nothing
+    alter(provider, "claim_now", nothing)
 
 
 def _key_keeper() -> None:
     """A provider that takes vouchers for sealed results, and keeps their keys."""
-    vars(channel_provider)["_key"] = lambda terms, ctx: say(terms, "deal.key_kept")
+    alter(channel_provider, "_key", lambda terms, ctx: say(terms, "deal.key_kept"))
 
 
 def _freeloader() -> None:
     """A client that pulls sealed results and signs no voucher."""
-    vars(vouchers)["room_of"] = lambda *_: 0
+    alter(vouchers, "room_of", lambda *_: 0)
 
 
 _HABITS: Final[dict[str, Callable[[], Any]]] = {
