@@ -24,20 +24,25 @@ from protocols.channels.inputs import (
 from protocols.channels.states import ENDS_SOON, Book, ChannelState, Closed, Closing, Open, Opening, ToppingUp, pair_of
 from protocols.contracts.channels import Channel, ChannelClose
 from protocols.deals import eip712
-from protocols.effects import PostChannelTx, SendDurably
+from protocols.effects import PostChannelTx, ReadChannel, SendDurably
 from protocols.errors import LocalProtocolError
 from protocols.messages.channel import CloseConsent, VoucherNotice
 from protocols.units import ZERO_ADDRESS, ZERO_HASH, DealId, Seconds, Signature, UnixSeconds
 
-__all__ = ["CLOSE_PATIENCE", "TABLE", "advance", "deadline", "fund"]
+__all__ = ["CLOSE_PATIENCE", "FUND_PATIENCE", "TABLE", "advance", "deadline", "fund"]
 
 CLOSE_PATIENCE: Final = Seconds(30)
 """How long a client waits for its provider to close together before it asks the chain: ten blocks of a slow sequencer."""
 
 
-def fund(wanted: FundWanted) -> Step:
+FUND_PATIENCE: Final = Seconds(1_800)
+"""How long a client waits for the chain to show its money before it sends it once more, and looks. A transaction may be lost for
+good between the block that had it and the logs that are read; what is only late still has its key, and is not sent twice."""
+
+
+def fund(wanted: FundWanted, ctx: Ctx) -> Step:
     """Open the pair's channel."""
-    state = Opening(wanted.client, wanted.provider, wanted.peer, wanted.amount)
+    state = Opening(wanted.client, wanted.provider, wanted.peer, wanted.amount, asked=ctx.now)
     return state, (_fund(wanted, "new"),)
 
 
@@ -56,14 +61,28 @@ def _fund(wanted: FundWanted, tag: str) -> PostChannelTx:
 
 
 def _fund_again(state: Closed, event: FundWanted, ctx: Ctx) -> Step:
-    opening, _ = fund(event)
+    opening, _ = fund(event, ctx)
     return opening, (_fund(event, f"after-{state.book.channel.generation}"),)
 
 
 def _top_up(state: Open, event: FundWanted, ctx: Ctx) -> Step:
-    book = state.book
-    tag = f"{book.channel.channel_id.hex()[:16]}-{book.deposit}"
-    return ToppingUp(book, event.amount), (_fund(event, tag),)
+    return ToppingUp(state.book, event.amount, ctx.now), (_fund(event, _more(state.book)),)
+
+
+def _more(book: Book) -> str:
+    return f"{book.channel.channel_id.hex()[:16]}-{book.deposit}"
+
+
+def _unseen(state: Opening | ToppingUp, event: TimePassed, ctx: Ctx) -> Step:
+    """Its money is nowhere to be seen. One key for all further tries: they are one transaction, while it is not on chain."""
+    if isinstance(state, Opening):
+        client, provider, peer, tag = state.client, state.provider, state.peer, "again"
+    else:
+        channel = state.book.channel
+        client, provider, peer, tag = channel.client, channel.provider, state.book.peer, _more(state.book)
+    again = FundWanted(client, provider, peer, state.amount)
+    waits = msgspec.structs.replace(state, asked=ctx.now)
+    return waits, (_fund(again, tag), ReadChannel(client=client, provider=provider))
 
 
 def _opened(state: Opening, event: Seen, ctx: Ctx) -> Step:
@@ -90,7 +109,7 @@ def _seen(state: Open | ToppingUp | Closing, event: Seen, ctx: Ctx) -> Step:
     if event.word.until == 0:
         return Closed(msgspec.structs.replace(state.book, redeemed=book.redeemed, until=book.until)), ()
     if isinstance(state, ToppingUp) and book.deposit <= state.book.deposit:
-        return ToppingUp(book, state.amount), ()
+        return ToppingUp(book, state.amount, state.asked), ()
     if isinstance(state, Closing) and state.asked and book.until - ctx.now >= ENDS_SOON:
         return Closing(book, state.asked), ()
     return _standing(book, ctx), ()
@@ -147,6 +166,8 @@ def _refused(state: Opening | ToppingUp, event: TxRefused, ctx: Ctx) -> Step:
 TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Opening, Seen): _opened,
     (Opening, TxRefused): _refused,
+    (Opening, TimePassed): _unseen,
+    (ToppingUp, TimePassed): _unseen,
     (Open, FundWanted): _top_up,
     (Open, DealPaid): _pay,
     (Open, CloseWanted): _leave,
@@ -170,6 +191,8 @@ def advance(state: ChannelState, event: ChannelInput, ctx: Ctx) -> Step:
 def deadline(state: ChannelState, ctx: Ctx) -> UnixSeconds | None:
     """Chain time at which `TimePassed` is due in this state."""
     match state:
+        case Opening(asked=asked) | ToppingUp(asked=asked):
+            return UnixSeconds((asked or 0) + FUND_PATIENCE)
         case Closing(book=book, asked=asked) if asked and book.until - ctx.now >= ENDS_SOON:
             return UnixSeconds(asked + CLOSE_PATIENCE)
         case Closing(book=book):

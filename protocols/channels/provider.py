@@ -64,11 +64,13 @@ def _owing(state: Opening | Open | Closing | Closed, owing: Owing | None) -> Ope
 
 
 def _dropped(state: Opening | Open | Closing | Closed, event: DealDropped, ctx: Ctx) -> Step:
-    """A channel that was only awaited is forgotten: clients that open none must not fill up what a node keeps."""
+    """A channel that has paid nothing is forgotten: clients that open none, or empty ones, must not fill up what a node keeps.
+    All that is known of it is the chain's, which is asked when there is another deal."""
     owing = state.owing if isinstance(state, Opening) else state.book.owing
     if owing is None or owing.deal_id != event.deal_id:
         return state, ()
-    return (None if isinstance(state, Opening) else _owing(state, None)), ()
+    nothing = isinstance(state, Opening) or state.book.paid == 0
+    return (None if nothing else _owing(state, None)), ()
 
 
 def _fresh(event: Seen, owing: Owing | None) -> Book:

@@ -90,6 +90,8 @@ class Opening(msgspec.Struct, frozen=True, tag=True):
     amount: Tokens
     """Zero for the provider, which is not told."""
     owing: Owing | None = None
+    asked: UnixSeconds | msgspec.UnsetType = msgspec.UNSET
+    """Client: chain time at which it last sent its money. Unset in rows of before there was the field: long ago."""
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -103,6 +105,8 @@ class ToppingUp(msgspec.Struct, frozen=True, tag=True):
 
     book: Book
     amount: Tokens
+    asked: UnixSeconds | msgspec.UnsetType = msgspec.UNSET
+    """As in `Opening`."""
 
 
 class Closing(msgspec.Struct, frozen=True, tag=True):

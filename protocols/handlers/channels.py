@@ -64,8 +64,11 @@ def message_arrived(state: NodeState, peer: PeerId, message: VoucherNotice | Clo
     arrived = VoucherArrived(message.deal_id, message.voucher, message.signature)
     effects = vouchers.advance(state, pair, PROVIDER, arrived, env)
     if state.durable.channels.get(pair) is before:
-        # One that it has already: whoever signed it may still lack the key. Of a deal that is not settled nothing is said.
-        return effects + deals.step(state, message.deal_id, KeyWanted(), env)
+        # One that it has already: whoever signed it may still lack the key. Of a deal that is not settled nothing is said, and
+        # of another client's nothing either.
+        half = state.durable.deals.get(message.deal_id)
+        own = half is not None and half.role == PROVIDER and half.state.terms.client == peer
+        return effects + (deals.step(state, message.deal_id, KeyWanted(), env) if own else [])
     return effects + deals.step(state, message.deal_id, Paid(), env)
 
 

@@ -77,7 +77,7 @@ def advance(state: NodeState, pair: bytes, role: str, event: ChannelInput, env: 
     else:
         match event:
             case FundWanted() if role == CLIENT:
-                new, effects = client_channel.fund(event)
+                new, effects = client_channel.fund(event, ctx)
             case DealTaken() if role == PROVIDER:
                 new, effects = provider_channel.taken(event)
             case _:

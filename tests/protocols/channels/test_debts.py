@@ -6,14 +6,19 @@ import msgspec
 import pytest
 
 from devnet.sim.samples import NOW, Samples
+from protocols import events as ev
+from protocols.channels import client, provider
 from protocols.channels import inputs as ins
-from protocols.channels import provider
+from protocols.channels.merkle import Frontier
 from protocols.channels.states import ENDS_SOON, Book, Closed, Closing, Open, Owing, pair_of
 from protocols.contracts.channels import Channel, ChannelWord
+from protocols.deals.eip712 import digest
 from protocols.deals.sealing import KEYLESS, release_of
 from protocols.deals.states import Abandoned, Settled, Unsealing
+from protocols.effects import PostChannelTx, ReadChannel
 from protocols.errors import RemoteProtocolError
 from protocols.limits import MAX_CHANNELS
+from protocols.messages.channel import VoucherNotice
 from protocols.runs import Done, Searching
 from protocols.state import PROVIDER, ChannelHalf, NodeState
 from protocols.units import DealId, Tokens, UnixSeconds
@@ -87,6 +92,79 @@ def test_a_debtors_row_is_forgotten_after_all_others() -> None:
     assert bytes(40) in state.durable.channels
     assert (1).to_bytes(40) not in state.durable.channels
     assert debt.price > 0
+
+
+@pytest.mark.parametrize("deposit", [0, 10**18])
+def test_a_strangers_channel_that_has_paid_nothing_leaves_no_row(deposit: int) -> None:
+    """Found once: `fundChannel` with nothing, and a deal that is never covered, kept a row for a year; ten thousand of them
+    kept everybody else from a channel."""
+    book, debt = owed()
+    empty = msgspec.structs.replace(
+        book, deposit=Tokens(deposit), paid=Tokens(0), deals=Frontier(), signature=None, owing=debt
+    )
+    for state in (Open(empty), Closing(empty), Closed(empty)):
+        assert advance(state, ins.DealDropped(DealId(bytes(32)))) == state, "another deal's end changes nothing"
+        assert advance(state, ins.DealDropped(debt.deal_id)) is None
+    assert advance(Open(book), ins.DealDropped(debt.deal_id)).book.paid == book.paid > 0, "what it signed is kept"
+
+
+def test_a_channel_whose_row_was_forgotten_pays_the_next_deal() -> None:
+    pair = Pair()
+    pair.provider.habits.infra_ppm = 1_000_000
+    pair.submit(1)
+    pair.passes(60)
+    assert pair.channel(pair.provider) is None
+    assert isinstance(pair.channel(pair.client), Open)
+    pair.provider.habits.infra_ppm = 0
+    pair.submit(2)
+    pair.passes(30)
+    assert isinstance(pair.deal(pair.client, 2), Settled)
+    assert pair.world.channels.posted.count("fund") == 1
+
+
+def test_a_voucher_has_only_its_own_clients_key_sent_again() -> None:
+    """Found once: any peer's signature under any voucher made a provider send some client's key once more."""
+    pair = Pair(channel_trust=5)
+    pair.submit(1)
+    pair.passes(20)
+    deal = pair.deal(pair.provider, 1)
+    assert isinstance(deal, Settled)
+    stranger = pair.world.add(free=0, stake=0)
+    stranger.start()
+    book = pair.book(pair.client)
+    for node, keys in ((stranger, 0), (pair.client, 1)):
+        signature = node.env.signer.sign(digest(node.env.domain, book.voucher))
+        message = VoucherNotice(deal.terms.deal_id, book.voucher, signature)
+        pair.world.tap = []
+        pair.provider.post(ev.MessageArrived(at=pair.world.now, peer=node.me, data=node.env.seal(message)[1]))
+        pair.passes(2)
+        sent = [to for sender, to, data in pair.world.tap if sender == pair.provider.me and b"key/1" in data]
+        assert sent == [pair.client.me] * keys
+
+
+@pytest.mark.parametrize("state", ["Opening", "ToppingUp"])
+def test_money_that_never_shows_is_sent_once_more_and_looked_for(state: str) -> None:
+    """Found once: a transaction that a reorganisation lost between its block and its log left the channel waiting for ever."""
+    ctx = ins.Ctx(SAMPLES.env(SAMPLES.client), NOW)
+    book = msgspec.structs.replace(SAMPLES.book(), until=LATER, owing=None)
+    channel = book.channel
+    wanted = ins.FundWanted(channel.client, channel.provider, book.peer, Tokens(7))
+    waits, first = client.fund(wanted, ctx) if state == "Opening" else client.advance(Open(book), wanted, ctx)
+    assert waits is not None
+    due = client.deadline(waits, ctx)
+    assert due == NOW + client.FUND_PATIENCE
+    later = ins.Ctx(ctx.env, due)
+    again, effects = client.advance(waits, ins.TimePassed(), later)
+    assert type(again) is type(waits)
+    assert client.deadline(again, later) == due + client.FUND_PATIENCE
+    fund, read = effects
+    assert isinstance(fund, PostChannelTx)
+    assert isinstance(read, ReadChannel)
+    assert (fund.purpose, fund.amount) == ("fund", 7)
+    third = client.advance(again, ins.TimePassed(), later)[1][0]
+    assert isinstance(third, PostChannelTx)
+    assert third.key == fund.key, "a further try is the same transaction"
+    assert state == "Opening" or [fund.key] == [one.key for one in first if isinstance(one, PostChannelTx)]
 
 
 def test_a_client_that_lets_its_channel_run_out_pays_what_it_owes_before_there_is_another() -> None:

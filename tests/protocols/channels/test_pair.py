@@ -87,7 +87,7 @@ class Pair(RuleBasedStateMachine):
     @initialize()
     def opens(self) -> None:
         wanted = ins.FundWanted(ME.address, THEM.address, THEM.peer_id, Tokens(1_000))
-        self.client, effects = client.fund(wanted)
+        self.client, effects = client.fund(wanted, ins.Ctx(ENV_C, self.now))
         self.keep("client", effects)
         self.mines()
 

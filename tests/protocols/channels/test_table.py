@@ -7,6 +7,7 @@ import msgspec
 from devnet.sim.samples import NOW, Samples
 from protocols.channels import client, provider
 from protocols.channels import inputs as ins
+from protocols.channels.merkle import Frontier
 from protocols.channels.states import ENDS_SOON, ChannelState, Closed, Opening, book_of
 from protocols.channels.table import EDGES, STATES, Edge
 from protocols.contracts.channels import ChannelWord
@@ -45,7 +46,7 @@ def inputs(half: str) -> Iterator[tuple[str, ins.ChannelInput]]:
 
 
 def variants(state: ChannelState) -> Iterator[ChannelState]:
-    """With a year to go and a deal owed for, with room for it; and with nothing owed."""
+    """With a year to go and a deal owed for, with room for it; with nothing owed; and before anything was paid."""
     if isinstance(state, Opening):
         yield state
         return
@@ -55,6 +56,8 @@ def variants(state: ChannelState) -> Iterator[ChannelState]:
     yield msgspec.structs.replace(state, book=msgspec.structs.replace(book, until=LATER))
     yield msgspec.structs.replace(state, book=roomy)
     yield msgspec.structs.replace(state, book=msgspec.structs.replace(roomy, owing=None))
+    unused = msgspec.structs.replace(roomy, paid=Tokens(0), deals=Frontier(), signature=None)
+    yield msgspec.structs.replace(state, book=unused)
 
 
 def walk() -> set[Edge]:
