@@ -70,6 +70,8 @@ class Search:
         self.quotes: dict[Hash32, tuple[Quote, Millis]] = {}
         self.resting: dict[PeerId, Millis] = {}
         """Providers not to be asked again before that time."""
+        self.commits: set[PeerId] = set()
+        """Providers that take no deal of ours in a channel now, and may take a commitment."""
         self.candidates: dict[tuple[PeerId, int], Candidate] = {}
         self.announced = False
         self.unseated = ""
@@ -183,6 +185,9 @@ class Search:
                 rest = max(message.free_in_s, 1) * 1000 if message.code == "busy" else 10_000
                 self.resting[asked.provider] = Millis(at + min(rest, 10_000))
                 self.candidates.pop((asked.provider, 0), None)
+                if message.code == "settlement" and self.run.market.settlement == "auto" and asked.rfq.SETTLEMENT:
+                    self.commits.add(asked.provider)  # it is asked otherwise, and at once
+                    del self.resting[asked.provider]
                 self._remember(asked, "refused", None, message.code, message.detail)
         return True
 

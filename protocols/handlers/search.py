@@ -147,7 +147,7 @@ def _rfq_of(state: NodeState, search: Search, offer: ResourceOffer, limit: Token
         rate = panel_audit_ppm(level_of(search.job), price, asked, record)
         return PanelRfq(audit_ppm=rate, seat_class=PANEL_CLASS, seat_snapshot=seen.total, **fields)
     mode = vouchers.mode_for(state, run.market, search.job.verify.level, offer.provider, price, env)
-    in_channel = mode is SettlementMode.CHANNEL and search.recheck is None
+    in_channel = mode is SettlementMode.CHANNEL and search.recheck is None and offer.provider not in search.commits
     return ChannelRfq(**fields) if in_channel else Rfq(**fields)
 
 

@@ -17,7 +17,7 @@ from protocols.channels.inputs import (
     DealTaken,
     FundWanted,
 )
-from protocols.channels.states import Book, Closed, Closing, Open, Opening, ToppingUp, book_of, pair_of
+from protocols.channels.states import Book, Closed, Closing, Open, Opening, Owing, ToppingUp, book_of, pair_of
 from protocols.deals.channel_provider import UNPAID
 from protocols.deals.in_channel import WRONG, Paid, in_channel
 from protocols.deals.inputs import DealInput
@@ -275,6 +275,11 @@ def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> t
             return "settlement", "your channel with this node is closing; commit, or open it again when it is closed"
         case Opening(owing=owing) if owing is not None:
             return "busy", "a deal of your channel waits for its money"
+        case Open(book=Book(owing=Owing(deal_id=deal_id))) if deal_id not in state.durable.live:
+            return (
+                "settlement",
+                f"deal {deal_id.hex()[:12]} of your channel is unpaid; commit, or have its voucher signed first",
+            )
         case Open(book=book) if book.owing is not None:
             return "busy", "a deal of your channel is under way or unpaid; its voucher comes first"
         case Closed(book=book) if book.owing is not None:

@@ -192,6 +192,28 @@ def test_a_client_that_lets_its_channel_run_out_pays_what_it_owes_before_there_i
     assert isinstance(pair.deal(pair.client, 4), Settled)
 
 
+def test_auto_commits_while_a_debt_of_its_channel_stands() -> None:
+    """Found once: the channel was open and had room, so `auto` asked for it, was told `busy`, and asked until it gave up."""
+    pair = Pair(channel_history=0)
+    pair.submit(1, settlement="auto")
+    pair.passes(14)
+    book = pair.book(pair.provider)
+    unpaid = msgspec.structs.replace(book, owing=Owing(DealId(b"\x07" * 32), pair.price))
+    name = pair_of(book.channel.client, book.channel.provider)
+    pair.provider.state.durable.put_channel(name, ChannelHalf(PROVIDER, Open(unpaid)))
+    pair.submit(2)
+    pair.passes(60)
+    why = pair.run(2).candidates[-1]
+    assert (why.code, "0707" in why.detail) == ("settlement", True), (
+        "who insists on the channel is told which deal it is"
+    )
+    pair.submit(3, settlement="auto")
+    pair.passes(30)
+    deal = pair.deal(pair.client, 3)
+    assert isinstance(deal, Settled)
+    assert deal.how == "settled", "by a commitment"
+
+
 def test_a_provider_that_keeps_its_keys_gets_one_price_however_many_deals_are_under_way() -> None:
     """The provider decides what it seals: one that its client has known for long can begin to."""
     pair = Pair(channel_trust=5)
