@@ -154,7 +154,8 @@ def _weigh(state: NodeState, asked: Parked, at: Millis, env: Env) -> list[Effect
             return _quote(state, peer, rfq, job, room, at, env)
     account = state.accounts.get(operator)
     if account is not None and at - account.at <= ACCOUNT_FRESH:
-        return _quote(state, peer, rfq, job, account.free, at, env)
+        held = sum(hold.quote.price for hold in _owners_holds(state, peer))
+        return _quote(state, peer, rfq, job, Tokens(max(account.free - held, 0)), at, env)
     waits = operator in state.desk.parked
     return _park(state, asked, env, None if waits else ReadAccount(operator=operator))
 
@@ -176,9 +177,29 @@ def _judge(
     if len(state.durable.live) >= MAX_ACTIVE_DEALS:
         busy = state.desk.slots + state.desk.queue
     no = vouchers.objection(state, peer, rfq.enforcement, env) if rfq.SETTLEMENT else None
+    no = no or _crowding(state, peer)
     if no is not None:
         return Refusal(rfq_id=rfq.rfq_id, code=no[0], detail=no[1], free_in_s=ASK_AGAIN if no[0] == "busy" else 0)
     return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), wall=state.wall, fits=fits)
+
+
+def _owners_holds(state: NodeState, client: PeerId) -> list[Hold]:
+    """The firm holds of all operators that trade for this client's owner, with whose money each of them asks."""
+    owner = state.owner_of(address_of_peer(client))
+    firm = [hold for hold in state.desk.holds.values() if hold.quote.firm]
+    return [hold for hold in firm if state.owner_of(address_of_peer(hold.client)) == owner]
+
+
+def _crowding(state: NodeState, client: PeerId) -> tuple[str, str] | None:
+    """Why an owner gets no further hold, as (code, sentence): its operators, which are free to make and share its money, hold
+    half of what is free here. One hold it always gets."""
+    held = len(_owners_holds(state, client))
+    if held == 0:
+        return None
+    free = state.desk.slots + state.desk.queue - deals.busy_slots(state) - state.desk.firm() + held
+    if 2 * (held + 1) <= free:
+        return None
+    return "busy", f"operators of your owner hold {held} of {max(free, 0)} free places here; sign or release one first"
 
 
 def account_read(state: NodeState, event: ev.AccountRead, env: Env) -> list[Effect]:

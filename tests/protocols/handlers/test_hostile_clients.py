@@ -8,10 +8,11 @@ import pytest
 from devnet.sim.workload import toy_job
 from protocols import events as ev
 from protocols import node as rules
+from protocols.effects import ReadAccount
 from protocols.hashing import keccak256
 from protocols.limits import MAX_HOLDS
-from protocols.messages.negotiation import DealRefusal, HoldRelease, InputRoot, Refusal
-from protocols.units import Hash32, Millis, Tokens
+from protocols.messages.negotiation import DealRefusal, HoldRelease, InputRoot, Quote, Refusal
+from protocols.units import Address, Hash32, Millis, Tokens
 from tests.protocols.handlers.scene import Scene, answers, penalties, quoted, scene
 
 __all__ = ["scene"]
@@ -134,3 +135,57 @@ def test_collateral_is_promised_once(scene: Scene) -> None:
     scene.says(scene.provider, scene.stranger, scene.signed(first))
     second = quoted(scene.asked(number=2))
     assert (first.collateral, second.collateral) == (first.price, 0)
+
+
+# --- one owner, many operators -----------------------------------------------------------------------------------
+
+
+def crowd(scene: Scene, slots: int, operators: int, *, one_owner: bool, free: int) -> list[bool]:
+    """Operators ask one after the other; whether each got a firm quote. The money is their owner's."""
+    state = scene.provider.state
+    state.desk.slots, state.desk.queue = slots, 0
+    firm = []
+    for number in range(operators):
+        node = scene.world.add(free=0, stake=0)
+        me = node.env.signer.address
+        if one_owner:
+            scene.effects(scene.provider, ev.OperatorSet(at=Millis(scene.world.now), operator=me, owner=OWNER))
+        request = scene.rfq(number + 1, rfq_id=keccak256(b"crowd", number.to_bytes(4)))
+        effects = scene.says(scene.provider, node, request)
+        if any(isinstance(effect, ReadAccount) for effect in effects):
+            read = ev.AccountRead(
+                at=Millis(scene.world.now), operator=me, free=Tokens(free), stake=Tokens(0), known=True
+            )
+            effects = scene.effects(scene.provider, read)
+        (answer,) = answers(effects)
+        firm.append(isinstance(answer, Quote) and answer.firm)
+    return firm
+
+
+OWNER = Address(b"\x0f" * 20)
+RICH = 10**24
+
+
+def test_the_operators_of_one_owner_hold_half_of_what_is_free_at_most(scene: Scene) -> None:
+    """Found once: operators are free to make, and one owner's took every place with firm quotes, over and over."""
+    assert crowd(scene, 8, 8, one_owner=True, free=RICH) == [True] * 4 + [False] * 4
+    assert scene.provider.state.desk.firm() == 4, "others find the rest"
+
+
+def test_whoever_has_no_owner_in_common_is_no_crowd(scene: Scene) -> None:
+    assert crowd(scene, 8, 8, one_owner=False, free=RICH) == [True] * 8
+
+
+def test_an_owner_always_gets_one_hold_where_a_place_is_free(scene: Scene) -> None:
+    assert crowd(scene, 1, 2, one_owner=True, free=RICH) == [True, False]
+
+
+def test_one_price_of_free_money_backs_one_hold(scene: Scene) -> None:
+    """The money in escrow is the owner's: each of its operators showed the same."""
+    price = quoted(scene.asked()).price
+    scene.says(scene.provider, scene.stranger, HoldRelease(rfq_id=scene.rfq().rfq_id))
+    assert crowd(scene, 8, 3, one_owner=True, free=2 * price - 1) == [True, False, False]
+    (hold,) = scene.provider.state.desk.holds.values()
+    scene.provider.state.desk.holds.clear()
+    assert hold.quote.price == price
+    assert crowd(scene, 8, 3, one_owner=True, free=2 * price) == [True, True, False]
