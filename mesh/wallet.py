@@ -32,6 +32,7 @@ async def read_balance(contracts: Contracts, eth: Eth, operator: Address, symbol
         WithdrawalInfo(verb="withdraw", amount=str(int(exits.withdrawing)), ready_at=int(exits.withdraw_ready_at)),
         WithdrawalInfo(verb="unstake", amount=str(int(exits.unstaking)), ready_at=int(exits.unstake_ready_at)),
     )
+    newest = await eth.block("latest")
     return BalanceInfo(
         operator="0x" + operator.hex(),
         owner="0x" + owner.hex(),
@@ -41,6 +42,7 @@ async def read_balance(contracts: Contracts, eth: Eth, operator: Address, symbol
         stake=str(int(account.stake)),
         symbol=symbol,
         withdrawals=tuple(one for one in leaving if int(one.amount)),
+        base_fee=str(int(newest.base_fee) if newest else 0),
     )
 
 

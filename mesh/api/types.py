@@ -123,6 +123,8 @@ class BalanceInfo(_Json, frozen=True):
     stake: str
     symbol: str
     withdrawals: tuple[WithdrawalInfo, ...] = ()
+    base_fee: str = "0"
+    """Wei for a unit of gas in the newest block; 0 where no endpoint has said."""
 
 
 class ChannelInfo(_Json, frozen=True):

@@ -127,6 +127,7 @@ class FakeNode:
             TraceInfo(seq=2, at=1_800_000_001, name="run.done", subject=RUN_ID, fields={}),
         ]
         self.answered = [candidate("quoted", price=str(TOKEN // 4)), candidate("refused", code="busy", detail="full")]
+        self.account = BALANCE
         self.offer_list = [OFFER]
         self.dossier = b"dossier"
         self.found: SeatsInfo | None = None
@@ -228,7 +229,7 @@ class FakeNode:
 
     async def balance(self) -> BalanceInfo:
         self._note("balance")
-        return BALANCE
+        return self.account
 
     async def _pay(self, what: str, amount: str) -> TxInfo:
         self._note(what, amount=amount)
