@@ -8,6 +8,7 @@ import typer
 from mesh.api.mediation import MediatorInfo, SeatInfo, SeatsInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
+from mesh.cli.costs import say_gas
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, table, when
 from mesh.cli.session import ask, load, open_session, run_async, running_node, say
@@ -42,6 +43,7 @@ def join(
 async def _join(loaded: LoadedConfig, number: int, seat_class: int, yes: bool, output: Form) -> None:
     async with open_session(loaded, may_start=True) as session:
         before = await session.api.seats()
+        await say_gas(session.api, "fund_panel", *["join"] * number)
         _confirm(before, number, yes)
         sent = await session.api.join_seats(number, seat_class)
         after = await session.api.seats()
@@ -87,7 +89,9 @@ def leave(
 
 async def _leave(loaded: LoadedConfig, numbers: tuple[int, ...], seat_class: int, yes: bool, output: Form) -> None:
     async with open_session(loaded, may_start=True) as session:
-        _confirm_leaving(await session.api.seats(), numbers, seat_class, yes)
+        before = await session.api.seats()
+        await say_gas(session.api, *["resign"] * (len(numbers) or len(before.seats) or 1))
+        _confirm_leaving(before, numbers, seat_class, yes)
         sent = await session.api.leave_seats(seat_class, numbers)
         found = await session.api.seats()
     emit(found, output, lambda: seats_text(found))

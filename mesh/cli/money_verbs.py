@@ -1,7 +1,7 @@
 """What does a person type about money? wallet show|deposit|withdraw|stake|unstake|channels, chain deploy."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from mesh.api.types import BalanceInfo, ChannelInfo, TxInfo, WithdrawalInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.amounts import wei_of
+from mesh.cli.costs import say_gas
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, when
 from mesh.cli.session import has_history, load, open_reading, open_session, run_async, running_node, say
@@ -20,6 +21,11 @@ AmountOut = Annotated[
     str, typer.Argument(metavar="AMOUNT", help="Whole tokens to ask for; without it, take what was asked for.")
 ]
 Move = Literal["deposit", "withdraw", "stake", "unstake"]
+_CALLS: Final = {
+    "deposit": ("approve", "deposit"), "withdraw": ("request",), "stake": ("stake",), "unstake": ("request",),
+    "fund": ("fund",), "close": ("request_close",), "redeem": ("redeem",),
+}  # fmt: skip
+"""Which transactions a verb signs."""
 
 
 def register(app: typer.Typer) -> None:
@@ -90,6 +96,7 @@ async def _move(loaded: LoadedConfig, what: Move, wei: int, output: Form) -> Non
     if wei == 0 and what in ("deposit", "stake"):
         raise UsageError("the amount must be more than zero", fix=f"mesh wallet {what} 10")
     async with open_session(loaded, may_start=True) as session:
+        await say_gas(session.api, *(_CALLS[what] if wei else ("take",)))
         sent: TxInfo = await getattr(session.api, what)(str(wei))
     emit(sent, output, lambda: sent.tx)
     done = {
@@ -125,6 +132,7 @@ async def _channels(loaded: LoadedConfig, verb: str, peer: str, wei: int, output
     found: tuple[ChannelInfo, ...] = ()
     if verb:
         async with open_session(loaded, may_start=True) as session:
+            await say_gas(session.api, *_CALLS[verb])
             await session.api.channel(verb, peer, str(wei))
             say("asked for; see it come about: mesh wallet channels")
             found = await session.api.channels()

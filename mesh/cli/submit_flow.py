@@ -10,6 +10,7 @@ from mesh.base.clock import SystemClock
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import NoMatch, UsageError
 from mesh.cli.at_stake import DisputeStakes, dispute_stakes, stakes_lines, with_stakes
+from mesh.cli.costs import say_run_costs
 from mesh.cli.options import Form
 from mesh.cli.render import amount, checked_words, emit, outcome_words, pairs, short, table
 from mesh.cli.searching import last_attempt
@@ -41,6 +42,8 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
         now = SystemClock().unix_s()
         _, job, submission = await admit(session.api, loaded, spec, options.file.parent, now)
         stakes = dispute_stakes(loaded, submission)
+        if not options.quiet:
+            await say_run_costs(session.api, submission)
         _confirm(options, submission, spec.verify.n, stakes)
         await await_offers(session, shown=not options.quiet)
         run_id = await session.api.submit(submission)
