@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from devnet.books import balance_figures, check_conserved, read_books, still_locked
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
 
@@ -47,7 +48,13 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     await cluster.cluster.meet(len(cluster.providers))
     client = cluster.clients[0]
     aimed = ("retry.max_attempts=1", "market.budget=10 MESH", f"market.target={noisy.peer_id}")
-    return {case.name: await _judged(cluster, client, case, aimed) for case in CASES}
+    before = await read_books(cluster.cluster)
+    figures = {case.name: await _judged(cluster, client, case, aimed) for case in CASES}
+    async with cluster.cluster[client].api() as api:
+        deals = [await api.deal(case["deal_id"]) for case in figures.values()]
+    after = await read_books(cluster.cluster)
+    check_conserved(before, after, still_locked(deals))
+    return figures | {"balances": balance_figures(before, after)}
 
 
 async def _judged(cluster: Cluster, client: str, case: _Case, aimed: tuple[str, ...]) -> dict[str, Any]:
@@ -60,6 +67,8 @@ async def _judged(cluster: Cluster, client: str, case: _Case, aimed: tuple[str, 
         check(ended.checked == "audited", f"{case.name}: checked {ended.checked}")
     else:
         check((ended.status, ended.code) == ("failed", "rejected"), f"{case.name}: it {ended.status} as {ended.code}")
+    for one in ended.rechecks:
+        await cluster.until_deal(client, one.deal_id, lambda it: it.final_how == "settled", LIMIT_S)
     check(found == case.found, f"{case.name}: the comparisons found {found}")
     return {
         "deal_id": ended.deals[0].deal_id,

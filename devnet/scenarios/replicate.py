@@ -6,6 +6,7 @@ last result, and goes on where it was.
 
 from typing import Any, Final
 
+from devnet.books import balance_figures, check_conserved, read_books, still_locked
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
 from devnet.scenarios.hostile.liar import FALSE_LINE
@@ -25,7 +26,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     client = cluster.clients[0]
     liar = await cluster.cluster.add("liar", ("provider",), program="liar")
     await cluster.cluster.meet(len(cluster.providers))
-    before = await cluster.balance(client)
+    before = await read_books(cluster.cluster)
 
     began = cluster.now()
     run_id = await cluster.submit(client, JobChoice(millions=20, sets=SETS))
@@ -43,8 +44,11 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     for deal in honest:
         await cluster.until_deal(client, deal.deal_id, lambda one: one.final_how == "settled", LIMIT_S)
     owed = sum(int(deal.price) for deal in ended.deals)
-    spent = int(before.free) - int((await cluster.balance(client)).free)
+    last = (await cluster.run(client, run_id)).deals
+    after = await read_books(cluster.cluster)
+    spent = before[client].free - after[client].free
     check(spent == owed <= int(ended.budget), f"the client is {spent} wei lighter, of {owed} for three deals")
+    check_conserved(before, after, still_locked(last))
     refused = [one.fields["detail"] for one in await cluster.trace(client, run_id) if one.name == "deal.rejected"]
     check(len(refused) == 1, f"{len(refused)} results were refused")
     return {
@@ -54,6 +58,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         "refused": refused[0],
         "liar_price_wei": lied.price,
         "budget_wei": ended.budget,
+        "balances": balance_figures(before, after),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from devnet.books import balance_figures, check_conserved, read_books
 from devnet.members import Member
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
@@ -53,6 +54,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     await cluster.cluster.meet(len(cluster.providers))
     members = {one.name: one for one in (client, liar, *(cluster.cluster[name] for name in cluster.providers))}
     before = {name: await _seen(cluster, one) for name, one in members.items()}
+    books = await read_books(cluster.cluster)
 
     honest = await cluster.peer_id(cluster.providers[0])
     paid = await _run(cluster, client.name, (*SMALL, f"market.target={honest}"), "0")
@@ -72,7 +74,11 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     mine = next(one for one in after[client.name].spend["runs"] if one["run_id"] == paid)
     check(int(mine["sums"]["paid"]) == int((await cluster.run(client.name, paid)).spent), "the paid run cost otherwise")
     names = ("paid", "fees", "locked", "earned", "owed")
-    return {
+    async with client.api() as api:
+        in_channels = sum(int(one.deposit) - int(one.redeemed) for one in await api.channels() if one.phase != "closed")
+    ended = await read_books(cluster.cluster)
+    check_conserved(books, ended, in_channels)
+    figures = {
         name: {
             "put_in_wei": str(one.put_in),
             **{word: str(one.total(word) - before[name].total(word)) for word in names},
@@ -80,6 +86,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         }
         for name, one in after.items()
     }
+    return figures | {"balances": balance_figures(books, ended)}
 
 
 async def _run(cluster: Cluster, client: str, sets: tuple[str, ...], audit: str) -> str:

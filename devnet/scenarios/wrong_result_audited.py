@@ -6,6 +6,7 @@ scenario need not wait for luck; everything after the draw is what happens to on
 
 from typing import Any, Final
 
+from devnet.books import balance_figures, check_conserved, read_books, still_locked
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
 from devnet.scenarios.dossier import evidence_of
@@ -26,7 +27,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     client = await cluster.cluster.add("careful", ("client",), client={"audit_ppm": 1_000_000})
     liar = await cluster.cluster.add("liar", ("provider",), program="liar", provider={"price_floor": "0.0005"})
     await cluster.cluster.meet(len(cluster.providers))
-    before = await cluster.balance(client.name)
+    before = await read_books(cluster.cluster)
 
     began = cluster.now()
     run_id = await cluster.submit(client.name, JobChoice(millions=3, sets=SETS))
@@ -44,10 +45,13 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     check(last.provider != first.provider, "the retry went to the liar again")
     check(FALSE_LINE not in await cluster.stdout(client.name, run_id), "the output is the liar's")
     await cluster.until_deal(client.name, again.deal_id, lambda one: one.final_how == "settled", LIMIT_S)
-    spent = int(before.free) - int((await cluster.balance(client.name)).free)
-    locked = 0 if right.deals[0].paid is not None else int(first.price)
+    ended = (await cluster.run(client.name, run_id)).deals
+    after = await read_books(cluster.cluster)
+    spent = before[client.name].free - after[client.name].free
+    locked = still_locked(ended)
     owed = int(again.price) + int(last.price) + int(first.price)
     check(spent == owed, f"the client is {spent} wei lighter, {locked} of it locked by the liar's deal; it owed {owed}")
+    check_conserved(before, after, locked)
     return {
         "deal_id": first.deal_id,
         "refused_as": refused.code,
@@ -58,6 +62,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         "then": right.checked,
         "paid_wei": {"re-execution": again.price, "right result": last.price},
         "liar_price_wei": first.price,
+        "balances": balance_figures(before, after),
     }
 
 

@@ -7,6 +7,7 @@ the proof, closes the channel, and never uses one with that provider again.
 from functools import partial
 from typing import Any, Final
 
+from devnet.books import balance_figures, check_conserved, read_books
 from devnet.members import Member
 from devnet.process_world import ProcessWorld
 from devnet.scenario import Cluster, Failed, JobChoice, Scenario, check, settled
@@ -28,7 +29,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
     known = await cluster.cluster.add("known-liar", ("provider",), program="liar")
     strange = await cluster.cluster.add("strange-liar", ("provider",), program="liar")
     await cluster.cluster.meet(len(cluster.providers))
-    before = await cluster.balance(client.name)
+    before = await read_books(cluster.cluster)
     paid = 0
     for number in range(DEVNET.channel_trust):
         taken = await _ended(cluster, client, known, number, audit="0")
@@ -41,9 +42,12 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         check(not again.deals, f"{liar.name} got another deal of the channel")
         await cluster.until_channel(client.name, partial(_is_over, liar.peer_id, deals), LIMIT_S)
     owed = paid + int(robbed["price_wei"]) + sum(int(one["second_opinion_wei"]) for one in (unpaid, robbed))
-    spent = int(before.free) - int((await cluster.balance(client.name)).free)
+    after = await read_books(cluster.cluster)
+    spent = before[client.name].free - after[client.name].free
     check(spent == owed, f"the client is {spent} wei lighter; what it has paid for is {owed}")
-    return {"unpaid": unpaid, "sealed": robbed, "paid_unaudited_wei": str(paid), "spent_wei": str(spent)}
+    check_conserved(before, after)
+    figures = {"unpaid": unpaid, "sealed": robbed, "paid_unaudited_wei": str(paid), "spent_wei": str(spent)}
+    return figures | {"balances": balance_figures(before, after)}
 
 
 def _is_over(peer: str | None, deals: int, one: ChannelInfo) -> bool:
