@@ -209,18 +209,14 @@ def _void(deal: Voided) -> Evidence | None:
     return Evidence(_when(deal), kept=False, slow=slow)
 
 
-def _said(deal: Settled) -> Evidence | None:
+def _said(deal: Settled) -> Evidence:
     """A job that ran out of time, memory or disk is paid, and never makes a good name: whoever begins nothing can say so.
 
-    Where the client ran it out of time itself it says nothing, where the limit was ample here the deal was broken. Between
-    the two, and where nobody looked, it counts half: to this client a machine that is too slow for its jobs is worth as
+    Where the limit was ample here, the deal was broken. Else it counts half, also where the time was up here too: who buys
+    computing may well have the slowest machine of all. To this client a provider that is too slow for its jobs is worth as
     little as one that idles, and where all are, all are shunned alike, so all are asked.
     """
-    match deal.checked:
-        case "too-long":
-            return None
-        case word:
-            return Evidence(_when(deal), kept=False, slow=word != CONTRADICTED)
+    return Evidence(_when(deal), kept=False, slow=deal.checked != CONTRADICTED)
 
 
 def _when(deal: DealState) -> UnixSeconds:

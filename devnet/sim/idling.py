@@ -52,19 +52,29 @@ class Idling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def idling(
-    seed: int, excuse: OutcomeCode, *, panel: bool = False, channel: bool = False, takes_ms: int = 1, share: int = 2
+    seed: int,
+    excuse: OutcomeCode,
+    *,
+    panel: bool = False,
+    channel: bool = False,
+    takes_ms: int = 1,
+    here_ms: int | None = None,
+    audit_ppm: int | None = None,
 ) -> Idling:
-    """Play it. ``takes_ms``: how long a job runs where it is run, of 30 s that it may; ``share``: part of the others' price that
-    an idler asks."""
+    """Play it. ``takes_ms``: how long a job runs where it is run, of 30 s that it may; ``here_ms``: on the owners' own machines,
+    where these are others. ``audit_ppm``: what the owners have set."""
     with few_collections():
-        world = _world(seed, excuse, takes_ms, share)
+        world = _world(seed, excuse, takes_ms)
         buyers = [node for node in world.nodes.values() if node.offer is None][:CLIENTS]
         market = MarketTerms(
             max_price=PRICE_LIMIT,
             budget=BUDGET,
             enforcement="panel" if panel else "self",
             settlement="channel" if channel else "commit",
+            audit_ppm=audit_ppm,
         )
+        for buyer in buyers:
+            buyer.habits.takes_ms = takes_ms if here_ms is None else here_ms
         for turn in range(DEALS_EACH):
             for number, buyer in enumerate(buyers):
                 when = 12_000 + turn * PAUSE_MS + number * 1_000
@@ -75,7 +85,7 @@ def idling(
     return _report(world, buyers, seed)
 
 
-def _world(seed: int, excuse: OutcomeCode, takes_ms: int, share: int) -> World:
+def _world(seed: int, excuse: OutcomeCode, takes_ms: int) -> World:
     world = World(seed, params=PANEL_PARAMS, network=NO_NOISE)
     buyers = [world.add(free=FUNDS, stake=0) for _ in range(CLIENTS)]
     sellers = [world.add(free=0, stake=FUNDS) for _ in range(PROVIDERS)]
@@ -85,9 +95,7 @@ def _world(seed: int, excuse: OutcomeCode, takes_ms: int, share: int) -> World:
         node.habits.idles = number < IDLERS
         node.habits.excuse = excuse
         if node.habits.idles:
-            ask = msgspec.structs.replace(
-                offer.ask, **{name: Tokens(getattr(offer.ask, name) // share) for name in _ASKS}
-            )
+            ask = msgspec.structs.replace(offer.ask, **{name: Tokens(getattr(offer.ask, name) // 2) for name in _ASKS})
             offer = msgspec.structs.replace(offer, ask=ask)
         node.offer = offer
     for node in (*buyers, *sellers, *seats):

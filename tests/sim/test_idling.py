@@ -31,6 +31,14 @@ def test_who_says_that_memory_or_disk_ran_out_is_found_out_at_once(seed: int, ex
     assert set(told.checked) <= {"refused", "rejected"}, told
 
 
+def test_an_owner_with_the_slowest_machine_of_all_who_checks_everything_is_no_easy_prey() -> None:
+    """Found once: it found each time that the time was up here too, took that for an excuse, and paid for ever."""
+    told = idling(7, OutcomeCode.TIMEOUT, here_ms=40_000, audit_ppm=1_000_000)
+    assert told.problems == ()
+    assert set(told.checked) == {"too-long"}
+    assert told.most <= MOST
+
+
 def test_where_everybody_is_too_slow_nobody_is_worse_off() -> None:
     """A job that runs out of time everywhere: the fault is the job's, and all providers get their price."""
     told = idling(7, OutcomeCode.TIMEOUT, takes_ms=40_000)
