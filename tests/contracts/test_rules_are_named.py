@@ -1,4 +1,4 @@
-"""Is every invariant, every threat and every rule about disputes shown by a test that carries its name?"""
+"""Is every invariant, every threat and every rule of verification and disputes shown by a test that carries its name?"""
 
 import ast
 import tomllib
@@ -13,7 +13,11 @@ NAMED: Final = [(section, rule) for section, rules in RULES.items() for rule in 
 
 
 def functions(path: Path) -> set[str]:
-    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    return {
+        node.name
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+    }
 
 
 @pytest.mark.parametrize(("section", "rule"), NAMED, ids=[f"{section}: {rule}" for section, rule in NAMED])

@@ -69,6 +69,14 @@ def test_inputs_that_nobody_serves_are_said_to_be_missing_late(court: "PanelWorl
     assert [node.ran for node in scene.drawn()] == [0, 0, 0]
 
 
+def test_inputs_that_the_disputer_withholds_come_from_the_other_party(court: "PanelWorld") -> None:
+    """Else a client would win by giving the mediators nothing to compute with."""
+    scene = Mediated(court, provider=RIGHT)
+    scene.client.serves_to = set()
+    assert scene.run() is st.Row.ACQUITTED
+    assert [node.ran for node in scene.drawn()] == [1, 1, 1]
+
+
 def test_what_one_seat_was_served_the_others_get_from_it(court: "PanelWorld") -> None:
     """A party that serves one seat and starves the others gains nothing."""
     scene = Mediated(court, provider=WRONG)

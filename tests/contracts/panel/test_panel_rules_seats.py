@@ -56,6 +56,17 @@ def test_a_seat_absent_after_acceptance_loses_its_lock_and_its_place(court: "Pan
     assert court.phase(lock) is Phase.OPENING
 
 
+def test_a_seat_has_its_time_and_two_executions_to_commit(court: "PanelWorld") -> None:
+    lock = court.disputed()
+    court.committing(lock)
+    until = court.state(lock).until  # type: ignore[union-attr]
+    assert until == court.now + court.bounds.work + 2 * court.deals[lock.deal_id][0].exec_seconds
+    court.world.warp_to(until)
+    court.commit(lock, 0)
+    court.world.warp_to(until + 1)
+    court.refused("too_late", lambda: court.commit(lock, 1))
+
+
 def test_after_three_replacements_the_present_ones_decide(court: "PanelWorld") -> None:
     lock = court.disputed()
     court.show_secret(lock)
