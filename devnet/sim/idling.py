@@ -32,6 +32,8 @@ DEALS_EACH: Final = 24
 PAUSE_MS: Final = 60_000
 """Between two deals of one owner: the last one is over, and what it was worth is known."""
 BUDGET: Final = Tokens(4 * PRICE_LIMIT)
+MOST: Final = 3
+"""Deals of one owner that may go to one idler: two are found out when the first was looked at, three when none was."""
 
 
 class Idling(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,15 +121,17 @@ def _report(world: World, buyers: list[SimNode], seed: int) -> Idling:
                 found.append(deal)
                 pairs[buyer.me, deal.terms.provider] += 1
                 last = max(last, turn)
+    most = max(pairs.values(), default=0)
+    caught = (f"an owner had {most} deals with one that begins none, at most {MOST} are lost",) if most > MOST else ()
     return Idling(
         seed=seed,
         deals=made,
         with_idlers=len(found),
-        most=max(pairs.values(), default=0),
+        most=most,
         last=last,
         earned=round(sum(map(_earned, found)) / max(len(found), 1), 3),
         checked=dict(Counter(_checked(deal) for deal in found)),
-        problems=tuple(violations(world, ended=True)),
+        problems=(*caught, *violations(world, ended=True)),
     )
 
 

@@ -14,13 +14,15 @@ from devnet.sim.chaos import chaos
 from devnet.sim.deterrence import deterrence
 from devnet.sim.disk import MemoryDisk
 from devnet.sim.escrow import Entry, Escrow, Moved
+from devnet.sim.idling import idling
 from devnet.sim.simulate import simulate
 from protocols import node as rules
+from protocols import reputation
 from protocols.channels import provider as channel_provider
 from protocols.deals import checking, client, provider, states
 from protocols.deals import inputs as ins
 from protocols.deals.desk import Desk
-from protocols.deals.eip712 import OnChainState
+from protocols.deals.eip712 import OnChainState, OutcomeCode
 from protocols.disputes import duties, ending, payouts
 from protocols.disputes import states as disputes
 from protocols.disputes.inputs import Credit, Move
@@ -45,6 +47,8 @@ CHANNELS: Final = "chaos, in channels"
 """The same, most of it in channels, and long enough for a pair to meet again after a deal that came to nothing."""
 BESIDE_CHANNELS: Final = 12
 IN_CHANNELS: Final = 300
+IDLE: Final = {"idle, timeout": OutcomeCode.TIMEOUT, "idle, oom": OutcomeCode.OOM}
+"""The same: `devnet.sim.idling`, by what those say who begin nothing."""
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -68,6 +72,8 @@ def caught(mutant: Mutant, seeds: Sequence[int], minutes: int = 3) -> tuple[int,
 
 
 def _broken(mutant: Mutant, seed: int, minutes: int) -> tuple[str, ...]:
+    if mutant.faults in IDLE:
+        return idling(seed, IDLE[mutant.faults]).problems
     if mutant.faults == AUDITS:
         return deterrence(seed, JUDGED, JUDGED_CHEATS_PPM).problems
     if mutant.faults == CHAOS:
@@ -358,6 +364,18 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             _attribute(vouchers, "_lost", lambda deal: False),
         ),
         CHANNELS,
+    ),
+    Mutant(
+        "idle-unheard",
+        "a job whose time was up says nothing about who was to run it",
+        _forget(reputation, "_said", lambda deal: None),
+        "idle, timeout",
+    ),
+    Mutant(
+        "idle-witness",
+        "who says that memory ran out bears out another who says so",
+        _forget(checking, "NEVER_GROUNDS", frozenset()),
+        "idle, oom",
     ),
     Mutant("lost-fsync", "the last two transactions before a crash are not on disk", _lost_fsync),
 )
