@@ -63,11 +63,16 @@ abstract contract Channels is EscrowAccounts {
     event ChannelFunded(address client, address indexed provider, address clientOwner, uint256 word);
     /// @notice What was paid is `cumulative` less that of the redemption before.
     event VoucherRedeemed(bytes32 indexed channelId, uint256 cumulative, uint256 count, bytes32 dealsRoot);
+    /// @notice Its client wants to leave: after `until` anybody may close it.
     event ChannelClosing(bytes32 indexed channelId, uint256 until);
+    /// @notice It is over: `redeemed` in all, `returned` to the client's owner, the fee `burned`.
     event ChannelClosed(bytes32 indexed channelId, uint256 redeemed, uint256 returned, uint256 burned);
 
+    /// @notice Only the channel's provider may do this.
     error NotChannelProvider(address caller, address provider);
+    /// @notice Only the channel's client or its owner may do this.
     error NotChannelClient(address caller, address client);
+    /// @notice Only one of the two parties may do this.
     error NotChannelParty(address caller);
     /// @notice There is no such channel, or it is closed, or it has been opened again since.
     error ChannelNotOpen(bytes32 channelId);
@@ -75,8 +80,11 @@ abstract contract Channels is EscrowAccounts {
     error SelfChannel(address owner);
     /// @notice Nothing is left to redeem by this voucher.
     error StaleVoucher(uint256 cumulative, uint256 redeemed);
+    /// @notice More than the deposit.
     error Overdrawn(uint256 cumulative, uint256 deposit);
+    /// @notice Until then only the provider may close it.
     error ChannelStillOpen(uint256 until);
+    /// @notice It ends sooner already.
     error AlreadyClosing(uint256 until);
 
     // --- the client --------------------------------------------------------------------------------------------------

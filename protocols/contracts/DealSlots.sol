@@ -20,6 +20,7 @@ abstract contract DealSlots is Channels {
     error WrongState(State state);
     /// @notice No such deal: the Lock or the result hash is not what this escrow holds.
     error UnknownDeal(bytes32 dealId);
+    /// @notice A result's hash is needed.
     error ZeroResult();
 
     /// @notice State of the deal that has consumed (client, runNonce, index), since when, and its identity.

@@ -101,6 +101,7 @@ abstract contract DealTerms {
     /// @notice The bounds given at deployment contradict each other or lie outside what makes sense.
     error BadBounds(bytes32 field, uint256 given, uint256 least, uint256 most);
 
+    /// @notice Refuses bounds under which no deal could be made or none would end.
     constructor(Bounds memory b) {
         _bound("maxPrice", b.maxPrice, 1, PRICE_CEILING);
         _bound("maxCommitLead", b.maxCommitLead, 1, LONGEST);

@@ -21,6 +21,7 @@ abstract contract Disputes is DealSlots {
     /// @dev Longer than the longest dispute of the longest job with every replacement and the appeal.
     uint256 private constant DISPUTE_LIMIT = 365 days;
 
+    /// @notice The panel has taken the deal, which `was` COMMITTED or CLAIMED, with this result.
     event DealDisputed(bytes32 indexed dealId, bytes32 resultHash, State was);
     /// @notice `paid` is the provider's part before the fee; `burned` has the fee in it.
     event DisputeClosed(
@@ -35,14 +36,18 @@ abstract contract Disputes is DealSlots {
     /// @notice The provider has signed two results. The client has its price back and the bounty.
     event DealSlashed(bytes32 indexed dealId, uint256 bounty, uint256 burned);
 
+    /// @notice Only this escrow's panel may do this.
     error NotPanel(address caller, address panel);
     /// @notice What the panel divides is not what the deal holds.
     error Unbalanced(uint256 divided, uint256 held);
+    /// @notice Possible from `notBefore` on.
     error TooEarly(uint256 notBefore);
+    /// @notice Possible until `deadline`.
     error TooLate(uint256 deadline);
     /// @notice One result, or none, is no contradiction.
     error NoEquivocation(bytes32 resultHash);
 
+    /// @notice For calls of the panel alone.
     modifier onlyPanel() {
         require(msg.sender == PANEL, NotPanel(msg.sender, PANEL));
         _;

@@ -11,7 +11,9 @@ import {DealTerms} from "./DealTerms.sol";
 import {IMediatorPanel} from "./IMediatorPanel.sol";
 import {IMeshEscrow} from "./IMeshEscrow.sol";
 
+/// @notice A token that its holder can destroy.
 interface IBurnable {
+    /// @notice Destroy `amount` of the caller's tokens.
     function burn(uint256 amount) external;
 }
 
@@ -61,29 +63,47 @@ abstract contract EscrowAccounts is IMeshEscrow, DealTerms, EIP712, ReentrancyGu
     /// @dev Fees and penalties to burn, plus one: the slot never empties, so no settlement pays for a fresh one.
     uint256 private _burnablePlusOne = 1;
 
+    /// @notice `amount` has arrived for `owner`, sent by `from`, and is free.
     event Deposited(address indexed owner, address indexed from, uint256 amount);
+    /// @notice `amount` of the free balance is stake from now on.
     event Staked(address indexed owner, uint256 amount);
+    /// @notice `total` of the free balance waits for its exit, possible from `readyAt`.
     event WithdrawRequested(address indexed owner, uint256 total, uint256 readyAt);
+    /// @notice `amount` has left for the owner's address.
     event Withdrawn(address indexed owner, uint256 amount);
+    /// @notice `total` of the stake waits for its exit, possible from `readyAt`.
     event UnstakeRequested(address indexed owner, uint256 total, uint256 readyAt);
+    /// @notice `amount` of stake is free again.
     event Unstaked(address indexed owner, uint256 amount);
     /// @notice `owner` is zero when the operator stands for itself again.
     event OperatorSet(address indexed operator, address indexed owner);
+    /// @notice `amount` of fees, penalties and slashes was destroyed.
     event FeesBurned(uint256 amount);
+    /// @notice `amount` of the free balance is in the owner's account at the panel.
     event PanelFunded(address indexed owner, uint256 amount);
 
+    /// @notice An address is needed.
     error ZeroAddress();
+    /// @notice An amount is needed.
     error ZeroAmount();
+    /// @notice The owner's free balance does not cover it.
     error InsufficientFree(address owner, uint256 has, uint256 needs);
+    /// @notice The owner's stake that no deal holds does not cover it.
     error InsufficientStake(address owner, uint256 has, uint256 needs);
+    /// @notice More than a slot of this escrow can count.
     error EscrowFull(uint256 would, uint256 most);
+    /// @notice No exit was asked for.
     error NothingRequested(address owner);
+    /// @notice The delay of the exit is not over.
     error NotReady(uint256 readyAt);
+    /// @notice The signature is not that of `wanted`, but of `recovered`, zero where it is of nobody.
     error BadSignature(address wanted, address recovered);
+    /// @notice Only the operator itself or its owner may part them.
     error NotOwnerNorOperator(address caller, address operator);
     /// @notice This escrow was deployed without a panel.
     error NoPanel();
 
+    /// @notice Fixed for good: the token, whether it burns, and the panel.
     constructor(IERC20 token, bool tokenBurns, address panel) {
         require(address(token) != address(0), ZeroAddress());
         TOKEN = token;

@@ -29,6 +29,7 @@ contract MediatorPanel is PanelSittings {
     /// @notice The providers' records at levels where honest results may differ.
     PanelScores public immutable SCORES;
 
+    /// @notice A dispute about `resultHash`: `fee` is one seat's, `pool` the seats it is drawn from.
     event DisputeOpened(
         bytes32 indexed dealId,
         address indexed client,
@@ -39,17 +40,26 @@ contract MediatorPanel is PanelSittings {
         uint256 fee,
         uint256 pool
     );
+    /// @notice The provider has shown its secret; `seed` draws the first panel.
     event SecretRevealed(bytes32 indexed dealId, bytes32 secret, bytes32 seed);
+    /// @notice The client has signed for the bytes: it cannot say that they were withheld.
     event DeliveryShown(bytes32 indexed dealId);
+    /// @notice `account` has put up `amount` for a side: it appeals, or answers the other's appeal.
     event AppealDeposited(bytes32 indexed dealId, Side side, address account, uint256 amount);
+    /// @notice The end, and the row of payouts that it went by.
     event DisputeEnded(bytes32 indexed dealId, Row row, Phase end);
 
+    /// @notice The terms are not those of this Lock.
     error WrongDeal(bytes32 dealId);
+    /// @notice Its terms name no panel.
     error NoPanelDeal();
+    /// @notice It has not the hash that was signed.
     error WrongSecret();
     /// @notice Nothing is claimed: the result must be shown with the provider's signature (`disputeUnclaimed`).
     error UnsignedResult();
+    /// @notice This side may deposit nothing now.
     error WrongSide(Side side);
+    /// @notice The signature is not that of `wanted`, but of `recovered`, zero where it is of nobody.
     error BadSignature(address wanted, address recovered);
 
     /// @param escrow The only escrow of this panel; it may be deployed after it.

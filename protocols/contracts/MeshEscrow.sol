@@ -20,6 +20,7 @@ contract MeshEscrow is Disputes {
     bytes32 private constant SETTLEMENT_TYPEHASH = keccak256("Settlement(bytes32 dealId,uint128 paid)");
     bytes32 private constant CANCELLATION_TYPEHASH = keccak256("Cancellation(bytes32 dealId,uint128 paid)");
 
+    /// @notice Price and collateral are locked: `run` is what is consumed, and with the rest all of a Lock.
     event DealCommitted(
         bytes32 indexed dealId,
         address indexed client,
@@ -32,18 +33,28 @@ contract MeshEscrow is Disputes {
         uint256 claimWithin,
         uint256 windowSeconds
     );
+    /// @notice The provider has claimed a result; without a dispute anybody may finalize after `windowEnds`.
     event DealClaimed(bytes32 indexed dealId, bytes32 resultHash, uint256 windowEnds);
+    /// @notice Paid with the client's consent. `paid` is before the fee, which is `burned`; the rest of the price returns.
     event DealSettled(bytes32 indexed dealId, uint256 paid, uint256 burned);
+    /// @notice Paid because nobody disputed the claim in time; `paid` is before the fee, which is `burned`.
     event DealFinalized(bytes32 indexed dealId, uint256 paid, uint256 burned);
+    /// @notice Ended by both before any result, for `paid` (before the fee, which is `burned`).
     event DealCancelled(bytes32 indexed dealId, uint256 paid, uint256 burned);
     /// @notice `penalty` came out of the collateral: half of it is the client's, the rest (`burned`) nobody's.
     event DealExpired(bytes32 indexed dealId, uint256 penalty, uint256 burned);
+    /// @notice This client's (runNonce, index) can never be committed.
     event RunBurned(address indexed client, uint64 runNonce, uint32 index);
 
+    /// @notice Only the deal's provider may do this.
     error NotProvider(address caller, address provider);
+    /// @notice Only the deal's client or provider may do this.
     error NotParty(address caller);
+    /// @notice Client and provider belong to one owner.
     error SelfDeal(address owner);
+    /// @notice More than the price.
     error Overpaid(uint256 paid, uint256 price);
+    /// @notice The time for a claim is over: the deal can only expire.
     error ClaimTooLate(uint256 deadline);
 
     /// @param token The only token of this escrow.

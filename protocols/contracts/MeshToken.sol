@@ -27,8 +27,11 @@ contract MeshToken is ERC20, ERC20Burnable, ERC20Permit {
     /// @notice Tokens made so far, burned ones included.
     uint256 public minted;
 
+    /// @notice Only the minter may make tokens.
     error NotMinter(address caller, address minter);
+    /// @notice A minter is needed.
     error ZeroMinter();
+    /// @notice The emission would overflow the schedule's arithmetic.
     error CapTooLarge(uint256 emission, uint256 most);
     /// @notice `would` is more than the schedule allows to have been made by now.
     error AheadOfSchedule(uint256 would, uint256 allowed);

@@ -17,12 +17,14 @@ abstract contract PanelDraw is PanelSeats {
 
     /// @notice A dispute has entered a phase; the awaited call succeeds until `until`, a poke from one second later.
     event PhaseChanged(bytes32 indexed dealId, Phase phase, uint256 until);
+    /// @notice A seat was drawn for a place of a panel, and may accept it.
     event SeatCalled(
         bytes32 indexed dealId, address indexed operator, uint256 round, uint256 position, uint256 seat
     );
 
     /// @notice The call is not possible in this phase.
     error WrongPhase(Phase phase);
+    /// @notice Possible until then.
     error TooLate(uint256 until);
 
     function _enter(Dispute storage d, Phase phase, uint256 wait) internal {

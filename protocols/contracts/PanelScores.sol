@@ -9,6 +9,7 @@ import {IMeshEscrow, Lock, State} from "./IMeshEscrow.sol";
 /// deal takes off in proportion to how likely it was to be audited. `protocols/disputes/tolerance.py` has the reasons.
 /// The panel deploys it and is the only one that can add.
 contract PanelScores {
+    /// @notice A provider's owner at one level: 9,159 takes all of a collateral.
     struct Score {
         uint64 score;
         uint40 failedAt;
@@ -28,13 +29,19 @@ contract PanelScores {
     mapping(address owner => mapping(uint256 level => Score)) private _scores;
     mapping(bytes32 dealId => bool) private _credited;
 
+    /// @notice By a failure, or by a settled deal that was credited.
     event ScoreChanged(address indexed providerOwner, uint256 level, uint256 score);
 
+    /// @notice Only the panel may add.
     error NotPanel(address caller);
+    /// @notice Terms, Lock and what the escrow holds are not of one deal.
     error WrongDeal(bytes32 dealId);
+    /// @notice Not a deal of a tolerance level that a panel judges.
     error NoPanelDeal();
+    /// @notice Not settled, settled before the last failure, or credited already.
     error NoCredit();
 
+    /// @notice By the panel, for its escrow.
     constructor(IMeshEscrow escrow) {
         ESCROW = escrow;
         PANEL = msg.sender;

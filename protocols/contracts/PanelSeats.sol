@@ -7,7 +7,9 @@ import {IMediatorPanel} from "./IMediatorPanel.sol";
 import {IMeshEscrow, Lock} from "./IMeshEscrow.sol";
 import {PanelBounds, Seat} from "./PanelTypes.sol";
 
+/// @notice A token that its holder can destroy.
 interface IBurns {
+    /// @notice Destroy `amount` of the caller's tokens.
     function burn(uint256 amount) external;
 }
 
@@ -44,27 +46,45 @@ abstract contract PanelSeats is IMediatorPanel {
     mapping(uint256 seatClass => Seat[]) private _seats;
     uint256 public burnable;
 
+    /// @notice `amount` has come from the escrow into the owner's account here.
     event Funded(address indexed owner, uint256 amount);
+    /// @notice `amount` has gone back to the owner's free balance in the escrow.
     event Withdrawn(address indexed owner, uint256 amount);
+    /// @notice `amount` of lost locks and of fees and bonds that nobody gets was destroyed.
     event Burned(uint256 amount);
+    /// @notice A seat with a whole bond; it can be called once it is old enough.
     event SeatJoined(uint256 indexed seatClass, uint256 indexed seat, address indexed operator, address owner);
+    /// @notice It is called no more, and its bond can be taken out from `outAt`.
     event SeatLeaving(uint256 indexed seatClass, uint256 indexed seat, uint256 outAt);
+    /// @notice What was left of its bond is in the owner's account.
     event SeatRetired(uint256 indexed seatClass, uint256 indexed seat, uint256 amount);
     /// @notice Burned, and the seat leaves its class: its bond no longer equals the others'.
     event LockLost(uint256 indexed seatClass, uint256 indexed seat, uint256 amount);
 
+    /// @notice A panel with this bound would not work.
     error BadBounds(bytes32 field, uint256 given, uint256 least, uint256 most);
+    /// @notice Only the panel's own escrow may do this.
     error NotEscrow(address caller);
+    /// @notice The owner's account here does not cover it.
     error InsufficientAccount(address owner, uint256 has, uint256 needs);
+    /// @notice Nothing waits to be destroyed.
     error NothingToBurn();
+    /// @notice Classes count from 1.
     error NoClass();
+    /// @notice The class has only so many seats.
     error NoSeat(uint256 seats);
+    /// @notice Only the seat's operator or its owner may do this.
     error NotYourSeat(address caller);
+    /// @notice It leaves already, at `outAt`.
     error AlreadyLeaving(uint256 outAt);
+    /// @notice It must ask to leave first.
     error NotLeaving();
+    /// @notice A dispute still holds a lock on its bond.
     error SeatBusy();
+    /// @notice Possible from `notBefore` on.
     error TooEarly(uint256 notBefore);
 
+    /// @notice Refuses bounds under which a dispute could not be held.
     constructor(address escrow, IERC20 token, bool tokenBurns, PanelBounds memory b) {
         _bound("secret", b.secret, 1, LONGEST);
         _bound("accept", b.accept, 1, LONGEST);
@@ -170,6 +190,7 @@ abstract contract PanelSeats is IMediatorPanel {
 
     // --- views -------------------------------------------------------------------------------------------------------
 
+    /// @notice What this panel waits for, and what a seat's bond is, for good.
     function bounds() external view returns (PanelBounds memory) {
         return PanelBounds({
             secret: SECRET,
@@ -185,6 +206,7 @@ abstract contract PanelSeats is IMediatorPanel {
         });
     }
 
+    /// @notice What an owner has here beside the bonds of its seats.
     function accountOf(address owner) external view returns (uint256) {
         return _accounts[owner];
     }
@@ -194,6 +216,7 @@ abstract contract PanelSeats is IMediatorPanel {
         return _seats[seatClass].length;
     }
 
+    /// @notice One seat, whether it can be called or not.
     function seatOf(uint32 seatClass, uint256 seat) external view returns (Seat memory) {
         return _seat(seatClass, seat);
     }

@@ -18,10 +18,13 @@ abstract contract PanelSittings is PanelDraw {
         "bytes32 logHead)"
     );
 
+    /// @notice Its lock is taken, and its work awaited.
     event SeatAccepted(bytes32 indexed dealId, uint256 round, uint256 position);
+    /// @notice A seat has bound itself to its own output, unseen.
     event SeatCommitted(bytes32 indexed dealId, uint256 round, uint256 position, bytes32 commitment);
     /// @notice The seat could not have the job's inputs.
     event InputUnavailable(bytes32 indexed dealId, uint256 round, uint256 position);
+    /// @notice The provider has shown what it had signed: salt, root and outcome.
     event ResultOpened(bytes32 indexed dealId, bytes32 salt, bytes32 root, uint256 outcome);
     /// @notice `served` is false when the provider has not served all bytes: OUTPUT_UNAVAILABLE.
     event SeatRevealed(
@@ -29,12 +32,18 @@ abstract contract PanelSittings is PanelDraw {
     );
     /// @notice Position 7 is the provider.
     event Published(bytes32 indexed dealId, uint256 round, uint256 position, uint256 mask);
+    /// @notice What the matches of a round amount to: `clique` and `firsts` are the seats that stand.
     event Found(bytes32 indexed dealId, uint256 round, Outcome outcome, uint256 clique, uint256 firsts);
 
+    /// @notice The sender has no such place at this stage.
     error NotYourTurn(uint256 position);
+    /// @notice Only the deal's provider may do this.
     error NotProvider(address caller);
+    /// @notice It is not what was signed: this is its digest.
     error BadOpening(bytes32 digest);
+    /// @notice It is not what was committed to: this is its commitment.
     error BadReveal(bytes32 commitment);
+    /// @notice Its matches are published.
     error AlreadyMatched();
 
     // --- calls of seats and provider ---------------------------------------------------------------------------------

@@ -47,6 +47,22 @@ def test_no_contract_asks_for(word: str) -> None:
     assert found == [], FORBIDDEN[word]
 
 
+DECLARED = re.compile(r"\s*(?:event|error|modifier|struct|enum|interface|library|(?:abstract )?contract)\s+(\w+)")
+CALLABLE = re.compile(r"\s*function\s+(\w+)[^{;]*\b(?:external|public)\b")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])
+def test_whatever_others_see_says_what_it_is_for(path: Path) -> None:
+    """NatSpec of every contract, event, error and function that is called from outside."""
+    lines = path.read_text().splitlines()
+    found = [
+        (at, DECLARED.match(line) or CALLABLE.match("\n".join(lines[at : at + 12]))) for at, line in enumerate(lines)
+    ]
+    seen = [(match[1], lines[at - 1].strip()) for at, match in found if match]
+    assert seen
+    assert [name for name, above in seen if not above.startswith("///")] == []
+
+
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_artifact_was_made_from_these_sources(name: str) -> None:
     made = artifact(name)
