@@ -3,7 +3,6 @@
 import random
 import sys
 from pathlib import Path
-from typing import Final
 
 import trio
 
@@ -22,42 +21,12 @@ from mesh.cli.node_key import node_key
 from mesh.cli.options import Form
 from mesh.cli.render import amount, emit, pairs
 from mesh.cli.session import ask, on_interrupt, say
+from mesh.cli.waiting import Waiting
 from mesh.store import Store
 from protocols.contracts import artifact
 from protocols.units import Address
 
-__all__ = ["Waiting", "deploy_contracts"]
-
-REMIND_S: Final = 5.0
-"""An endpoint answers in a second and a block comes in one: who waits longer wants to know for whom."""
-
-
-class Waiting:
-    """What a person waits for at the terminal: said at once, and again with every endpoint's record while it does not come."""
-
-    def __init__(self, rpc: Rpc) -> None:
-        self._rpc = rpc
-        self._what = ""
-        self._since = 0.0
-
-    def begin(self, what: str) -> None:
-        """From now on this."""
-        self._what, self._since = what, trio.current_time()
-        say(f"waiting for {what}")
-
-    async def remind(self) -> None:
-        """For ever. Cancelling leaves nothing."""
-        while True:
-            await trio.sleep(REMIND_S)
-            waited = trio.current_time() - self._since
-            if self._what and waited >= REMIND_S:
-                say(f"still waiting for {self._what}, {waited:.0f} s   (Ctrl-C ends it)")
-                for one in self._rpc.statistics().endpoints:
-                    say(f"  {one.name} {one.state}" + (f": {one.last_error}" if one.last_error else ""))
-
-    def pause(self) -> None:
-        """It came, or a person is asked: nothing is waited for."""
-        self._what = ""
+__all__ = ["deploy_contracts"]
 
 
 async def deploy_contracts(

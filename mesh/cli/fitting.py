@@ -55,6 +55,8 @@ def fitted(head: Sequence[str], rows: Iterable[Sequence[str]], least: Sequence[s
     """Head and rows that fit into ``room`` characters, if they can. ``least``: which columns may go, the first one first;
     ``folds``: the last column may take several lines. The first column, by which a row is named, stays as it is."""
     cells = [list(head), *[list(row) for row in rows]]
+    if len(cells) == 1:
+        return cells
     last = head[-1] if folds else None
     for gone in (*_empty(cells, least), *least):
         if _width(cells, last) <= room:

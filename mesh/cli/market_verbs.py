@@ -36,6 +36,8 @@ def offers(expression: Expression = "", output: Output = "table") -> None:
     loaded = load()
     found = run_async(_offers, loaded, expression)
     emit(found, output, lambda: _offers_table(found))
+    if not found and output == "table":
+        say("no offer satisfies that: mesh offers   (lists all)" if expression else "nothing is on offer: mesh peers")
 
 
 async def _offers(loaded: LoadedConfig, expression: str) -> tuple[OfferInfo, ...]:

@@ -5,14 +5,15 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from mesh.api.types import BalanceInfo, ChannelInfo, TxInfo, WithdrawalInfo
+from mesh.api.types import BalanceInfo, TxInfo, WithdrawalInfo
 from mesh.base.config import LoadedConfig
 from mesh.base.errors import UsageError
 from mesh.cli.amounts import wei_of
+from mesh.cli.channeling import move_channel
 from mesh.cli.costs import say_gas
 from mesh.cli.options import Form, Network, Output, Rpc, Yes, node_flags
 from mesh.cli.render import amount, emit, pairs, when
-from mesh.cli.session import has_history, load, open_reading, open_session, run_async, running_node, say
+from mesh.cli.session import load, open_session, run_async, running_node, say
 
 __all__ = ["register"]
 
@@ -23,7 +24,6 @@ AmountOut = Annotated[
 Move = Literal["deposit", "withdraw", "stake", "unstake"]
 _CALLS: Final = {
     "deposit": ("approve", "deposit"), "withdraw": ("request",), "stake": ("stake",), "unstake": ("request",),
-    "fund": ("fund",), "close": ("request_close",), "redeem": ("redeem",),
 }  # fmt: skip
 """Which transactions a verb signs."""
 
@@ -121,41 +121,13 @@ def channels(
     """Payment channels. Many small deals of one pair, paid by two transactions."""
     asked = [(verb, peer) for verb, peer in (("fund", fund), ("close", close), ("redeem", redeem)) if peer]
     if len(asked) > 1:
-        raise UsageError("one thing at a time", why="--fund, --close and --redeem exclude each other")
-    verb, peer = asked[0] if asked else ("", "")
-    run_async(_channels, load(node_flags(network, rpc, None)), verb, peer, wei_of(tokens), output)
-
-
-async def _channels(loaded: LoadedConfig, verb: str, peer: str, wei: int, output: Form) -> None:
-    if verb == "fund" and wei == 0:
-        raise UsageError("the amount must be more than zero", fix=f"mesh wallet channels --fund {peer} --amount 1")
-    found: tuple[ChannelInfo, ...] = ()
-    if verb:
-        async with open_session(loaded, may_start=True) as session:
-            await say_gas(session.api, *_CALLS[verb])
-            await session.api.channel(verb, peer, str(wei))
-            say("asked for; see it come about: mesh wallet channels")
-            found = await session.api.channels()
-    elif has_history(loaded):
-        async with open_reading(loaded) as api:
-            found = await api.channels()
-    emit(found, output, lambda: channels_text(found))
-
-
-def channels_text(found: tuple[ChannelInfo, ...]) -> str:
-    """For people: a block of lines for each channel."""
-    return "\n\n".join(
-        pairs(
-            [
-                (f"{one.role} of", one.peer),
-                ("state", one.phase if not one.until else f"{one.phase}, until {when(one.until)} UTC"),
-                ("holds", amount(one.deposit)),
-                ("owed so far", f"{amount(one.paid)} for {one.deals} deals, {amount(one.redeemed)} of it redeemed"),
-                *([("unpaid deal", one.owing[:10])] if one.owing else []),
-            ]
+        raise UsageError(
+            "one thing at a time",
+            why="--fund, --close and --redeem exclude each other",
+            fix="mesh wallet channels --help",
         )
-        for one in found
-    )
+    verb, peer = asked[0] if asked else ("", "")
+    run_async(move_channel, load(node_flags(network, rpc, None)), verb, peer, wei_of(tokens), output)
 
 
 def deploy(

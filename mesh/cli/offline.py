@@ -18,6 +18,7 @@ from mesh.chain.eth import Eth
 from mesh.chain.presets import chain_preset
 from mesh.chain.rpc import RpcSettings, open_rpc
 from mesh.cli.node_key import key_path, unlock
+from mesh.cli.waiting import slow_chain
 from mesh.ledger import network_params
 from mesh.store.blobs.store import open_blobs
 from mesh.store.offline import open_reader
@@ -93,7 +94,7 @@ async def chain_seats(loaded: LoadedConfig) -> SeatsInfo:
                 state.durable.restore(row.kind, row.id, row.data)
     work = mediator_info(mediator_view(state, me, machine_for(loaded.config)))
     urls = (*chain.rpc, *chain.public_rpc)
-    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc:
+    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc, slow_chain(rpc):
         contracts, panel = (
             Contracts(rpc, escrow=chain.escrow_address, token=chain.token_address),
             panel_of(rpc, params.panel),
@@ -105,7 +106,7 @@ async def chain_balance(loaded: LoadedConfig) -> BalanceInfo:
     """What the owner of this home's key holds, asked of the chain. Raises ``ChainError``, ``ConfigError``."""
     chain, params, me = loaded.config.chain, network_params(loaded.config), _operator(loaded)
     urls = (*chain.rpc, *chain.public_rpc)
-    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc:
+    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc, slow_chain(rpc):
         contracts = Contracts(rpc, escrow=chain.escrow_address, token=chain.token_address)
         return await read_balance(contracts, Eth(rpc), me, params.token_symbol)
 

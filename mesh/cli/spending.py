@@ -157,6 +157,7 @@ async def _ask_chain(
     from mesh.chain.rpc import open_rpc
     from mesh.cli.node_key import key_path, unlock
     from mesh.cli.offline import PATIENCE
+    from mesh.cli.waiting import slow_chain
     from mesh.ledger import network_params
     from mesh.wallet import read_balance
 
@@ -168,7 +169,7 @@ async def _ask_chain(
     me = load_key(key_path(loaded), unlock(loaded)).address
     gas = _Gas()
     urls = (*chain.rpc, *chain.public_rpc)
-    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc:
+    async with open_rpc(urls, params.chain_id, jitter=random.random, settings=PATIENCE) as rpc, slow_chain(rpc):
         eth = Eth(rpc)
         await _receipts(eth, asked, gas)
         found = await read_balance(

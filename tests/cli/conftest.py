@@ -20,6 +20,7 @@ from mesh.api.types import (
     Added,
     BalanceInfo,
     CandidateInfo,
+    ChannelInfo,
     DealInfo,
     LogInfo,
     NodeStatus,
@@ -129,6 +130,7 @@ class FakeNode:
         self.answered = [candidate("quoted", price=str(TOKEN // 4)), candidate("refused", code="busy", detail="full")]
         self.account = BALANCE
         self.offer_list = [OFFER]
+        self.channel_list: list[ChannelInfo] = []
         self.dossier = b"dossier"
         self.found: SeatsInfo | None = None
         self.busy = [0]
@@ -239,6 +241,13 @@ class FakeNode:
     withdraw = partialmethod(_pay, "withdraw")
     stake = partialmethod(_pay, "stake")
     unstake = partialmethod(_pay, "unstake")
+
+    async def channels(self) -> tuple[ChannelInfo, ...]:
+        self._note("channels")
+        return tuple(self.channel_list)
+
+    async def channel(self, verb: str, peer: str, amount: str) -> None:
+        self._note("channel", verb=verb, peer=peer, amount=amount)
 
     async def seats(self) -> SeatsInfo:
         self._note("seats")

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from mesh.api.types import ChannelInfo
 from mesh.base.errors import ChainOrFunds
 from mesh.base.keys import load_key
 from mesh.chain.rpc import Rpc
-from mesh.cli.deploying import REMIND_S, Waiting
+from mesh.cli.waiting import REMIND_S, Waiting, slow_chain
 
 TOKEN = 10**18
 TX = "0x9b" + "01" * 31
@@ -260,6 +261,53 @@ async def test_deploy_says_again_what_it_waits_for(autojump_clock, capsys) -> No
     assert lines[0] == "waiting for the token's contract"
     assert lines[1::2] == [f"still waiting for the token's contract, {s} s   (Ctrl-C ends it)" for s in (5, 10)]
     assert lines[2::2] == ["  127.0.0.1:9 untried"] * 2
+
+
+async def test_whoever_asks_the_chain_is_told_when_it_takes_long(autojump_clock, capsys) -> None:
+    async with slow_chain(Rpc(["http://127.0.0.1:9"], 31337, jitter=lambda: 0.5)):
+        await trio.sleep(REMIND_S / 2)
+        assert capsys.readouterr().err == ""
+        await trio.sleep(REMIND_S)
+    assert capsys.readouterr().err.splitlines() == [
+        "still waiting for chain 31337, 5 s   (Ctrl-C ends it)",
+        "  127.0.0.1:9 untried",
+    ]
+
+
+def channel(**changes: object) -> ChannelInfo:
+    given = {"role": "client", "phase": "open", "peer": "16Uiu2", "deposit": str(TOKEN), "paid": "0", "redeemed": "0"}
+    given |= {"deals": 0, "deals_root": "", "until": 1_900_000_000, "owing": ""}
+    return ChannelInfo(**(given | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--fund", "16Uiu2", "--amount", "2"), 6, ("0.5 MESH are free", "try: mesh wallet deposit 1.5")),
+        (("--close", "16Uiu3"), 2, ("there is no channel with 16Uiu3",)),
+        (("--redeem", "16Uiu2"), 2, ("only who is paid redeems", "--close 16Uiu2")),
+        (("--close", "16Uiu4"), 2, ("closed already",)),
+    ],
+)
+def test_a_channel_is_not_asked_for_what_comes_to_nothing(mesh, node, arguments, code, words) -> None:
+    node.channel_list = [channel(), channel(peer="16Uiu4", phase="closed")]
+    mesh("wallet", "channels", *arguments).failed(code, *words)
+    assert "channel" not in {name for name, _ in node.asked}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--fund", "16Uiu2", "--amount", "0.5"), ("--close", "16Uiu4"), ("--redeem", "16Uiu5")]
+)
+def test_a_channel_is_asked_for_what_can_be(mesh, node, arguments) -> None:
+    node.channel_list = [
+        channel(peer="16Uiu4", role="provider", phase="closed", owing="77" * 32),
+        channel(peer="16Uiu5", role="provider"),
+    ]
+    said = mesh("wallet", "channels", *arguments)
+    assert said.code == 0, said.talk
+    assert node.arguments("channel")["verb"] == arguments[0].removeprefix("--")
+    assert "0x77777777" in said.out
+    assert "--close PEER writes it off" in " ".join(said.out.split())
 
 
 def test_deploy_needs_a_network(mesh, home) -> None:
