@@ -29,6 +29,19 @@ PROMISED = {
     "time-bomb-job",
     "rpc-failover",
     "two-deals-one-slot",
+    "false-dispute",
+    "output-ransom",
+    "input-withheld-in-dispute",
+    "mediator-silent",
+    "mediator-junk",
+    "split-verdict-appeal",
+    "secret-withheld",
+    "caught-and-silent",
+    "junk-auditor",
+    "channel-100",
+    "stale-voucher-exit",
+    "replicate",
+    "spend",
 }
 
 
