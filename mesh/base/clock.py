@@ -5,6 +5,7 @@ records. What the chain will judge uses neither: it runs on ``block.timestamp``.
 """
 
 import time
+from functools import lru_cache
 from typing import Protocol
 
 from protocols.units import Millis, UnixSeconds
@@ -69,4 +70,10 @@ class ManualClock:
 def log_time() -> str:
     """UTC as ``2026-11-22T10:57:03.123Z``, for log lines and people; never enters the core."""
     now_ms = time.time_ns() // 1_000_000
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now_ms // 1000))}.{now_ms % 1000:03d}Z"
+    return f"{_second(now_ms // 1000)}.{now_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(unix_s: int) -> str:
+    """Written once for the lines of a second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))

@@ -131,6 +131,31 @@ def test_the_file_is_private_rotated_and_bounded(tmp_path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[-1])["number"] == 399
 
 
+def test_a_file_that_is_opened_again_goes_on_where_it_was_and_keeps_its_bound(tmp_path: Path) -> None:
+    path = tmp_path / "node.log"
+    for number in range(40):
+        with log_to(io.StringIO(), form="json", file=path, file_bytes=4_096, files=9):
+            get_log("base").info("node.started", number=number, padding="x" * 200)
+            get_log("base").info("node.stopped", number=number, padding="x" * 200)
+    found = sorted(tmp_path.iterdir(), key=lambda one: one.name, reverse=True)
+    written = [json.loads(line)["number"] for one in found for line in one.read_text().splitlines()]
+    assert written == [number for number in range(40) for _ in range(2)]
+    assert all(3_000 < one.stat().st_size <= 4_096 for one in found[:-1])
+
+
+def test_the_console_and_the_file_say_the_same_each_in_its_form(tmp_path: Path) -> None:
+    path, out = tmp_path / "node.log", io.StringIO()
+    with log_to(out, form="pretty", file=path):
+        get_log("base").info("deal.signed", deal="0xab")
+    assert "deal.signed" in out.getvalue()
+    assert not out.getvalue().startswith("{")
+    assert json.loads(path.read_text())["deal"] == "0xab"
+    plain = io.StringIO()
+    with log_to(plain, form="json", file=tmp_path / "other.log"):
+        get_log("base").info("deal.signed", deal="0xab")
+    assert plain.getvalue() == (tmp_path / "other.log").read_text()
+
+
 def test_a_full_disk_or_closed_pipe_loses_lines_and_nothing_else() -> None:
     before = log_statistics()
     out = io.StringIO()

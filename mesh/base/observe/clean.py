@@ -36,6 +36,8 @@ def clean(value: object, *, depth: int = 0, name: str = "") -> object:
     """
     if name and _SECRET.search(name) and name not in _HARMLESS:
         return REDACTED
+    if isinstance(value, str):  # most are, and asking whether it is a mapping takes longer than all else
+        return _text(value, lines=name == "exception")
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, int):
@@ -47,7 +49,7 @@ def clean(value: object, *, depth: int = 0, name: str = "") -> object:
         return {_text(str(key)): clean(item, depth=depth + 1, name=str(key)) for key, item in shown}
     if isinstance(value, (list, tuple, set, frozenset)) and depth < MAX_DEPTH:
         return [clean(item, depth=depth + 1) for item in list(value)[:MAX_ITEMS]]
-    return _text(value if isinstance(value, str) else repr(value), lines=name == "exception")
+    return _text(repr(value), lines=name == "exception")
 
 
 def _text(text: str, *, lines: bool = False) -> str:

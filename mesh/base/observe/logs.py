@@ -102,10 +102,11 @@ class Log:
 
         if self._logger is None:
             self._logger = logging.getLogger(f"{_ROOT}.{self._part}")
-        traced: dict[str, object] = {"exc_info": True} if exc_info else {}
-        entry = {**structlog.contextvars.get_contextvars(), **fields, **traced, "event": event}
+        entry: dict[str, object] = {**structlog.contextvars.get_contextvars(), **fields, "event": event}
         entry |= {"logger": self._logger.name, "level": level}
-        entry = dict(structlog.processors.format_exc_info(self._logger, level, entry))
+        if exc_info or "exc_info" in entry:
+            entry.setdefault("exc_info", True)
+            entry = dict(structlog.processors.format_exc_info(self._logger, level, entry))
         record = logging.LogRecord(
             self._logger.name, _LEVELS[level], "", 0, _stamp_and_clean(self._logger, level, entry), None, None
         )
@@ -161,10 +162,10 @@ def log_to(
     target = stream or sys.stderr
     pretty = form == "pretty" or (form == "auto" and target.isatty())
     handlers: list[logging.Handler] = [_Stream(target)]
-    handlers[0].setFormatter(_formatter(_console(target) if pretty else _json()))
+    handlers[0].setFormatter(_formatter(_console(target) if pretty else _json))
     if file is not None:
         handlers.append(_open_file(file, file_bytes, files))
-        handlers[1].setFormatter(_formatter(_json()))
+        handlers[1].setFormatter(_formatter(_json))
     root = logging.getLogger()
     ours = logging.getLogger(_ROOT)
     before = (root.level, ours.level, _State.threshold, _State.structured)
@@ -218,7 +219,7 @@ def _common() -> "list[Processor]":
 def _stamp_and_clean(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
     """Time first, everything cleaned. structlog's own entries (underscored) pass untouched."""
     own = {name: value for name, value in event.items() if name.startswith("_")}
-    rest = clean_fields({name: value for name, value in event.items() if name not in own})
+    rest = clean_fields({name: value for name, value in event.items() if name not in own} if own else event)
     return {"time": log_time(), "level": rest.pop("level", ""), "event": rest.pop("event", ""), **rest, **own}
 
 
@@ -243,14 +244,16 @@ class _Formatter(logging.Formatter):
         """One line, without its end."""
         if not getattr(record, "mesh_line", False):
             return self._foreign.format(record)
-        return str(self._renderer(None, record.levelname.lower(), dict(cast("EventDict", record.msg))))
+        # The console and the file, and whoever asks how long the line is, may want the same one.
+        rendered: tuple[Processor, str] | None = getattr(record, "mesh_text", None)
+        if rendered is None or rendered[0] is not self._renderer:
+            text = str(self._renderer(None, record.levelname.lower(), dict(cast("EventDict", record.msg))))
+            rendered = record.mesh_text = self._renderer, text
+        return rendered[1]
 
 
-def _json() -> "Processor":
-    def render(_logger: "WrappedLogger", _method: str, event: "EventDict") -> str:
-        return msgspec.json.encode(event).decode()
-
-    return render
+def _json(_logger: "WrappedLogger", _method: str, event: "EventDict") -> str:
+    return msgspec.json.encode(event).decode()
 
 
 def _console(stream: TextIO) -> "Processor":
@@ -278,16 +281,28 @@ class _Stream(_Lossy, logging.StreamHandler[TextIO]):
 class _File(_Lossy, RotatingFileHandler):
     """Lines to a file that only its owner reads."""
 
+    _bytes = _line_bytes = 0
+    """In the file, -1 for one that was just opened; of the line that is written now."""
+
     def _open(self) -> "IO[str]":  # type: ignore[override]
         def opener(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
+        self._bytes = -1
         return cast("IO[str]", open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener))
 
     def shouldRollover(self, record: logging.LogRecord) -> int:
-        """Whether the line would make the file too large. The base class asks the disk three times for each line."""
-        size = self.stream.tell() if self.stream is not None and self.stream.seekable() else 0
-        return int(size > 0 and size + len(self.format(record).encode()) + 1 > self.maxBytes)
+        """Whether the line would make the file too large. Counted here: the base class asks the disk three times a line."""
+        if self._bytes < 0:
+            self._bytes = self.stream.tell() if self.stream is not None and self.stream.seekable() else 0
+        self._line_bytes = len(self.format(record).encode()) + 1
+        return int(self._bytes > 0 and self._bytes + self._line_bytes > self.maxBytes)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, into the next file if it is the first that finds no room."""
+        super().emit(record)
+        if self._bytes >= 0:
+            self._bytes += self._line_bytes
 
     def close(self) -> None:
         """Close the file; what a full disk refuses is lost."""
