@@ -18,6 +18,7 @@ from protocols.units import Address, Tokens
 
 __all__ = ["LedgerWallet", "read_balance"]
 
+SHOW: Final = "mesh wallet show"
 MOST: Final = (1 << 128) - 1
 """Amounts of the escrow are uint128."""
 
@@ -49,8 +50,8 @@ async def read_balance(contracts: Contracts, eth: Eth, operator: Address, symbol
 class LedgerWallet:
     """The node's own account: its operator is its owner unless ``setOperator`` said otherwise, and then only the owner may."""
 
-    look: ClassVar[str] = "mesh wallet show"
-    """What to type to see why a call was refused."""
+    look: ClassVar[str] = SHOW
+    """What to type to see why a call was refused that is not about free and staked tokens."""
 
     def __init__(self, ledger: Ledger, engine: Engine, entropy: Entropy) -> None:
         self._ledger = ledger
@@ -77,33 +78,33 @@ class LedgerWallet:
                 fix="mesh wallet show   (send tokens to its operator first)",
             )
         if await contracts.allowance(self._me) < tokens:
-            await self.send("approve", contracts.approve(tokens))
-        return await self.send("deposit", contracts.deposit(tokens))
+            await self.send("approve", contracts.approve(tokens), SHOW)
+        return await self.send("deposit", contracts.deposit(tokens), SHOW)
 
     async def stake(self, amount: int) -> TxInfo:
         """From the free balance into the stake."""
-        return await self.send("stake", self._ledger.contracts.stake(_positive(amount)))
+        return await self.send("stake", self._ledger.contracts.stake(_positive(amount)), SHOW)
 
     async def withdraw(self, amount: int) -> TxInfo:
         """Ask for ``amount``; 0 takes out what was asked for and whose delay is over."""
         contracts = self._ledger.contracts
         call = contracts.request_withdraw(_positive(amount)) if amount else contracts.withdraw()
-        return await self.send("withdraw", call)
+        return await self.send("withdraw", call, _again("withdraw", amount))
 
     async def unstake(self, amount: int) -> TxInfo:
         """Ask for ``amount``; 0 takes out what was asked for and whose delay is over."""
         contracts = self._ledger.contracts
         call = contracts.request_unstake(_positive(amount)) if amount else contracts.unstake()
-        return await self.send("unstake", call)
+        return await self.send("unstake", call, _again("unstake", amount))
 
-    async def send(self, what: str, call: TxCall) -> TxInfo:
-        """One transaction of the owner's. Raises ``ChainOrFunds`` when the contract refuses it."""
+    async def send(self, what: str, call: TxCall, fix: str = "") -> TxInfo:
+        """One transaction of the owner's. Raises ``ChainOrFunds`` when the contract refuses it; ``fix``: what to type then."""
         key = f"wallet:{what}:{self._entropy.bytes(8).hex()}"
         outcome = await self._ledger.submitter.submit(key, call)
         await self._ledger.submitter.release(key)
         if not isinstance(outcome, Confirmed):
             why = str(outcome.reason) if isinstance(outcome, Reverted) else "another program sends with this node's key"
-            raise ChainOrFunds(f"{what} was refused by the contract", why=why, fix=self.look)
+            raise ChainOrFunds(f"{what} was refused by the contract", why=why, fix=fix or self.look)
         try:
             await self._tell(what)
             block = await self._ledger.eth.block(outcome.block)
@@ -120,6 +121,11 @@ class LedgerWallet:
         free, stake = await self._ledger.account(self._me)
         at = self._ledger.now_ms()
         await self._engine.post(AccountRead(at=at, operator=self._me, free=free, stake=stake, known=True))
+
+
+def _again(what: str, amount: int) -> str:
+    """What to type when the contract refuses: to take out what was never asked for, or is not due, or more than there is."""
+    return SHOW if amount else f"{SHOW}   (when something is due; mesh wallet {what} 10 asks for 10)"
 
 
 def _positive(amount: int) -> Tokens:

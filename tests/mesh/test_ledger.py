@@ -259,8 +259,9 @@ async def test_the_wallet_moves_money_in_and_out(money: Money) -> None:
         assert int(asked.fee_wei) > 0
         mined = (await client.ledger.eth.head()).timestamp
         await money.control(client, "evm_setNextBlockTimestamp", mined)  # its two seconds wait for the next block
-        with pytest.raises(ChainOrFunds, match=r"refused.*NotReady\("):
+        with pytest.raises(ChainOrFunds, match=r"refused.*NotReady\(") as early:
             await client.wallet.withdraw(0)
+        assert "mesh wallet withdraw 10 asks" in early.value.fix
         assert len((await client.wallet.balance()).withdrawals) == 1
         await provider.wallet.unstake(5_000)
         await money.control(client, "evm_increaseTime", 10_000)
