@@ -7,8 +7,9 @@ from typing import Final, TypeVar
 
 import trio
 
-from devnet.chain.control import pass_time, sent_by
+from devnet.chain.control import newest_time, pass_time, sent_by
 from devnet.cluster import ProcessCluster
+from devnet.members import Member
 from devnet.scenario import JOBS, Failed, JobChoice
 from mesh.api.types import BalanceInfo, ChannelInfo, DealInfo, RunInfo, Submission, TraceInfo
 from mesh.base.config import load_config
@@ -18,6 +19,8 @@ __all__ = ["ProcessWorld"]
 
 T = TypeVar("T")
 POLL_S: Final = 0.05
+FOLLOW_S: Final = 120.0
+"""A node hears of a block within a second; on a busy machine, among ten others, within some."""
 BLOCK_NAME_CHARS: Final = 59
 """A CID in base32: what a block's file is called."""
 
@@ -126,12 +129,23 @@ class ProcessWorld:
             await trio.to_thread.run_sync(_move_blocks, home / "blobs-withheld", home / "blobs")
 
     async def pass_time(self, seconds: int) -> None:
-        """See ``Cluster``: the machine's clock stays as it is."""
+        """See ``Cluster``: the machine's clock stays as it is. Every node that runs knows the new time afterwards: who still
+        has the old one signs deals that others find dated, and is not to blame for it. Raises ``Failed``."""
         await pass_time(self.cluster.chain, seconds)
+        now = await newest_time(self.cluster.chain)
+        async with trio.open_nursery() as nursery:
+            for member in self.cluster.members.values():
+                if member.running:
+                    nursery.start_soon(_knows, member, now)
 
     def now(self) -> float:
         """See ``Cluster``."""
         return time.monotonic()
+
+
+async def _knows(member: Member, now: int) -> None:
+    async with member.api() as api:
+        await _until(api.status, lambda one: one.chain_time >= now, FOLLOW_S, f"the chain's time at {member.name}")
 
 
 async def _until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], limit_s: float, what: str) -> T:

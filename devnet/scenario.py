@@ -109,7 +109,7 @@ class Cluster(Protocol):
         ...
 
     async def pass_time(self, seconds: int) -> None:
-        """Move the chain's clock: a deadline need not be waited for."""
+        """Move the chain's clock, and let every node that runs hear of it: a deadline need not be waited for."""
         ...
 
     def now(self) -> float:

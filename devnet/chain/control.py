@@ -15,6 +15,7 @@ __all__ = [
     "make_blocks",
     "mine",
     "native_of",
+    "newest_time",
     "pass_time",
     "raise_base_fee",
     "raw_tx",
@@ -89,6 +90,11 @@ async def time_of(chain: ChainHandle, tx: str) -> int:
     """The time of the block that a mined transaction stands in, Unix seconds."""
     found = await _control(chain, "eth_getTransactionReceipt", tx)
     return int((await _control(chain, "eth_getBlockByNumber", found["blockNumber"], False))["timestamp"], 16)
+
+
+async def newest_time(chain: ChainHandle) -> int:
+    """The time of the newest block, Unix seconds."""
+    return int((await _control(chain, "eth_getBlockByNumber", "latest", False))["timestamp"], 16)
 
 
 async def raw_tx(chain: ChainHandle, tx: str) -> bytes:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import trio
 
 from devnet.cluster import ClusterPlan, open_cluster
 from devnet.process_world import ProcessWorld
@@ -15,8 +14,8 @@ LIMIT_S = 300.0
 JOB = JobChoice(millions=1, audit="0")
 
 
-async def chain_time(world: ProcessWorld) -> int:
-    async with world.cluster["client-1"].api() as api:
+async def chain_time(world: ProcessWorld, name: str = "client-1") -> int:
+    async with world.cluster[name].api() as api:
         return (await api.status()).chain_time
 
 
@@ -29,9 +28,7 @@ async def test_a_network_set_back_is_as_it_was(tmp_path: Path) -> None:
         await cluster.add("guest", ("client",))
         assert int((await world.balance("guest")).free) > 0
         await world.pass_time(100_000)
-        with trio.fail_after(LIMIT_S):
-            while await chain_time(world) < since + 100_000:
-                await trio.sleep(0.05)
+        assert min([await chain_time(world, name) for name in cluster.members]) >= since + 100_000
 
         with pytest.raises(ValueError, match="already has a member guest"):
             await cluster.add("guest", ("client",))
