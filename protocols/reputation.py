@@ -203,10 +203,10 @@ def evidence_of(deal: DealState | None) -> Evidence | None:
 def _void(deal: Voided) -> Evidence | None:
     """Nobody was to blame, but the panel had found otherwise than a provider that met a limit: it has paid for half of the seats.
     Where the panel had found nothing, nothing is known."""
-    if deal.returned >= deal.terms.deal.collateral:
+    outcome = deal.result.commit.outcome if deal.result is not None else OutcomeCode.TIMEOUT
+    if deal.returned >= deal.terms.deal.collateral or outcome not in NEVER_GROUNDS:
         return None
-    slow = deal.result is None or deal.result.commit.outcome is OutcomeCode.TIMEOUT
-    return Evidence(_when(deal), kept=False, slow=slow)
+    return Evidence(_when(deal), kept=False, slow=outcome is OutcomeCode.TIMEOUT)
 
 
 def _said(deal: Settled) -> Evidence:

@@ -11,6 +11,7 @@ from protocols.deals import client, eip712, provider
 from protocols.deals import states as st
 from protocols.deals.disputed import UNAVAILABLE
 from protocols.deals.inputs import ChainMoved, ChainRetracted, Ctx, FetchFailed, Rerun, ResultArrived, TimePassed
+from protocols.deals.terms import OutcomeCode
 from protocols.effects import Effect, OpenDispute, PostTx, ProveFraud
 from protocols.reputation import evidence_of
 from protocols.units import Address, Cid, Hash32, Tokens, UnixSeconds
@@ -147,6 +148,30 @@ def test_the_ends_of_a_dispute(half: Any, to: str, kind: type, kept: bool | None
         assert (evidence.kept if evidence else None) is kept
     back, _ = half.advance(final, ChainRetracted(to, TX), at(61))
     assert back == disputed
+
+
+@pytest.mark.parametrize(
+    ("outcome", "short", "slow"),
+    [
+        (OutcomeCode.OOM, 1, False),
+        (OutcomeCode.TIMEOUT, 1, True),
+        (OutcomeCode.OOM, 0, None),
+        (OutcomeCode.EXITED, 1, None),
+    ],
+)
+def test_who_met_a_limit_that_a_panel_did_not_meet_is_remembered(
+    outcome: OutcomeCode, short: int, slow: bool | None
+) -> None:
+    """Nobody is to blame: the provider pays half of the seats. It counted as nothing, so the liar got the next deal."""
+    notice = SAMPLES.notice()
+    limited = replace(notice, commit=replace(notice.commit, outcome=outcome))
+    disputed, _ = client.advance(replace(STATES["Rejected"], result=limited), moved("disputed"), at(30))
+    left = Tokens(disputed.terms.deal.collateral - short)
+    final, _ = client.advance(disputed, moved("void", refund=Tokens(5), returned=left), at(60))
+    assert isinstance(final, st.Voided)
+    evidence = evidence_of(final)
+    assert (evidence.slow if evidence else None) is slow
+    assert evidence is None or not evidence.kept
 
 
 def test_two_signed_results_bring_the_price_and_the_bounty() -> None:
