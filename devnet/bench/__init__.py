@@ -17,6 +17,7 @@ BENCHES: Final[dict[str, str]] = {
     "transfer": "content ids, block verification, pulls",
     "beacon": "checking a round of randomness, and how long the loop stands still for it",
     "gas": "deals, channels and disputes on a local chain, beside the predecessor's",
+    "triangle": "the same job under each choice of verification: time, price, transactions, who saw the data",
     "sim": "deal events and gossip deliveries per CPU second, rounds per deal",
 }
 

@@ -100,6 +100,13 @@ FLOORS: Final[dict[str, dict[str, Floor]]] = {
         "redeem_many_100_per_channel": _most(23_000, decides=True),
         "pip_only_chain_differs_by": _most(0.5, decides=True),
     },
+    "triangle": {
+        # What nobody else computes again costs no second price, and a channel no transaction per deal.
+        "exact_drawn_prices": _most(1, decides=True),
+        "panel_drawn_prices": _most(1, decides=True),
+        "channel_transactions": _most(0, decides=True),
+        "channel_sealed_transactions": _most(0, decides=True),
+    },
     "sim": {
         "events_per_cpu_s_200": _least(50_000),
         "gossip_deliveries_per_cpu_s": _least(15_000),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devnet.bench.triangle import CHOICES
 from devnet.economics import (
     PRICE,
     TABLES,
@@ -283,6 +284,11 @@ def test_the_pages_show_what_the_code_computes(page: str) -> None:
     text = (Path(__file__).parents[3] / page).read_text()
     assert "<!-- table:" in text
     assert render(text) == text, f"python -m devnet.economics {page}"
+
+
+def test_every_choice_that_is_measured_is_on_the_page() -> None:
+    text = (Path(__file__).parents[3] / "docs/triangle.md").read_text()
+    assert [name for name in (*CHOICES, "channel_sealed") if f"| `{name}` |" not in text] == []
 
 
 def test_every_table_is_on_a_page() -> None:
