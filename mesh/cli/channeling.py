@@ -70,12 +70,16 @@ def channels_text(found: tuple[ChannelInfo, ...]) -> str:
                 (f"{one.role} of", one.peer),
                 ("state", one.phase if not one.until else f"{one.phase}, until {when(one.until)} UTC"),
                 ("holds", amount(one.deposit)),
-                ("owed so far", f"{amount(one.paid)} for {one.deals} deals, {amount(one.redeemed)} of it redeemed"),
+                ("owed so far", f"{amount(one.paid)} for {_deals(one.deals)}, {amount(one.redeemed)} of it redeemed"),
                 *([("unpaid deal", _unpaid(one))] if one.owing else []),
             ]
         )
         for one in found
     )
+
+
+def _deals(number: int) -> str:
+    return "1 deal" if number == 1 else f"{number} deals"
 
 
 def _unpaid(one: ChannelInfo) -> str:

@@ -55,7 +55,10 @@ def fitted(head: Sequence[str], rows: Iterable[Sequence[str]], least: Sequence[s
     """Head and rows that fit into ``room`` characters, if they can. ``least``: which columns may go, the first one first;
     ``folds``: the last column may take several lines. The first column, by which a row is named, stays as it is."""
     cells = [list(head), *[list(row) for row in rows]]
-    if len(cells) == 1:
+    if len(cells) == 1:  # nothing is missed in a table of nothing
+        while least and _width(cells, None) > room:
+            cells[0] = [name for name in cells[0] if name != least[0]]
+            least = least[1:]
         return cells
     last = head[-1] if folds else None
     for gone in (*_empty(cells, least), *least):

@@ -40,6 +40,12 @@ def test_what_says_nothing_goes_first() -> None:
     left_out()
 
 
+def test_a_table_of_nothing_misses_nothing() -> None:
+    left_out()
+    assert fitted(HEAD, [], ("TWO", "ONE"), False, 10) == [["ID", "WORDS"]]
+    assert left_out() == ()
+
+
 def test_a_hint_stays_in_one_piece() -> None:
     assert folded("bafy" + "x" * 40 + "   (mesh get 0x1f3acdcd)", 60) == ["bafy" + "x" * 40, "(mesh get 0x1f3acdcd)"]
 
