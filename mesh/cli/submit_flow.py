@@ -45,7 +45,7 @@ async def submit_flow(loaded: LoadedConfig, options: SubmitOptions) -> int:
         if not options.quiet:
             await say_run_costs(session.api, submission)
         _confirm(options, submission, spec.verify.n, stakes)
-        await await_offers(session, shown=not options.quiet)
+        await await_offers(session, shown=not options.quiet, needs_chain=True)
         run_id = await session.api.submit(submission)
         when_interrupted(run_id, session)
         if options.detach:
@@ -143,7 +143,7 @@ async def quote_flow(
     spec = read_job(loaded, file, sets=sets, env=env)
     async with open_session(loaded, may_start=True, needs_peers=True) as session:
         _, _, submission = await admit(session.api, loaded, spec, file.parent, SystemClock().unix_s())
-        await await_offers(session)
+        await await_offers(session, needs_chain=True)
         found = await session.api.quote(submission)
     priced = tuple(one for one in found if one.verdict in ("quoted", "indicative"))
     shown = found if explain else priced

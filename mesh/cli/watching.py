@@ -10,7 +10,7 @@ from mesh.api.port import NodeApi
 from mesh.api.reading import ReadApi
 from mesh.api.types import NodeStatus, RunInfo
 from mesh.base.clock import SystemClock
-from mesh.base.errors import MeshError
+from mesh.base.errors import ChainOrFunds, MeshError
 from mesh.cli.options import Form
 from mesh.cli.render import PhaseLine
 from mesh.cli.session import Session, say
@@ -35,9 +35,12 @@ FRESH_S: Final = 20
 """A node up for longer has heard of whoever there is to hear of."""
 
 
-async def await_offers(session: Session, *, shown: bool = True) -> None:
+async def await_offers(session: Session, *, shown: bool = True, needs_chain: bool = False) -> None:
     """A client that has just started needs a moment to hear of all who are there. Returns after a while in any case, and, if
-    ``shown``, says what it waits for when that takes longer than a few seconds."""
+    ``shown``, says what it waits for when that takes longer than a few seconds.
+
+    ``needs_chain``: raises ``ChainOrFunds`` when no endpoint has answered by then; no offer could be judged, and no deal paid.
+    """
     began = trio.current_time()
     give_up = began + CONNECT_S
     known, since = 0, began
@@ -53,6 +56,21 @@ async def await_offers(session: Session, *, shown: bool = True) -> None:
             shown = False
             say(_awaited(status))
         await trio.sleep(OFFERS_POLL_S)
+    status = await session.api.status()
+    if needs_chain and not status.chain_block and _dead(status):
+        raise ChainOrFunds(
+            f"no RPC endpoint of chain {status.chain_id} answers, and without the chain there is no deal",
+            why=", ".join(
+                f"{one.url}: {one.trouble or one.state}, {one.failures} failures" for one in status.endpoints
+            ),
+            fix="mesh doctor, or mesh config set chain.rpc URL   (your own endpoint is tried first)",
+        )
+
+
+def _dead(status: NodeStatus) -> bool:
+    """Whether every endpoint has failed, and none is well now."""
+    tried = [one for one in status.endpoints if one.failures]
+    return bool(tried) and len(tried) == len(status.endpoints) and all(one.state != "ready" for one in tried)
 
 
 def _awaited(status: NodeStatus) -> str:

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from mesh.base.errors import ChainOrFunds
 from mesh.cli.searching import last_attempt, search_facts, search_text
 from mesh.cli.session import Session
 from mesh.cli.watching import await_offers
@@ -160,3 +161,18 @@ async def test_what_is_waited_for_before_a_search_is_said_after_some_seconds(
     assert said.count("\n") == 1
     await await_offers(session, shown=False)
     assert capsys.readouterr().err == ""
+
+
+async def test_without_any_chain_endpoint_nothing_is_submitted(node, autojump_clock) -> None:
+    """It ended two minutes later with "no offer on the network has been seen"."""
+    api = Lonely(node.about, 2)
+    ready, *_ = node.about.endpoints
+    dead = msgspec.structs.replace(ready, state="cooling", failures=3)
+    api.about = msgspec.structs.replace(api.about, chain_block=0, endpoints=(dead, dead))
+    with pytest.raises(ChainOrFunds, match="no RPC endpoint of chain 31337") as caught:
+        await await_offers(Session(api, own=True), needs_chain=True)
+    assert "cooling, 3 failures" in caught.value.why
+    assert "chain.rpc" in caught.value.fix
+    await await_offers(Session(api, own=True))
+    api.about = msgspec.structs.replace(api.about, endpoints=(dead, ready))
+    await await_offers(Session(api, own=True), needs_chain=True)
