@@ -11,7 +11,7 @@ import msgspec
 from protocols import events as ev
 from protocols.canonical import tagged_digest
 from protocols.deals import checking
-from protocols.deals.inputs import CheckWanted, Ctx, DealInput, Rerun, RoundKnown, Step
+from protocols.deals.inputs import AuditFinished, CheckWanted, Ctx, DealInput, Rerun, RoundKnown, Step
 from protocols.deals.search import Recheck, Search
 from protocols.deals.states import (
     FINAL_STATES,
@@ -23,12 +23,14 @@ from protocols.deals.states import (
     DealTerms,
     Delivered,
     Expired,
+    LocalResult,
     Ran,
     Rejected,
     Settled,
     Slashed,
     Voided,
 )
+from protocols.deals.terms import OutcomeCode
 from protocols.effects import CompareOutputs, Effect, RunJob
 from protocols.env import Env
 from protocols.handlers import runs
@@ -37,7 +39,7 @@ from protocols.job.canonical import CanonicalJob
 from protocols.messages.deal import ResultNotice, SignOff
 from protocols.runs import Run
 from protocols.state import NodeState
-from protocols.units import DealId, RunId, Tokens, UnixSeconds
+from protocols.units import ZERO_HASH, Cid, DealId, RunId, Tokens, UnixSeconds
 from protocols.verify.audits import BEACON_LEAD, AwaitRound, RunElsewhere, RunHere
 
 __all__ = ["ask", "begin", "rerun_ended", "search_for", "started", "stop", "sub_search", "wall_ms", "wanted"]
@@ -86,12 +88,33 @@ def ask(state: NodeState, deal: Checking, env: Env) -> tuple[DealInput | None, l
             return None, wait_for(state, number, f"audit:{deal_id.hex()}", env)
         case RunHere():
             body, key = state.durable.jobs[terms.deal.job_id], f"run:{deal_id.hex()}"
+            wanted_mib, has_mib = CanonicalJob.decode(body).resources.memory_mib[0], env.machine.memory_mib
+            if wanted_mib > has_mib:
+                return _too_large(wanted_mib, has_mib), []
             return None, [RunJob(key=key, deal_id=deal_id, run_id=terms.run_id, job=body, audit=True)]
         case RunElsewhere():
             state.timers.set(TIMER + deal_id.hex(), 0)
             return None, []
         case _:
             return None, []
+
+
+def _too_large(wanted_mib: int, has_mib: int) -> AuditFinished:
+    """Whoever buys a large machine need not have one: a provider that ends at a limit must not make its client's run out."""
+    detail = (
+        f"the job may take {wanted_mib} MiB of memory, this node gives {has_mib}; mesh config set provider.memory_mib"
+    )
+    result = LocalResult(
+        outcome=OutcomeCode.INFRA_ERROR,
+        exit_code=-1,
+        fuel=0,
+        wall_ms=0,
+        root=Cid(b""),
+        size=0,
+        log_head=ZERO_HASH,
+        detail=detail,
+    )
+    return AuditFinished(result, 0)
 
 
 def _compare(state: NodeState, deal: Checking, ran: Ran) -> Effect:

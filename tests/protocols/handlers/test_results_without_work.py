@@ -99,6 +99,21 @@ def test_two_that_have_not_begun_are_no_witnesses_for_each_other() -> None:
     assert scene.counted == (0, 1, 0)
 
 
+@pytest.mark.parametrize(("excuse", "deals"), [(OutcomeCode.OOM, 3), (OutcomeCode.TIMEOUT, 1)])
+def test_a_job_that_is_too_large_for_the_clients_machine_is_not_run_on_it(excuse: OutcomeCode, deals: int) -> None:
+    """Found once: to say `oom` made a client's laptop run what its owner had rented a server for."""
+    scene = Idle(excuse)
+    machine = msgspec.structs.replace(scene.client.env.machine, memory_mib=scene.job.resources.memory_mib[0] - 1)
+    scene.client.env = msgspec.structs.replace(scene.client.env, machine=machine)
+    scene.until(lambda: isinstance(scene.run.status, Done | Failed))
+    assert len(scene.deals) == deals, "two others compute it, or nobody: a measurement is worth no second price"
+    if isinstance(scene.run.status, Done):
+        assert scene.run.status.checked == "unfinished"
+    else:
+        assert isinstance(scene.first, Rejected)
+        assert scene.first.confirmed
+
+
 def test_who_wants_no_check_has_none() -> None:
     for scene in (Idle(OutcomeCode.OOM, 0), Idle(OutcomeCode.OOM, level="none")):
         assert scene.ends().checked == "bytes"
