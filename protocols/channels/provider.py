@@ -1,7 +1,8 @@
 """How does a channel go, seen by the provider whom it pays?
 
-It works for one unpaid deal at a time, takes only the voucher that pays exactly that deal, and redeems before the channel
-can be closed. Vouchers are durable with the state, before the transport acknowledges them.
+It works for one unpaid deal at a time, and lets one more be made ready meanwhile. It takes only the voucher that pays
+exactly the deal owed for, and redeems before the channel can be closed. Vouchers are durable with the state, before the
+transport acknowledges them.
 """
 
 from typing import Final
@@ -46,9 +47,12 @@ def taken(event: DealTaken) -> Step:
 
 def _take(state: Opening | Open | Closed, event: DealTaken, ctx: Ctx) -> Step:
     """At most one deal is owed for, also when the channel that should have paid it is closed: a client that opens the next
-    generation has not paid by that."""
+    generation has not paid by that. At most one more waits behind it, in a channel that is open."""
     owing = state.owing if isinstance(state, Opening) else state.book.owing
     if owing is not None and owing.deal_id != event.deal_id:
+        if isinstance(state, Open) and (not state.book.ahead or state.book.ahead.deal_id == event.deal_id):
+            book = msgspec.structs.replace(state.book, ahead=Owing(event.deal_id, event.price))
+            return Open(book), ()
         raise RemoteProtocolError(
             "a deal of this channel is under way or unpaid; its voucher comes first", code="unpaid", penalty=0
         )
@@ -66,14 +70,17 @@ def _owing(state: Opening | Open | Closing | Closed, owing: Owing | None) -> Ope
 def _dropped(state: Opening | Open | Closing | Closed, event: DealDropped, ctx: Ctx) -> Step:
     """A channel that has paid nothing is forgotten: clients that open none, or empty ones, must not fill up what a node keeps.
     All that is known of it is the chain's, which is asked when there is another deal."""
-    owing = state.owing if isinstance(state, Opening) else state.book.owing
-    if owing is None or owing.deal_id != event.deal_id:
+    if isinstance(state, Opening):
+        dropped = state.owing is not None and state.owing.deal_id == event.deal_id
+        return None if dropped else state, ()
+    left = state.book.without(event.deal_id)
+    if left is state.book:
         return state, ()
-    nothing = isinstance(state, Opening) or state.book.paid == 0
-    return (None if nothing else _owing(state, None)), ()
+    return (None if left.paid == 0 and left.owing is None else msgspec.structs.replace(state, book=left)), ()
 
 
-def _fresh(event: Seen, owing: Owing | None) -> Book:
+def _fresh(event: Seen, owing: Owing | None, ahead: Owing | msgspec.UnsetType = msgspec.UNSET) -> Book:
+    """The channel as the chain has it, nothing paid yet. What is owed for, and what waits behind it, goes along."""
     word = event.word
     return Book(
         channel=event.channel,
@@ -82,6 +89,7 @@ def _fresh(event: Seen, owing: Owing | None) -> Book:
         redeemed=word.redeemed,
         until=word.until,
         owing=owing,
+        ahead=ahead,
     )
 
 
@@ -99,7 +107,7 @@ def _other_money(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
     if event.word.until == 0:
         return state, ()
     redeem = _redeem(state.book)
-    return (state, redeem) if redeem else (_standing(_fresh(event, state.book.owing), ctx), ())
+    return (state, redeem) if redeem else (_standing(_fresh(event, state.book.owing, state.book.ahead), ctx), ())
 
 
 def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
@@ -109,7 +117,8 @@ def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
     if event.channel.generation < state.book.channel.generation:
         return msgspec.structs.replace(state, book=state.book.gone()), ()
     if event.channel != state.book.channel:
-        return (_standing(_fresh(event, state.book.owing), ctx), ()) if event.word.until else (state, ())
+        fresh = _fresh(event, state.book.owing, state.book.ahead)
+        return (_standing(fresh, ctx), ()) if event.word.until else (state, ())
     book = state.book.seen(event.word)
     if event.word.until == 0:
         return _closed(state, book), ()
@@ -121,9 +130,9 @@ def _seen(state: Open | Closing, event: Seen, ctx: Ctx) -> Step:
 
 def _closed(state: Open | Closing, book: Book) -> Closed:
     """What its client has not paid stays owed for. But only this node can close a channel whose end was far away, and then it
-    is its own fault that it is not paid."""
+    is its own fault that it is not paid. What waited behind it never begins."""
     owing = book.owing if isinstance(state, Closing) else None
-    return Closed(msgspec.structs.replace(book, deposit=state.book.deposit, owing=owing))
+    return Closed(msgspec.structs.replace(book, deposit=state.book.deposit, owing=owing, ahead=msgspec.UNSET))
 
 
 def _reopened(state: Closed, event: Seen, ctx: Ctx) -> Step:

@@ -33,7 +33,7 @@ def pair_of(client: Address, provider: Address) -> bytes:
 
 
 class Owing(msgspec.Struct, frozen=True, array_like=True):
-    """The one deal that is under way and not paid: what the provider stands to lose."""
+    """A deal of the channel that is not paid. The one owed for is what the provider stands to lose."""
 
     deal_id: DealId
     price: Tokens
@@ -55,6 +55,9 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     """The client's, of `voucher`; None before the first."""
     owing: Owing | None = None
     """Provider: at most one, so exposure is never above one price. A client pays what it has accepted at once."""
+    ahead: Owing | msgspec.UnsetType = msgspec.UNSET
+    """Provider: the next deal, made ready meanwhile; never one without `owing`. Its job starts when it is the one owed for, and
+    not before."""
 
     @property
     def voucher(self) -> Voucher:
@@ -76,9 +79,23 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, deposit=Tokens(0))
 
     def plus(self, deal_id: DealId, price: Tokens) -> "Book":
-        """One more deal paid, not yet signed."""
+        """One more deal paid, not yet signed. What waited behind it is next."""
         paid = Tokens(self.paid + price)
-        return msgspec.structs.replace(self, paid=paid, deals=self.deals.append(deal_id), signature=None, owing=None)
+        deals = self.deals.append(deal_id)
+        return msgspec.structs.replace(self, paid=paid, deals=deals, signature=None).next()
+
+    def without(self, deal_id: DealId) -> "Book":
+        """That deal is not owed for any more, and does not wait; what waited behind it is next. The book itself, if it had
+        no place in it."""
+        if self.owing is not None and self.owing.deal_id == deal_id:
+            return self.next()
+        if self.ahead and self.ahead.deal_id == deal_id:
+            return msgspec.structs.replace(self, ahead=msgspec.UNSET)
+        return self
+
+    def next(self) -> "Book":
+        """What waited is owed for now."""
+        return msgspec.structs.replace(self, owing=self.ahead or None, ahead=msgspec.UNSET)
 
 
 class Opening(msgspec.Struct, frozen=True, tag=True):

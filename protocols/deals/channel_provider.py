@@ -18,6 +18,7 @@ from protocols.deals.inputs import (
     Handler,
     JobFinished,
     KeyWanted,
+    LeftBehind,
     ResultDisowned,
     Step,
     TimePassed,
@@ -65,7 +66,17 @@ def _inputs_failed(state: Signed, failed: FetchFailed, ctx: Ctx) -> Step:
 
 
 def _not_begun(state: Signed | Ready, event: TimePassed, ctx: Ctx) -> Step:
-    return _refuse(state.terms, "not-funded", "commitBy passed before the channel covered the deal", ctx)
+    return _refuse(
+        state.terms,
+        "not-funded",
+        "commitBy passed before the channel covered the deal, or the one before it was paid",
+        ctx,
+    )
+
+
+def _left_behind(state: Signed | Ready, event: LeftBehind, ctx: Ctx) -> Step:
+    """Nothing has begun, so nothing is lost."""
+    return _refuse(state.terms, "busy", event.why, ctx)
 
 
 def start(state: Ready, job: bytes, ctx: Ctx, *, sealed: bool) -> Step:
@@ -107,7 +118,9 @@ def _overdue(state: Running, event: TimePassed, ctx: Ctx) -> Step:
 
 
 def _left(state: Signed | Ready | Running, event: ResultDisowned, ctx: Ctx) -> Step:
-    return leave(state.terms, event.code, event.detail, forget=True)
+    """Nothing was delivered, so nothing is owed, whatever the client calls it."""
+    code = "cancelled" if event.code in UNPAID else event.code
+    return leave(state.terms, code, event.detail, forget=True)
 
 
 def _disowned(state: Resulted, event: ResultDisowned, ctx: Ctx) -> Step:
@@ -152,6 +165,7 @@ TABLE: Final[dict[tuple[type, type], Handler]] = {
     (Signed, FetchFailed): _inputs_failed,
     (Signed, TimePassed): _not_begun,
     (Ready, TimePassed): _not_begun,
+    **{(state, LeftBehind): _left_behind for state in (Signed, Ready)},
     (Running, JobFinished): _ended,
     (Running, TimePassed): _overdue,
     (Resulted, ResultDisowned): _disowned,

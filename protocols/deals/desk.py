@@ -179,7 +179,8 @@ def quote_for(
     if desk.offer is None:
         raise RemoteProtocolError("no offer to quote from", code="not-a-provider", penalty=0)
     price = price_of(desk.offer, job)
-    exec_seconds = job.limits.wall_s + env.params.exec_margin + wait
+    # The time of a deal that a channel pays counts from when its job began.
+    exec_seconds = Seconds(job.limits.wall_s + env.params.exec_margin + (0 if rfq.SETTLEMENT else wait))
     secret = env.signer.derive("provider-secret", rfq.rfq_id)
     collateral = Tokens(price if stake >= price else 0)
     if isinstance(rfq, PanelRfq):

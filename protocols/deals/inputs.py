@@ -50,6 +50,7 @@ __all__ = [
     "JobFinished",
     "KeyArrived",
     "KeyWanted",
+    "LeftBehind",
     "Opened",
     "ReceiptArrived",
     "ReplicasCompared",
@@ -216,6 +217,12 @@ class ResultDisowned(DealInput, frozen=True):
 
 class ResultPulled(DealInput, frozen=True):
     """Provider: the client was away while this deal was paid for, and asks for its result."""
+
+
+class LeftBehind(DealInput, frozen=True):
+    """Provider: this deal waits behind another of its channel, and will never be its turn."""
+
+    why: str
 
 
 class CancelWanted(DealInput, frozen=True):

@@ -12,10 +12,10 @@ from protocols.channels.inputs import (
     TxRefused,
     VoucherArrived,
 )
-from protocols.channels.states import Closed, book_of, pair_of
+from protocols.channels.states import ChannelState, Closed, book_of, pair_of
 from protocols.deals import eip712
 from protocols.deals.in_channel import Paid
-from protocols.deals.inputs import KeyWanted
+from protocols.deals.inputs import KeyWanted, LeftBehind
 from protocols.effects import Effect, Notify, ReadChannel
 from protocols.env import Env
 from protocols.errors import RemoteProtocolError
@@ -39,12 +39,21 @@ def seen(state: NodeState, event: ev.ChannelSeen, env: Env) -> list[Effect]:
     peer = known.peer if known else getattr(half.state, "peer", PeerId(b""))
     effects = vouchers.advance(state, pair, half.role, Seen(channel, peer, event.word), env)
     if half.role == PROVIDER:
+        if known is not None and known.ahead and isinstance(_of(state, pair), Closed):
+            effects += deals.step(
+                state, known.ahead.deal_id, LeftBehind("the channel that was to pay it is closed"), env
+            )
         return effects + deals.start_waiting(state, env)
     if vouchers.robbed(state, peer):
         effects += vouchers.advance(state, pair, CLIENT, CloseWanted(), env)
     for deal in vouchers.waiting(state, pair):
         effects += deals.place(state, CLIENT, (deal, ()), env)
     return [*effects, _note(event)]
+
+
+def _of(state: NodeState, pair: bytes) -> ChannelState | None:
+    half = state.durable.channels.get(pair)
+    return half.state if half else None
 
 
 def _note(event: ev.ChannelSeen) -> Notify:

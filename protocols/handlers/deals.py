@@ -18,6 +18,7 @@ from protocols.deals.inputs import (
     Fetched,
     FetchFailed,
     JobFinished,
+    LeftBehind,
     Opened,
     RoundKnown,
     Step,
@@ -121,6 +122,9 @@ def _channel_follows(state: NodeState, role: str, before: DealState | None, new:
     """The channel that pays a deal, and the check of its result where that was drawn."""
     out, then = vouchers.follow(state, role, new, env)
     if role == PROVIDER:
+        behind = vouchers.stranded(state, new)
+        if behind is not None:
+            out += step(state, behind, LeftBehind("the deal before it in this channel was not paid"), env)
         return out + start_waiting(state, env)
     if isinstance(new, Checking):
         out += _check(state, before, new, env)

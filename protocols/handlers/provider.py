@@ -176,11 +176,15 @@ def _judge(
     busy = deals.busy_slots(state) + state.desk.firm()
     if len(state.durable.live) >= MAX_ACTIVE_DEALS:
         busy = state.desk.slots + state.desk.queue
-    no = vouchers.objection(state, peer, rfq.enforcement, env) if rfq.SETTLEMENT else None
-    no = no or _crowding(state, peer)
-    if no is not None:
-        return Refusal(rfq_id=rfq.rfq_id, code=no[0], detail=no[1], free_in_s=ASK_AGAIN if no[0] == "busy" else 0)
-    return judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), wall=state.wall, fits=fits)
+    no = _crowding(state, peer)
+    if no is None:
+        job = judge(state.desk, peer, rfq, env, busy=busy, free_in=deals.free_in(state), wall=state.wall, fits=fits)
+        if isinstance(job, Refusal) or not rfq.SETTLEMENT or state.desk.offer is None:
+            return job
+        no = vouchers.objection(state, peer, rfq.enforcement, price_of(state.desk.offer, job), env)
+        if no is None:
+            return job
+    return Refusal(rfq_id=rfq.rfq_id, code=no[0], detail=no[1], free_in_s=ASK_AGAIN if no[0] == "busy" else 0)
 
 
 def _owners_holds(state: NodeState, client: PeerId) -> list[Hold]:
@@ -288,7 +292,8 @@ def proposal_arrived(state: NodeState, peer: PeerId, message: DealProposal, at: 
     except RemoteProtocolError as error:
         refusal = DealRefusal(deal_id=deal_id, code=error.code.replace("_", "-"), detail=str(error)[:MAX_REASON_CHARS])
         return [Penalise(peer=peer, code=error.code, penalty=error.penalty), *_say(peer, refusal, env)]
-    no = vouchers.objection(state, peer, message.deal.enforcement, env) if message.deal.settlement else None
+    deal = message.deal
+    no = vouchers.objection(state, peer, deal.enforcement, deal.price, env) if deal.settlement else None
     if no is not None:
         return _say(peer, DealRefusal(deal_id=deal_id, code=no[0], detail=no[1]), env)
     del state.desk.holds[message.rfq_id]

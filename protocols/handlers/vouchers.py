@@ -25,11 +25,14 @@ from protocols.deals.sealing import KEYLESS
 from protocols.deals.states import (
     Abandoned,
     Checking,
+    Commitment,
     DealState,
     DealTerms,
     Delivered,
     PaidBy,
     Ready,
+    Resulted,
+    Running,
     Sealed,
     Settled,
     Signed,
@@ -45,7 +48,7 @@ from protocols.messages.deal import ResultNotice
 from protocols.runs import MarketTerms
 from protocols.signing import address_of_peer
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, NodeState
-from protocols.units import Address, PeerId, Tokens
+from protocols.units import Address, DealId, PeerId, Tokens
 
 __all__ = [
     "advance",
@@ -119,6 +122,8 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
             before = _book(state, terms)
             out += advance(state, _pair(terms), CLIENT, DealPaid(terms.deal_id, price), env)
             then = Paid(_paid_by(terms, before, _book(state, terms)))
+        case Resulted():
+            _ask_again(state, terms.provider)
         case Checking(audit=None):
             then = audits.wanted(state, terms)
         case Settled() | Abandoned() if _lost(new):
@@ -127,6 +132,16 @@ def follow(state: NodeState, role: str, new: DealState, env: Env) -> tuple[list[
         case _:
             pass
     return [*out, *runs.follow(state, new, env)], then
+
+
+def _ask_again(state: NodeState, provider: PeerId) -> None:
+    """Client: of the searches that this provider has told to come later, the first comes now: with a result here, one more deal
+    of the channel may be made ready."""
+    for search in state.searches.values():
+        if provider in search.resting and not search.open:
+            del search.resting[provider]
+            state.timers.set(f"search:{search.name.hex()}", 0)
+            return
 
 
 def _unproven(state: NodeState, terms: DealTerms) -> bool:
@@ -262,7 +277,31 @@ def barred(state: NodeState, env: Env) -> frozenset[PeerId]:
     return frozenset(strangers.union(deal.terms.provider for deal in mine if _lost(deal)))
 
 
-def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> tuple[str, str] | None:
+def stranded(state: NodeState, new: DealState) -> DealId | None:
+    """Provider: the deal that waits behind one which has just ended unpaid, and so would wait in vain."""
+    if not isinstance(new, Abandoned) or new.code not in UNPAID:
+        return None
+    book = _book(state, new.terms)
+    if book is None or book.owing is None or not book.ahead or book.owing.deal_id != new.terms.deal_id:
+        return None
+    return book.ahead.deal_id
+
+
+def _makes_room(state: NodeState, book: Book, price: Tokens, env: Env) -> bool:
+    """Provider: whether one more deal at ``price`` may be made ready behind the one owed for: when none waits yet, the channel
+    covers both, and the first's time is over before the commitBy of one that is signed now."""
+    if book.owing is None:
+        return True
+    half = state.durable.deals.get(book.owing.deal_id)
+    match half.state if half else None:
+        case Running(commitment=Commitment(at=at), terms=terms) | Resulted(at=at, terms=terms):
+            soon = at + terms.deal.exec_seconds <= state.chain_now + env.params.commit_within
+        case _:
+            soon = False
+    return soon and not book.ahead and book.room >= book.owing.price + price
+
+
+def objection(state: NodeState, client: PeerId, enforcement: int, price: Tokens, env: Env) -> tuple[str, str] | None:
     """Provider: why this client's next deal is not paid by a channel, as (code, sentence); None when it may be."""
     pair = pair_of(address_of_peer(client), env.signer.address)
     half = state.durable.channels.get(pair)
@@ -280,7 +319,7 @@ def objection(state: NodeState, client: PeerId, enforcement: int, env: Env) -> t
                 "settlement",
                 f"deal {deal_id.hex()[:12]} of your channel is unpaid; commit, or have its voucher signed first",
             )
-        case Open(book=book) if book.owing is not None:
+        case Open(book=book) if not _makes_room(state, book, price, env):
             return "busy", "a deal of your channel is under way or unpaid; its voucher comes first"
         case Closed(book=book) if book.owing is not None:
             return (

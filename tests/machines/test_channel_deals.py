@@ -10,8 +10,11 @@ from hypothesis.stateful import invariant, precondition, rule
 from devnet.sim.channel_books import ChannelBooks, close_all
 from devnet.sim.workload import PRICE_LIMIT, submit
 from protocols import events as ev
+from protocols.deals.in_channel import in_channel
 from protocols.deals.sealing import KEYLESS
+from protocols.deals.states import Resulted, Running
 from protocols.runs import MarketTerms
+from protocols.state import PROVIDER
 from protocols.units import Address, Tokens
 from tests.machines.test_deal import DealUnderFire
 
@@ -42,6 +45,20 @@ class ChannelsUnderFire(DealUnderFire):
     @rule(who=st.integers(1, 2), keeps=st.booleans())
     def a_provider_keeps_its_keys(self, who: int, keeps: bool) -> None:
         self.nodes[who].habits.keeps_keys = keeps
+
+    @rule()
+    def two_are_wanted_at_once(self) -> None:
+        """Of the same provider, where it will: one is executed while the other is made ready."""
+        if self.runs < 6:
+            for _ in range(2):
+                self.somebody_submits("channel", 0)
+
+    @invariant()
+    def nobody_works_for_two_unpaid_deals_at_once(self) -> None:
+        for node in self.providers:
+            deals = [half.state for half in node.state.durable.deals.values() if half.role == PROVIDER]
+            begun = [deal for deal in deals if isinstance(deal, Running | Resulted) and in_channel(deal.terms)]
+            assert len(begun) <= 1, begun
 
     @invariant()
     def liars_are_known(self) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from devnet.sim.samples import Samples
 from protocols import effects as fx
 from protocols.canonical import encode
+from protocols.channels.states import Open, Owing
 from protocols.deals import eip712
 from protocols.deals.inputs import post_tx
 from protocols.deals.states import LocalResult, Ran
@@ -24,7 +25,7 @@ from protocols.mediation.case import Case
 from protocols.messages.dispute import CaseFile
 from protocols.messages.negotiation import InputRoot
 from protocols.state import CLIENT, PROVIDER, ChannelHalf, Counters, Half, JobBody
-from protocols.units import Signature, Tokens
+from protocols.units import DealId, Signature, Tokens
 
 FOLDER = Path(__file__).resolve().parent
 AMOUNTS = (0, 1 << 64, (1 << 256) - 1)
@@ -110,6 +111,9 @@ def rows(amount: int) -> Vectors:
         yield f"run {name} version=1 amount={amount}", encode(run).hex()
     for name, channel in samples.channel_states().items():
         yield f"channel {name} version=1 amount={amount}", encode(ChannelHalf(CLIENT, channel)).hex()
+    waits = Owing(DealId(keccak256(b"next")), Tokens(samples.paid))
+    two = Open(msgspec.structs.replace(samples.book(), ahead=waits))
+    yield f"channel Open with-one-ahead version=1 amount={amount}", encode(ChannelHalf(PROVIDER, two)).hex()
     for effect in outbox(samples):
         item = encode(fx.OutboxItem(effect))  # type: ignore[arg-type]
         yield f"outbox {type(effect).__name__} version=1 amount={amount}", item.hex()

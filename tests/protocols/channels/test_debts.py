@@ -63,12 +63,16 @@ def test_who_closes_a_channel_and_opens_the_next_one_still_owes() -> None:
     again = advance(closed, seen(book, LATER, generation=1))
     assert isinstance(again, Open)
     assert (again.book.owing, again.book.paid) == (debt, 0)
+    waiting = advance(again, taken(book, bytes(32)))
+    assert waiting.book.owing == debt, "another could only wait behind it"
     with pytest.raises(RemoteProtocolError, match="voucher comes first"):
-        advance(again, taken(book, bytes(32)))
+        advance(waiting, taken(book, b"\x01" * 32))
     due = again.book.plus(debt.deal_id, debt.price).voucher  # in the new channel, and then all is well
-    paid = advance(again, ins.VoucherArrived(debt.deal_id, due, SAMPLES.signed(SAMPLES.client, due)))
+    voucher = ins.VoucherArrived(debt.deal_id, due, SAMPLES.signed(SAMPLES.client, due))
+    paid = advance(again, voucher)
     assert paid.book.owing is None
-    assert advance(paid, taken(book, bytes(32))).book.owing.deal_id == bytes(32)
+    assert advance(paid, taken(book, bytes(32))).book == advance(waiting, voucher).book
+    assert advance(waiting, voucher).book.owing.deal_id == bytes(32)
 
 
 def test_a_debt_ends_when_its_deal_was_no_debt_or_the_owner_writes_it_off() -> None:

@@ -54,6 +54,8 @@ class Pair(RuleBasedStateMachine):
         self.signed: list[VoucherNotice] = []
         self.paid: list[DealId] = []
         self.number = 0
+        self.taken: list[tuple[DealId, int]] = []
+        """What the provider has signed for: the deal owed for, and the one that is made ready behind it."""
         self.price = Tokens(0)
         self.posted: list[tuple[str, PostChannelTx]] = []
 
@@ -71,6 +73,9 @@ class Pair(RuleBasedStateMachine):
         if role == "client":
             self.client = new
         else:
+            if isinstance(new, Closed) and not isinstance(state, Closed):
+                # What waited never begins; what was begun stays owed for, unless the provider itself has ended it.
+                del self.taken[1 if isinstance(state, Closing) else 0 :]
             self.provider = new
         self.keep(role, effects)
         return effects
@@ -154,39 +159,58 @@ class Pair(RuleBasedStateMachine):
 
     # --- honest trade ------------------------------------------------------------------------------------------
 
-    def owed(self) -> Any:
-        book = book_of(self.provider)
-        return book.owing if book else getattr(self.provider, "owing", None)
+    def is_signed(self) -> bool:
+        """Whether the client has paid the deal owed for, be its voucher on its way or lost."""
+        return self.taken[0][0] in {notice.deal_id for notice in self.signed}
 
     @rule(price=st.integers(1, 400))
     def deal(self, price: int) -> None:
-        """Signed, worked for, accepted and paid, if both still may."""
+        """Signed: the one owed for, or one that is made ready behind it; never a third."""
         deal_id = DealId(keccak256(b"deal", self.number.to_bytes(4)))
-        taken = ins.DealTaken(ME.address, THEM.address, ME.peer_id, deal_id, Tokens(price))
+        event = ins.DealTaken(ME.address, THEM.address, ME.peer_id, deal_id, Tokens(price))
         if isinstance(self.provider, Closing):
             return
-        if self.owed() is not None:
-            if self.provider is not None and not isinstance(self.provider, Closed):
-                with pytest.raises(RemoteProtocolError, match="voucher comes first"):
-                    self.steps("provider", taken)
+        if len(self.taken) >= (2 if isinstance(self.provider, Open) else 1):
+            before = self.provider
+            with pytest.raises(RemoteProtocolError, match="voucher comes first"):
+                self.steps("provider", event)
+            assert self.provider is before
             return
+        self.number += 1
+        self.taken.append((deal_id, price))
         if self.provider is None:
-            self.provider, effects = provider.taken(taken)
+            self.provider, effects = provider.taken(event)
             self.keep("provider", effects)
             self.read()
         else:
-            self.steps("provider", taken)
-        self.number += 1
+            self.steps("provider", event)
+
+    @precondition(lambda self: self.taken and not self.is_signed())
+    @rule()
+    def pays(self) -> None:
+        """The deal owed for is worked for, accepted and paid, if both still may; else its provider lets it go."""
+        deal_id, price = self.taken[0]
         mine, theirs = book_of(self.client), book_of(self.provider)
         covered = isinstance(self.provider, Open) and theirs is not None and theirs.room >= price
         if not covered or mine is None or mine.room < price or mine.channel != theirs.channel:  # type: ignore[union-attr]
-            self.steps("provider", ins.DealDropped(deal_id))
+            self.lets_go(0)
             return
         (sent,) = self.steps("client", ins.DealPaid(deal_id, Tokens(price)))
         notice = message_of(sent)
         self.signed.append(notice)
         self.wire.append(notice)
         self.price = Tokens(price)
+
+    @precondition(lambda self: self.taken)
+    @rule(which=st.integers(0, 1))
+    def drops(self, which: int) -> None:
+        """The provider gives up a deal that its client has not paid: its own failure, or time is up."""
+        if which < len(self.taken) and not (which == 0 and self.is_signed()):
+            self.lets_go(which)
+
+    def lets_go(self, which: int) -> None:
+        deal_id, _ = self.taken.pop(which)
+        self.steps("provider", ins.DealDropped(deal_id))
 
     @precondition(lambda self: self.wire)
     @rule()
@@ -203,6 +227,7 @@ class Pair(RuleBasedStateMachine):
             return
         self.steps("provider", event)
         self.paid.append(notice.deal_id)
+        assert self.taken.pop(0)[0] == notice.deal_id
         state = self.provider
         self.steps("provider", event)
         assert self.provider is state
@@ -251,13 +276,15 @@ class Pair(RuleBasedStateMachine):
         count=st.sampled_from([1, 1, 1, 0, 2, -1]),
         root=st.sampled_from(["right", "wrong", "of another deal"]),
         other=st.sampled_from([False, False, False, True]),
+        ahead=st.booleans(),
     )
-    def forges(self, more: int, count: int, root: str, other: bool) -> None:
+    def forges(self, more: int, count: int, root: str, other: bool, ahead: bool) -> None:
         """Any voucher but the one that is due (or the last one, again) is refused, and changes nothing."""
         book = book_of(self.provider)
         assert book is not None
-        deal_id = book.owing.deal_id if book.owing else DealId(keccak256(b"no deal"))
-        price = book.owing.price if book.owing else Tokens(10)
+        named = book.ahead if ahead and book.ahead else book.owing
+        deal_id = named.deal_id if named else DealId(keccak256(b"no deal"))
+        price = named.price if named else Tokens(10)
         frontier: Frontier = book.deals.append(deal_id) if root == "right" else book.deals.append(DealId(bytes(32)))
         voucher = Voucher(
             channel_id=Hash32(keccak256(b"another")) if other else book.channel.channel_id,
@@ -296,6 +323,13 @@ class Pair(RuleBasedStateMachine):
             self.steps("provider", ins.CloseArrived(last, sign(last)))
 
     # --- always -------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def one_is_owed_for_and_one_waits(self) -> None:
+        book = book_of(self.provider)
+        owing, ahead = (book.owing, book.ahead) if book else (getattr(self.provider, "owing", None), None)
+        assert [one.deal_id for one in (owing, ahead) if one] == [deal_id for deal_id, _ in self.taken]
+        assert isinstance(self.provider, Open | Closing) or len(self.taken) < 2
 
     @invariant()
     def the_books_agree(self) -> None:
