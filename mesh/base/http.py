@@ -4,7 +4,7 @@ For JSON-RPC endpoints, beacon relays and the node of one's own. Whoever calls s
 here retries.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,17 +33,16 @@ class AnswerTooLong(Exception):
 
 
 class Connections:
-    """Kept connections to one server."""
+    """Kept connections to one server. httpcore's own pool looks through all requests and connections before and after each
+    request, which is half of what one takes."""
 
     def __init__(self, most: int, connect_s: float, socket: Path | None = None) -> None:
         """``most`` at once; ``connect_s`` seconds to make one. ``socket``: the unix socket where the server is."""
         self._connect_s = connect_s
-        self._pool = httpcore.AsyncConnectionPool(
-            max_connections=most,
-            max_keepalive_connections=most,
-            keepalive_expiry=_KEEPALIVE_S,
-            uds=None if socket is None else str(socket),
-        )
+        self._socket = None if socket is None else str(socket)
+        self._room = trio.Semaphore(most)
+        self._idle: list[httpcore.AsyncHTTPConnection] = []
+        self._busy: set[httpcore.AsyncHTTPConnection] = set()
 
     async def ask(
         self,
@@ -55,31 +54,96 @@ class Connections:
         body: bytearray,
         most: int,
     ) -> None:
-        """One request; the answer's bytes are added to ``body``, at most ``most`` and one piece of them.
+        """One request; the answer's bytes are added to ``body``, at most ``most`` and one piece of them. ``headers`` are all
+        that are sent, but for the host.
 
         ``check`` sees status and headers first and raises for what is not worth reading. Raises ``Unreachable`` or
         ``AnswerTooLong``. Cancelling closes the connection.
         """
-        cut = trio.CancelScope()
-        sent = None if content is None else _Once(content)
-        extensions = {"timeout": {"connect": self._connect_s}}
+        request = httpcore.Request(
+            method,
+            url,
+            headers=headers,
+            content=None if content is None else _Once(content),
+            extensions={"timeout": {"connect": self._connect_s}},
+        )
+        if not any(name.lower() == b"host" for name, _ in headers):
+            request.headers.insert(0, (b"Host", _host(request.url)))
+        try:  # a semaphore's own checkpoint would cost a turn of the loop
+            self._room.acquire_nowait()
+        except trio.WouldBlock:
+            await self._room.acquire()
         try:
-            async with self._pool.stream(method, url, headers=headers, content=sent, extensions=extensions) as response:
-                check(response)
-                with cut:
-                    async for piece in response.aiter_stream():
-                        body += piece
-                        if len(body) > most:
-                            # Leaving the loop would abandon nested generators; a cancelled read unwinds them.
-                            cut.cancel()
-        except _ERRORS as error:
-            raise Unreachable(str(error) or type(error).__name__) from error
+            connection = await self._take(request.url.origin)
+            try:
+                await self._exchange(connection, request, check, body, most)
+            except _ERRORS as error:
+                raise Unreachable(str(error) or type(error).__name__) from error
+            finally:
+                await self._give_back(connection)
+        finally:
+            self._room.release()
+
+    async def _exchange(
+        self,
+        connection: httpcore.AsyncHTTPConnection,
+        request: httpcore.Request,
+        check: Callable[[httpcore.Response], None],
+        body: bytearray,
+        most: int,
+    ) -> None:
+        response = await connection.handle_async_request(request)
+        check(response)
+        pieces = response.stream
+        assert isinstance(pieces, AsyncIterable)
+        with trio.CancelScope() as cut:
+            async for piece in pieces:
+                body += piece
+                if len(body) > most:
+                    # Leaving the loop would abandon nested generators; a cancelled read unwinds them.
+                    cut.cancel()
+        await response.aclose()
         if cut.cancelled_caught:
             raise AnswerTooLong
 
+    async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        """The connection used last that is still good, or a new one."""
+        taken = None
+        while taken is None and self._idle:
+            taken = self._idle.pop()
+            if taken.has_expired() or not taken.can_handle_request(origin):
+                await _close(taken)
+                taken = None
+        if taken is None:
+            taken = httpcore.AsyncHTTPConnection(origin, keepalive_expiry=_KEEPALIVE_S, uds=self._socket)
+        self._busy.add(taken)
+        return taken
+
+    async def _give_back(self, connection: httpcore.AsyncHTTPConnection) -> None:
+        """Keep it if its answer was read to the end and it can take another request; else it is closed."""
+        if connection in self._busy and connection.is_idle() and not connection.is_closed():
+            self._busy.discard(connection)
+            self._idle.append(connection)
+        else:
+            self._busy.discard(connection)
+            await _close(connection)
+
     async def aclose(self) -> None:
         """Drop the connections."""
-        await self._pool.aclose()
+        connections, self._idle = [*self._idle, *self._busy], []
+        self._busy.clear()
+        for connection in connections:
+            await _close(connection)
+
+
+async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
+    """Also for who was cancelled: it waits for nobody's answer."""
+    with trio.CancelScope(shield=True):
+        await connection.aclose()
+
+
+def _host(url: httpcore.URL) -> bytes:
+    return url.host if url.port is None else b"%s:%d" % (url.host, url.port)
 
 
 class _Once:
