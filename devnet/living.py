@@ -1,5 +1,8 @@
 """Which nodes of the running network live, and under which pid? Also those that their owner has started again."""
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +13,7 @@ from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster
 from mesh.api.client import open_remote
 from mesh.base.errors import MeshError
 
-__all__ = ["alive", "living_cluster", "living_now"]
+__all__ = ["alive", "end_restarted", "living_cluster", "living_now"]
 
 ASK_S: Final = 5.0
 """A node answers in milliseconds, on a busy machine in a second."""
@@ -47,3 +50,13 @@ async def living_now(cluster: ClusterFile) -> ClusterFile:
             if not alive(one.pid) and (Path(one.home) / "api.sock").exists():
                 nursery.start_soon(look, one)
     return msgspec.structs.replace(cluster, nodes=tuple(found[one.name] for one in cluster.nodes))
+
+
+async def end_restarted(home: Path) -> None:
+    """End the nodes of a network that its owner has started again: they are no children of the network that ends now."""
+    cluster = read_cluster(home)
+    known = {one.pid for one in cluster.nodes}
+    for one in (await living_now(cluster)).nodes:
+        if one.pid not in known:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGTERM)

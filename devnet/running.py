@@ -13,7 +13,7 @@ import trio
 
 from devnet.cluster import ClusterPlan, ProcessCluster, open_cluster
 from devnet.layout import ClusterFile, NodeEntry, devnet_home, read_cluster, write_cluster
-from devnet.living import alive, living_cluster, living_now
+from devnet.living import alive, end_restarted, living_cluster, living_now
 from devnet.members import Member, MemberPlan
 from devnet.process_world import ProcessWorld
 from devnet.reporting import reported
@@ -152,6 +152,7 @@ async def keep_up(plan: ClusterPlan) -> None:
                 async for _ in signals:
                     break
             stops_in_order("mesh devnet up")
+            await end_restarted(home)
         finally:
             (home / "cluster.json").unlink(missing_ok=True)
 

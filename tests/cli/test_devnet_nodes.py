@@ -1,6 +1,7 @@
 """Do the devnet's verbs see a node that its owner has started again, under another pid than the network knows?"""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from devnet.layout import ClusterFile, NodeEntry, write_cluster
+from devnet.layout import ClusterFile, NodeEntry, devnet_home, write_cluster
+from devnet.living import end_restarted
 
 
 @pytest.fixture
@@ -38,3 +40,14 @@ def test_a_node_that_its_owner_started_again_is_up_under_its_own_pid(mesh, netwo
         "addresses": list(node.about.addresses),
     }
     mesh("devnet", "start", "provider-1").failed(2, "provider-1 is up")
+
+
+async def test_a_network_that_ends_takes_it_along(network, node) -> None:
+    """It was left behind by Ctrl-C at `mesh devnet up`."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as again:
+        try:
+            node.about = msgspec.structs.replace(node.about, pid=again.pid)
+            await end_restarted(devnet_home())
+            assert again.wait(60) == -signal.SIGTERM
+        finally:
+            again.kill()
