@@ -82,6 +82,8 @@ def test_a_debt_ends_when_its_deal_was_no_debt_or_the_owner_writes_it_off() -> N
     assert advance(closed, ins.DealDropped(debt.deal_id)).book.owing is None
     assert advance(closed, ins.DealDropped(DealId(bytes(32)))).book.owing == debt
     assert advance(closed, ins.CloseWanted()).book.owing is None
+    waiting = msgspec.structs.replace(book, ahead=Owing(DealId(bytes(32)), Tokens(5)))
+    assert advance(Closing(waiting), seen(book, 0)) == closed, "what waited behind it has not begun, and never does"
     # Only the provider itself can have closed a channel that had a year to go.
     assert advance(Open(book), seen(book, 0)).book.owing is None
 
