@@ -4,7 +4,7 @@ Six endpoints, in the order in which they are preferred; only the last one stays
 it keeps a transaction, answers a receipt of its success, and changes what the logs say, all of it well-formed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import httpx
 import msgspec
 import trio
 
-from devnet.books import balance_figures, check_conserved, read_books
+from devnet.books import Books, balance_figures, check_conserved, read_books
 from devnet.chain.control import pass_time
 from devnet.chain.hostile import HostileEndpoint, hostile_endpoint
 from devnet.members import Member
@@ -89,12 +89,7 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         after = await read_books(world.cluster)
         for member in (client, provider):
             await member.stop()
-    prices = sum(int(one.deals[-1].price) for one in runs)
-    spent = before[client.name].free - after[client.name].free
-    earned = after[provider.name].free - before[provider.name].free
-    check(spent == prices, f"the client is {spent} wei lighter, the prices are {prices}")
-    fees = sum(int(one.deals[-1].price) // 100 for one in runs)
-    check(earned == prices - fees, f"the provider earned {earned} wei of {prices}")
+    prices = _check_paid(client.name, provider.name, before, after, runs)
     check_conserved(before, after)
     return {
         "deals": [one.deals[-1].deal_id for one in runs],
@@ -106,6 +101,17 @@ async def run(cluster: Cluster, seed: int) -> dict[str, Any]:
         "prices_wei": str(prices),
         "balances": balance_figures(before, after),
     }
+
+
+def _check_paid(client: str, provider: str, before: Books, after: Books, runs: Sequence[RunInfo]) -> int:
+    """The prices of the deals in wei: what the client is lighter by, and the provider is richer by but for the fees."""
+    prices = sum(int(one.deals[-1].price) for one in runs)
+    spent = before[client].free - after[client].free
+    earned = after[provider].free - before[provider].free
+    check(spent == prices, f"the client is {spent} wei lighter, the prices are {prices}")
+    fees = sum(int(one.deals[-1].price) // 100 for one in runs)
+    check(earned == prices - fees, f"the provider earned {earned} wei of {prices}")
+    return prices
 
 
 async def _committed(world: ProcessWorld, client: Member, provider: Member) -> RunInfo:
