@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -52,11 +53,9 @@ async def living_now(cluster: ClusterFile) -> ClusterFile:
     return msgspec.structs.replace(cluster, nodes=tuple(found[one.name] for one in cluster.nodes))
 
 
-async def end_restarted(home: Path) -> None:
-    """End the nodes of a network that its owner has started again: they are no children of the network that ends now."""
-    cluster = read_cluster(home)
-    known = {one.pid for one in cluster.nodes}
-    for one in (await living_now(cluster)).nodes:
-        if one.pid not in known:
+async def end_restarted(home: Path, own: Collection[int]) -> None:
+    """End the nodes of a network that were started again. ``own``: pids of the network's children, which it ends itself."""
+    for one in (await living_now(read_cluster(home))).nodes:
+        if one.pid not in own and alive(one.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGTERM)

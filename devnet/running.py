@@ -152,7 +152,7 @@ async def keep_up(plan: ClusterPlan) -> None:
                 async for _ in signals:
                     break
             stops_in_order("mesh devnet up")
-            await end_restarted(home)
+            await end_restarted(home, {one.process.pid for one in cluster.members.values() if one.process})
         finally:
             (home / "cluster.json").unlink(missing_ok=True)
 

@@ -42,12 +42,18 @@ def test_a_node_that_its_owner_started_again_is_up_under_its_own_pid(mesh, netwo
     mesh("devnet", "start", "provider-1").failed(2, "provider-1 is up")
 
 
-async def test_a_network_that_ends_takes_it_along(network, node) -> None:
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_network_that_ends_takes_it_along(network, node, written) -> None:
     """It was left behind by Ctrl-C at `mesh devnet up`."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as again:
         try:
             node.about = msgspec.structs.replace(node.about, pid=again.pid)
-            await end_restarted(devnet_home())
+            await end_restarted(devnet_home(), {again.pid})
+            assert again.poll() is None
+            if written:  # as `mesh devnet start` does
+                entry = msgspec.structs.replace(network.nodes[0], pid=again.pid)
+                write_cluster(devnet_home(), msgspec.structs.replace(network, nodes=(entry,)))
+            await end_restarted(devnet_home(), {network.nodes[0].pid})
             assert again.wait(60) == -signal.SIGTERM
         finally:
             again.kill()
